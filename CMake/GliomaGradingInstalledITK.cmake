@@ -1,0 +1,78 @@
+# Builds the module against an installed ITK, which brings no module macros.
+set(GliomaGrading_ITK_COMPONENTS
+    ITKCommon
+    ITKIOImageBase
+    ITKImageFunction
+    ITKImageGrid
+    ITKStatistics
+    ITKTransform
+    ITKConnectedComponents
+    ITKImageFilterBase
+    ITKImageIntensity
+    ITKImageStatistics
+    ITKBinaryMathematicalMorphology
+    ITKLabelMap
+    ITKSmoothing
+    ITKThresholding
+    ITKIOMeta
+    ITKIONIFTI
+    ITKIONRRD
+    ITKIOPNG
+    ITKIOGDCM
+)
+option(BUILD_SHARED_LIBS "Build a shared library" ON)
+option(BUILD_TESTING "Build the tests" ON)
+option(GliomaGrading_BUILD_EXAMPLES "Build the example programs and the application glioma" ON)
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+find_program(GliomaGrading_CCACHE ccache)
+if(GliomaGrading_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${GliomaGrading_CCACHE}")
+endif()
+
+set(_components ${GliomaGrading_ITK_COMPONENTS})
+if(BUILD_TESTING)
+  list(APPEND _components ITKTestKernel ITKBiasCorrection)
+endif()
+find_package(ITK 5.2 REQUIRED COMPONENTS ${_components})
+include(${ITK_USE_FILE})
+include("${PROJECT_SOURCE_DIR}/itk-module-init.cmake")
+include(GNUInstallDirs)
+include(GenerateExportHeader)
+
+set(CMAKE_CXX_STANDARD 17)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
+set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
+
+function(glioma_grading_add_library _name)
+  add_library(${_name} ${ARGN})
+  add_library(${_name}::${_name} ALIAS ${_name})
+  generate_export_header(
+    ${_name}
+    EXPORT_MACRO_NAME ${_name}_EXPORT
+    EXPORT_FILE_NAME "${PROJECT_BINARY_DIR}/include/${_name}Export.h"
+    STATIC_DEFINE ITK_STATIC
+  )
+  target_include_directories(
+    ${_name}
+    PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>" "$<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>"
+           "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/GliomaGrading>"
+  )
+  target_link_libraries(${_name} PUBLIC ${ITK_LIBRARIES})
+  target_compile_features(${_name} INTERFACE cxx_std_17)
+endfunction()
+
+add_subdirectory(src)
+if(GliomaGrading_BUILD_EXAMPLES)
+  add_subdirectory(examples)
+endif()
+if(BUILD_TESTING)
+  enable_testing()
+  add_subdirectory(test)
+endif()
