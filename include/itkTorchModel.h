@@ -1,0 +1,171 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#ifndef itkTorchModel_h
+#define itkTorchModel_h
+
+#include "GliomaGradingExport.h"
+#include "itkGliomaGradingCompat.h"
+#include "itkObject.h"
+#include "itkObjectFactory.h"
+#include "itkTorchExplanation.h"
+#include "itkTorchModelManifest.h"
+#include "itkTorchVolume.h"
+
+#include <memory>
+
+namespace itk
+{
+class ModelBackend;
+
+/** \class TorchModelEnums
+ * \brief Enumerations of TorchModel.
+ * \ingroup GliomaGrading
+ */
+class TorchModelEnums
+{
+public:
+  /** \class Precision
+   * \ingroup GliomaGrading
+   * Arithmetic of the forward: float32, or bfloat16 where the processor has it (segmentation only). */
+  enum class Precision : uint8_t
+  {
+    Float32,
+    BFloat16
+  };
+};
+
+/** \class TorchModel
+ * \brief A loaded network behind one torch-free interface: a bundle folder or a lone TorchScript file.
+ *
+ * A bundle holds configs/metadata.json and one of models/model.safetensors (the module's own networks) or
+ * models/model.ts (TorchScript). Size and SHA-256 of the weights are checked before anything is deserialized.
+ * TorchScript is a program: it is refused until SetTrustModelCode(true). For a lone TorchScript file set what its
+ * manifest would say with SetManifest().
+ *
+ * All compute methods are const, may be called from several threads, and throw ExceptionObject with path, channels,
+ * size, device and the runtime's message.
+ * \ingroup GliomaGrading
+ */
+class GliomaGrading_EXPORT TorchModel : public Object
+{
+public:
+  ITK_DISALLOW_COPY_AND_MOVE(TorchModel);
+
+  using Self = TorchModel;
+  using Superclass = Object;
+  using Pointer = SmartPointer<Self>;
+  using ConstPointer = SmartPointer<const Self>;
+  using Precision = TorchModelEnums::Precision;
+
+  itkNewMacro(Self);
+  itkOverrideGetNameOfClassMacro(TorchModel);
+
+  /** Folder of a bundle, or a TorchScript file. */
+  itkSetStringMacro(Path);
+  itkGetStringMacro(Path);
+
+  /** Consent to load a model file that is a program (TorchScript). Default: false. */
+  itkSetMacro(TrustModelCode, bool);
+  itkGetConstMacro(TrustModelCode, bool);
+  itkBooleanMacro(TrustModelCode);
+
+  /** "cpu" (default), "cuda" or "cuda:N". */
+  itkSetStringMacro(Device);
+  itkGetStringMacro(Device);
+
+  /** Default: Float32. */
+  itkSetEnumMacro(Precision, Precision);
+  itkGetEnumMacro(Precision, Precision);
+
+  /** Threads of torch during a compute call; 0 (default): those of itk::MultiThreaderBase. */
+  itkSetMacro(NumberOfThreads, unsigned int);
+  itkGetConstMacro(NumberOfThreads, unsigned int);
+
+  /** What the model expects. Set it before Load() for a lone TorchScript file; after Load() it is what the bundle says.
+   */
+  void
+  SetManifest(const TorchModelManifest & manifest);
+  const TorchModelManifest &
+  GetManifest() const
+  {
+    return m_Manifest;
+  }
+
+  /** Reads the manifest alone (no weights are opened): enough for `glioma inspect`. */
+  void
+  ReadManifest();
+
+  /** Checks size and SHA-256, then loads the weights. Does nothing when the same model is loaded already. */
+  void
+  Load();
+  bool
+  IsLoaded() const;
+
+  /** Runs the golden pair of the manifest; throws where the output differs by more than 1e-4. False: the manifest has
+   * none. */
+  bool
+  VerifyGoldenPair() const;
+
+  /** Names of the layers that GradCAM can explain. */
+  std::vector<std::string>
+  GetLayerNames() const;
+
+  /** Number of trained parameters. */
+  std::size_t
+  GetNumberOfParameters() const;
+
+  /** Class probabilities of a dense model on one patch: components are the classes. Unpadded networks give a smaller
+   * volume (input minus 2 Halo, cell i of the output lies on input voxel i + Halo). Throws where the size is not valid.
+   */
+  TorchVolume
+  ComputeProbabilities(const TorchVolumeView & input) const;
+
+  /** Logits of a classifier (one number a class). */
+  std::vector<double>
+  ComputeLogits(const TorchVolumeView & input) const;
+
+  /** One forward and as many backwards as asked. */
+  TorchExplanation
+  Explain(const TorchVolumeView & input, const TorchExplanationRequest & request) const;
+
+protected:
+  TorchModel();
+  ~TorchModel() override;
+  void
+  PrintSelf(std::ostream & os, Indent indent) const override;
+
+private:
+  void
+  CheckInput(const TorchVolumeView & input) const;
+
+  std::string                   m_Path;
+  std::string                   m_Device{ "cpu" };
+  bool                          m_TrustModelCode{ false };
+  Precision                     m_Precision{ Precision::Float32 };
+  unsigned int                  m_NumberOfThreads{ 0 };
+  TorchModelManifest            m_Manifest;
+  bool                          m_ManifestWasSet{ false };
+  std::shared_ptr<ModelBackend> m_Backend;
+};
+
+/** Prints the name of a precision. */
+extern GliomaGrading_EXPORT std::ostream &
+                            operator<<(std::ostream & out, const TorchModelEnums::Precision value);
+} // namespace itk
+
+#endif // itkTorchModel_h
