@@ -1,0 +1,62 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "TorchThreads.h"
+
+#include <ATen/Parallel.h>
+
+#include <mutex>
+
+namespace itk
+{
+namespace
+{
+std::mutex   guardMutex;
+unsigned int livingGuards = 0;
+int          numberBeforeFirstGuard = 0;
+
+thread_local unsigned int livingGuardsOfThread = 0;
+} // namespace
+
+TorchThreads::TorchThreads(unsigned int threads)
+{
+  const std::lock_guard<std::mutex> lock(guardMutex);
+  m_Previous = at::get_num_threads();
+  if (livingGuards == 0)
+  {
+    numberBeforeFirstGuard = m_Previous;
+  }
+  else if (livingGuardsOfThread == 0)
+  {
+    m_Previous = numberBeforeFirstGuard;
+  }
+  ++livingGuards;
+  ++livingGuardsOfThread;
+  if (threads > 0)
+  {
+    at::set_num_threads(static_cast<int>(threads));
+  }
+}
+
+TorchThreads::~TorchThreads()
+{
+  const std::lock_guard<std::mutex> lock(guardMutex);
+  --livingGuards;
+  --livingGuardsOfThread;
+  at::set_num_threads(m_Previous);
+}
+} // namespace itk
