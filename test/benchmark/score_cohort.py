@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""Scores predictions of `glioma grade` against a cohort's masks and grades, beside two baselines that need no network.
+
+  score_cohort.py --cohort COHORT.csv --predictions DIR [--cases CASE ...] [--csv TABLE.csv]
+
+DIR/<case>/ holds tumour.nii.gz and result.json. Segmentation baseline: FLAIR and T2 both above 1.5 robust standard deviations
+(median and MAD inside the brain), largest 26-connected component. Grading baseline: the share of the predicted tumour where
+standardized T1c exceeds standardized T1 by 1.0. Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC), 95 %.
+"""
+import argparse
+import csv
+import json
+import math
+import pathlib
+
+import numpy as np
+import SimpleITK as sitk
+
+
+def read(path):
+    image = sitk.ReadImage(str(path))
+    return image[:, :, :, 0] if image.GetDimension() == 4 else image
+
+
+def array(path):
+    return sitk.GetArrayFromImage(read(path)).astype(np.float32)
+
+
+def dice(a, b):
+    total = int(a.sum()) + int(b.sum())
+    return 1.0 if total == 0 else 2.0 * int((a & b).sum()) / total
+
+
+def largest_component(mask):
+    components = sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8)), True)
+    ordered = sitk.GetArrayFromImage(sitk.RelabelComponent(components))
+    return ordered == 1
+
+
+def robust_z(x, brain):
+    values = x[brain]
+    median = np.median(values)
+    return (x - median) / (1.4826 * np.median(np.abs(values - median)) + 1e-6)
+
+
+def standardized(x, brain):
+    return (x - x[brain].mean()) / x[brain].std()
+
+
+def wilson(right, n, z=1.96):
+    p = right / n
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return middle - half, middle + half
+
+
+def auc(scores, positive):
+    """Share of pairs in the right order, ties a half; None where a class is missing."""
+    high = [s for s, p in zip(scores, positive) if p]
+    low = [s for s, p in zip(scores, positive) if not p]
+    if not high or not low:
+        return None
+    return sum((a > b) + 0.5 * (a == b) for a in high for b in low) / (len(high) * len(low))
+
+
+def auc_interval(value, high, low):
+    q1, q2 = value / (2 - value), 2 * value * value / (1 + value)
+    error = math.sqrt(max(0.0, value * (1 - value) + (high - 1) * (q1 - value**2) + (low - 1) * (q2 - value**2)) / (high * low))
+    return max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cohort", required=True, type=pathlib.Path)
+    parser.add_argument("--predictions", required=True, type=pathlib.Path)
+    parser.add_argument("--cases", nargs="*")
+    parser.add_argument("--csv", type=pathlib.Path)
+    options = parser.parse_args()
+    rows = []
+    with open(options.cohort, newline="") as file:
+        cohort = [row for row in csv.DictReader(file) if not options.cases or row["case"] in options.cases]
+    for row in cohort:
+        folder = options.cohort.parent
+        prediction = options.predictions / row["case"]
+        if not (prediction / "result.json").exists():
+            raise SystemExit(f"{row['case']}: no result.json under {prediction.name}; run glioma grade on it first")
+        result = json.loads((prediction / "result.json").read_text())
+        truth = array(folder / row["seg"]) > 0
+        mask = array(prediction / "tumour.nii.gz") > 0
+        t1, t1c, t2, flair = (array(folder / row[k]) for k in ("t1", "t1c", "t2", "flair"))
+        brain = (t1 != 0) | (t1c != 0) | (t2 != 0) | (flair != 0)
+        bright = largest_component((robust_z(flair, brain) > 1.5) & (robust_z(t2, brain) > 1.5) & brain)
+        enhancing = standardized(t1c, brain) - standardized(t1, brain) > 1.0
+        rows.append(
+            {
+                "case": row["case"],
+                "site": row.get("site", ""),
+                "grade": row["grade"],
+                "dice": dice(mask, truth),
+                "dice_threshold": dice(bright, truth),
+                "p_hgg": (result.get("probabilities") or {}).get("HGG"),
+                "enhancing_share": float(enhancing[mask].mean()) if mask.any() else 0.0,
+            }
+        )
+        print({k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
+    if options.csv:
+        with open(options.csv, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    print(f"Dice: mean {np.mean([r['dice'] for r in rows]):.3f}, lowest {min(r['dice'] for r in rows):.3f}; "
+          f"threshold baseline {np.mean([r['dice_threshold'] for r in rows]):.3f}")
+    graded = [r for r in rows if r["p_hgg"] is not None]
+    if graded:
+        right = sum((r["p_hgg"] > 0.5) == (r["grade"] == "HGG") for r in graded)
+        low, high = wilson(right, len(graded))
+        print(f"Accuracy: {right}/{len(graded)} (95 % {low:.2f} to {high:.2f}); {len(rows) - len(graded)} without a grade")
+        for name in ("p_hgg", "enhancing_share"):
+            positive = [r["grade"] == "HGG" for r in graded]
+            value = auc([r[name] for r in graded], positive)
+            if value is None:
+                print(f"AUC of {name}: undefined, one class only")
+            else:
+                low, high = auc_interval(value, sum(positive), len(positive) - sum(positive))
+                print(f"AUC of {name}: {value:.3f} (95 % {low:.2f} to {high:.2f})")
+
+
+if __name__ == "__main__":
+    main()
