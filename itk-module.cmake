@@ -1,4 +1,9 @@
-file(READ "${CMAKE_CURRENT_LIST_DIR}/README.md" DOCUMENTATION)
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+set(DOCUMENTATION
+    "Filters that take the four MRI sequences of a brain with a glioma to a tumour mask, a grade (LGG or HGG), maps that
+explain the grade and numbers that check the explanation. The networks run in LibTorch. Research use only."
+)
 
 itk_module(
   GliomaGrading
@@ -27,6 +32,7 @@ itk_module(
     ITKBiasCorrection
     ITKIONIFTI
     ITKIONRRD
+    ITKIOPNG
   DESCRIPTION "${DOCUMENTATION}"
   EXCLUDE_FROM_DEFAULT
   ENABLE_SHARED

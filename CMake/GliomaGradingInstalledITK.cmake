@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+
 # Builds the module against an installed ITK, which brings no module macros.
 set(GliomaGrading_ITK_COMPONENTS
     ITKCommon
@@ -24,7 +27,10 @@ option(BUILD_SHARED_LIBS "Build a shared library" ON)
 option(BUILD_TESTING "Build the tests" ON)
 option(GliomaGrading_BUILD_EXAMPLES "Build the example programs and the application glioma" ON)
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
-  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+  set(CMAKE_BUILD_TYPE
+      Release
+      CACHE STRING "Build type" FORCE
+  )
 endif()
 find_program(GliomaGrading_CCACHE ccache)
 if(GliomaGrading_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
@@ -40,6 +46,7 @@ include(${ITK_USE_FILE})
 include("${PROJECT_SOURCE_DIR}/itk-module-init.cmake")
 include(GNUInstallDirs)
 include(GenerateExportHeader)
+include(CMakePackageConfigHelpers)
 
 set(CMAKE_CXX_STANDARD 17)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
@@ -49,6 +56,15 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
 set(CMAKE_LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
 set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
+# What is installed finds its own library beside it and LibTorch where it was at build time.
+set(CMAKE_INSTALL_RPATH "\$ORIGIN;\$ORIGIN/../${CMAKE_INSTALL_LIBDIR};${GliomaGrading_TORCH_RPATH}")
+set(GliomaGrading_INSTALL_PACKAGE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/GliomaGrading")
+
+# Warnings of our own files; ITK's and LibTorch's headers are system headers.
+add_compile_options(
+  "$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU,Clang,AppleClang>>:-Wall>"
+  "$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU,Clang,AppleClang>>:-Wextra>"
+)
 
 function(glioma_grading_add_library _name)
   add_library(${_name} ${ARGN})
@@ -56,6 +72,7 @@ function(glioma_grading_add_library _name)
   generate_export_header(
     ${_name}
     EXPORT_MACRO_NAME ${_name}_EXPORT
+    NO_EXPORT_MACRO_NAME ${_name}_HIDDEN
     EXPORT_FILE_NAME "${PROJECT_BINARY_DIR}/include/${_name}Export.h"
     STATIC_DEFINE ITK_STATIC
   )
@@ -66,6 +83,49 @@ function(glioma_grading_add_library _name)
   )
   target_link_libraries(${_name} PUBLIC ${ITK_LIBRARIES})
   target_compile_features(${_name} INTERFACE cxx_std_17)
+  set_target_properties(
+    ${_name} PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+  )
+
+  get_target_property(_type ${_name} TYPE)
+  if(_type STREQUAL "SHARED_LIBRARY")
+    set(GliomaGrading_SHARED ON)
+  else()
+    set(GliomaGrading_SHARED OFF)
+  endif()
+  install(
+    TARGETS ${_name}
+    EXPORT ${_name}Targets
+    RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}"
+    LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+  )
+  install(
+    DIRECTORY "${PROJECT_SOURCE_DIR}/include/"
+    DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/GliomaGrading"
+    FILES_MATCHING
+    PATTERN "*.h"
+    PATTERN "*.hxx"
+  )
+  install(FILES "${PROJECT_BINARY_DIR}/include/${_name}Export.h" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/GliomaGrading")
+  install(
+    EXPORT ${_name}Targets
+    NAMESPACE ${_name}::
+    DESTINATION "${GliomaGrading_INSTALL_PACKAGE_DIR}"
+  )
+  configure_package_config_file(
+    "${PROJECT_SOURCE_DIR}/CMake/GliomaGradingConfig.cmake.in" "${PROJECT_BINARY_DIR}/package/${_name}Config.cmake"
+    INSTALL_DESTINATION "${GliomaGrading_INSTALL_PACKAGE_DIR}"
+  )
+  write_basic_package_version_file(
+    "${PROJECT_BINARY_DIR}/package/${_name}ConfigVersion.cmake" COMPATIBILITY SameMinorVersion
+  )
+  install(
+    FILES "${PROJECT_BINARY_DIR}/package/${_name}Config.cmake" "${PROJECT_BINARY_DIR}/package/${_name}ConfigVersion.cmake"
+          "${PROJECT_SOURCE_DIR}/CMake/GliomaGradingFindLibTorch.cmake"
+          "${PROJECT_SOURCE_DIR}/CMake/GliomaGradingLibTorchABI.cxx"
+    DESTINATION "${GliomaGrading_INSTALL_PACKAGE_DIR}"
+  )
 endfunction()
 
 add_subdirectory(src)
