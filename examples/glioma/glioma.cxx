@@ -1,0 +1,46 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+// The application: each command lives in a file of its own.
+
+#include "SynthesizeCommand.h"
+
+#include <csignal>
+
+int
+main(int argc, char * argv[])
+{
+#ifdef SIGXFSZ
+  // A file beyond the limit then fails like a full disk, with a message.
+  std::signal(SIGXFSZ, SIG_IGN);
+#endif
+  CLI::App application("Glioma grading from T1, T1c, T2 and FLAIR. Research use only.", "glioma");
+  application.require_subcommand(1);
+
+  int exitCode = 0;
+  glioma::AddSynthesizeCommand(application, exitCode);
+  try
+  {
+    application.parse(argc, argv);
+  }
+  catch (const CLI::ParseError & error)
+  {
+    // 0 for --help, 2 for wrong usage.
+    return application.exit(error) == 0 ? 0 : 2;
+  }
+  return exitCode;
+}
