@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+
+# Tests of the build itself: headers, package, exported names, files.
+find_package(Python3 COMPONENTS Interpreter)
+
+# Every public header compiles alone, as C++17 and with no include path to LibTorch.
+file(GLOB _headers RELATIVE "${PROJECT_SOURCE_DIR}/include" CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/include/*.h")
+set(_all_headers)
+set(_units)
+foreach(_header IN LISTS _headers)
+  set(_unit "${CMAKE_CURRENT_BINARY_DIR}/headers/${_header}.cxx")
+  file(CONFIGURE OUTPUT "${_unit}" CONTENT "#include \"${_header}\"\n" @ONLY)
+  list(APPEND _units "${_unit}")
+  string(APPEND _all_headers "#include \"${_header}\"\n")
+endforeach()
+add_library(GliomaGradingHeadersAlone OBJECT ${_units})
+target_link_libraries(GliomaGradingHeadersAlone PRIVATE GliomaGrading ${ITK_LIBRARIES})
+file(CONFIGURE OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/headers/all-headers.cxx" CONTENT "${_all_headers}" @ONLY)
+set(_directories "$<TARGET_PROPERTY:GliomaGradingHeadersAlone,INCLUDE_DIRECTORIES>")
+file(
+  GENERATE
+  OUTPUT "${CMAKE_CURRENT_BINARY_DIR}/headers/flags"
+  CONTENT "$<$<BOOL:${_directories}>:-I\"$<JOIN:${_directories},\"\n-I\">\">\n"
+)
+add_test(
+  NAME Build:HeadersAreTorchFree
+  COMMAND
+    "${CMAKE_COMMAND}" -D "COMPILER=${CMAKE_CXX_COMPILER}" -D "FLAGS_FILE=${CMAKE_CURRENT_BINARY_DIR}/headers/flags" -D
+    "SOURCE=${CMAKE_CURRENT_BINARY_DIR}/headers/all-headers.cxx" -D "EXPECTED=${_headers}" -P
+    "${CMAKE_CURRENT_SOURCE_DIR}/HeadersAreTorchFree.cmake"
+)
+
+if(Python3_Interpreter_FOUND)
+  foreach(_check licence layout torch names)
+    add_test(NAME Sources:${_check} COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/check_sources.py" ${_check}
+                                            "${PROJECT_SOURCE_DIR}"
+    )
+    set_tests_properties(Sources:${_check} PROPERTIES SKIP_RETURN_CODE 77)
+  endforeach()
+else()
+  message(WARNING "No Python 3: the tests of the source files are left out.")
+endif()
+
+if(NOT EXISTS "${PROJECT_SOURCE_DIR}/src/itkTorchModel.cxx")
+  message(STATUS "Nothing to link yet: the tests of the package and of the exported names are left out.")
+  return()
+endif()
+get_target_property(_type GliomaGrading TYPE)
+if(_type STREQUAL "SHARED_LIBRARY" AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  add_test(NAME Build:ExportedSymbols COMMAND "${CMAKE_COMMAND}" -D "NM=${CMAKE_NM}" -D "LIBRARY=$<TARGET_FILE:GliomaGrading>" -P
+                                              "${CMAKE_CURRENT_SOURCE_DIR}/ExportedSymbols.cmake"
+  )
+endif()
+
+file(GLOB _bundles CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/examples/glioma/models/*/configs/metadata.json")
+list(TRANSFORM _bundles REPLACE "/configs/metadata.json$" "")
+set(_kinds static)
+if(_type STREQUAL "SHARED_LIBRARY")
+  list(PREPEND _kinds shared)
+endif()
+foreach(_kind IN LISTS _kinds)
+  add_test(
+    NAME Build:PackageConsumer-${_kind}
+    COMMAND
+      "${CMAKE_COMMAND}" -D KIND=${_kind} -D "SOURCE_DIR=${PROJECT_SOURCE_DIR}" -D "BUILD_DIR=${PROJECT_BINARY_DIR}" -D
+      "WORK_DIR=${PROJECT_BINARY_DIR}/package-consumer/${_kind}" -D "BUNDLES=${_bundles}" -D "GENERATOR=${CMAKE_GENERATOR}" -D
+      "BUILD_TYPE=${CMAKE_BUILD_TYPE}" -D "C_COMPILER=${CMAKE_C_COMPILER}" -D "CXX_COMPILER=${CMAKE_CXX_COMPILER}" -D
+      "ITK_DIR=${ITK_DIR}" -D "TORCH_ROOT=${GliomaGrading_TORCH_ROOT}" -P "${CMAKE_CURRENT_SOURCE_DIR}/PackageConsumer.cmake"
+  )
+  set_tests_properties(Build:PackageConsumer-${_kind} PROPERTIES LABELS slow TIMEOUT 1800)
+endforeach()
