@@ -121,6 +121,17 @@ public:
   bool
   VerifyGoldenPair() const;
 
+  /** What VerifyGoldenPair() compares: the logits of a classifier; of a dense model the mean probability of each class,
+   * then each class's probability at the middle voxel. */
+  std::vector<double>
+  ComputeGoldenOutput() const;
+
+  /** Writes a bundle of one of the module's networks with He-normal weights drawn from \a seed: untrained, for tests
+   * and examples. The manifest says Network, Width, Levels (segmentation), Padded, ChannelNames, ClassNames and the
+   * preparation; halo, tile step, layer geometry, digest and golden pair are filled in. */
+  static void
+  WriteSeededBundle(const std::string & path, const TorchModelManifest & manifest, std::uint64_t seed);
+
   /** Names of the layers that GradCAM can explain. */
   std::vector<std::string>
   GetLayerNames() const;
@@ -131,17 +142,21 @@ public:
 
   /** Class probabilities of a dense model on one patch: components are the classes. Unpadded networks give a smaller
    * volume (input minus 2 Halo, cell i of the output lies on input voxel i + Halo). Throws where the size is not valid.
+   * \a maximumThreads limits the threads further (the work units of a filter); 0: no further limit.
    */
   TorchVolume
-  ComputeProbabilities(const TorchVolumeView & input) const;
+  ComputeProbabilities(const TorchVolumeView & input, unsigned int maximumThreads = 0) const;
 
-  /** Logits of a classifier (one number a class). */
+  /** Logits of a classifier (one number a class). Of a graph that ends in a softmax: the logarithms of its
+   * probabilities. */
   std::vector<double>
-  ComputeLogits(const TorchVolumeView & input) const;
+  ComputeLogits(const TorchVolumeView & input, unsigned int maximumThreads = 0) const;
 
   /** One forward and as many backwards as asked. */
   TorchExplanation
-  Explain(const TorchVolumeView & input, const TorchExplanationRequest & request) const;
+  Explain(const TorchVolumeView &         input,
+          const TorchExplanationRequest & request,
+          unsigned int                    maximumThreads = 0) const;
 
 protected:
   TorchModel();
@@ -152,6 +167,12 @@ protected:
 private:
   void
   CheckInput(const TorchVolumeView & input) const;
+  void
+  CheckManifest() const;
+  unsigned int
+  ThreadsFor(unsigned int maximumThreads) const;
+  std::string
+  Context(const TorchVolumeView & input) const;
 
   std::string                   m_Path;
   std::string                   m_Device{ "cpu" };
@@ -160,6 +181,7 @@ private:
   unsigned int                  m_NumberOfThreads{ 0 };
   TorchModelManifest            m_Manifest;
   bool                          m_ManifestWasSet{ false };
+  std::string                   m_LoadedKey; // what is loaded, to load nothing twice
   std::shared_ptr<ModelBackend> m_Backend;
 };
 

@@ -50,7 +50,8 @@ struct GliomaGrading_EXPORT TorchModelManifest
 
   std::vector<std::string> ChannelNames; // input channels in order: "T1", "T1c", "T2", "FLAIR"
   std::vector<std::string> ClassNames;   // output classes in order: "background", "tumour" or "LGG", "HGG"
-  /** "logits", "softmax" or "sigmoid": what the graph's output is. */
+  /** What the graph's output is: "logits" (a softmax makes probabilities of them), "softmax" (probabilities already),
+   * "sigmoid" (probabilities of classes that may overlap) or "sigmoid-logits" (a sigmoid makes them). */
   std::string OutputActivation;
 
   std::string           AxisOrder;   // order of the tensor's spatial axes: "zyx" (ITK's buffer) or "xyz"
@@ -93,7 +94,8 @@ struct GliomaGrading_EXPORT TorchModelManifest
   /** True for bundles that say "demonstration". */
   bool Demonstration{ false };
 
-  /** Golden pair: input = the module's integer generator with this seed on GoldenSize voxels; expected output. */
+  /** Golden pair: input = the module's integer generator with this seed on GoldenSize voxels; expected output
+   * as TorchModel::ComputeGoldenOutput() gives it. */
   std::uint64_t               GoldenSeed{ 0 };
   std::array<unsigned int, 3> GoldenSize{ { 0, 0, 0 } };
   std::vector<double>         GoldenOutput;

@@ -23,7 +23,7 @@
 
 #include <torch/torch.h>
 
-#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -39,7 +39,8 @@ public:
   /** What one run of the network left for the explanation engine. */
   struct TracedRun
   {
-    torch::Tensor                                      Logits;      // [1, classes], with its autograd graph
+    torch::Tensor Logits; // [1, classes], with its autograd graph; of a graph that ends in a softmax
+                          // the logarithms of its output
     std::vector<std::pair<std::string, torch::Tensor>> Activations; // tapped layers, in the order of execution
     unsigned int                                       ExecutedReLUs{ 0 };
     unsigned int                                       GuidedReLUs{ 0 };

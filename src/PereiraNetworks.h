@@ -43,7 +43,8 @@ struct ForwardContext
   torch::Tensor
   ApplyReLU(const torch::Tensor & x) const
   {
-    return ReLU ? ReLU(x) : torch::relu(x);
+    // Its argument is always a fresh tensor.
+    return ReLU ? ReLU(x) : x.relu_();
   }
 };
 

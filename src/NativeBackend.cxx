@@ -1,0 +1,226 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "ModelBackend.h"
+#include "PereiraNetworks.h"
+#include "Safetensors.h"
+
+#include "itkMacro.h"
+
+#include <algorithm>
+
+namespace itk
+{
+namespace
+{
+std::size_t
+CountParameters(const torch::nn::Module & module)
+{
+  std::size_t count = 0;
+  for (const torch::Tensor & parameter : module.parameters(true))
+  {
+    count += static_cast<std::size_t>(parameter.numel());
+  }
+  return count;
+}
+
+/** Fills the network, freezes it, and lays its kernels out as the interleaved input is. */
+void
+PrepareForInference(torch::nn::Module &   network,
+                    const std::string &   weightsFile,
+                    const torch::Device & device,
+                    bool                  bfloat16)
+{
+  LoadStateIntoModule(network, ReadSafetensors(weightsFile), weightsFile);
+  network.eval();
+  for (torch::Tensor & parameter : network.parameters(true))
+  {
+    parameter.set_requires_grad(false);
+  }
+  network.to(device);
+  for (const auto & module : network.modules(true))
+  {
+    if (auto * convolution = module->as<torch::nn::Conv3dImpl>())
+    {
+      torch::Tensor & weight = convolution->weight;
+      weight.set_data(weight.to(weight.options().dtype(bfloat16 ? torch::kBFloat16 : torch::kFloat32),
+                                false,
+                                false,
+                                torch::MemoryFormat::ChannelsLast3d));
+      if (convolution->bias.defined() && bfloat16)
+      {
+        convolution->bias.set_data(convolution->bias.to(torch::kBFloat16));
+      }
+    }
+  }
+}
+
+class SegmentationBackend : public ModelBackend
+{
+public:
+  SegmentationBackend(const SegmentationNetworkOptions & options,
+                      const std::string &                weightsFile,
+                      const torch::Device &              device,
+                      bool                               bfloat16)
+    : m_Network(options)
+    , m_BFloat16(bfloat16)
+  {
+    PrepareForInference(*m_Network, weightsFile, device, bfloat16);
+  }
+
+  torch::Tensor
+  Forward(const torch::Tensor & input) const override
+  {
+    torch::NoGradGuard noGradient;
+    return m_Network->forward(m_BFloat16 ? input.to(torch::kBFloat16) : input).to(torch::kFloat32);
+  }
+
+  TracedRun
+  ForwardTraced(const torch::Tensor &, const std::vector<std::string> &, std::shared_ptr<const bool>) const override
+  {
+    itkGenericExceptionMacro("A segmentation network cannot be explained: its answer is an image and not a class. Give "
+                             "a grading model");
+  }
+
+  std::vector<std::string>
+  LayerNames() const override
+  {
+    return {};
+  }
+
+  std::size_t
+  NumberOfParameters() const override
+  {
+    return CountParameters(*m_Network);
+  }
+
+private:
+  // forward() is not const in torch, but changes nothing in evaluation mode.
+  mutable PereiraSegmentationNetwork m_Network;
+  bool                               m_BFloat16;
+};
+
+class GradingBackend : public ModelBackend
+{
+public:
+  GradingBackend(const GradingNetworkOptions & options, const std::string & weightsFile, const torch::Device & device)
+    : m_Network(options)
+  {
+    PrepareForInference(*m_Network, weightsFile, device, false);
+  }
+
+  torch::Tensor
+  Forward(const torch::Tensor & input) const override
+  {
+    torch::NoGradGuard noGradient;
+    return m_Network->forward(input);
+  }
+
+  TracedRun
+  ForwardTraced(const torch::Tensor &            input,
+                const std::vector<std::string> & layers,
+                std::shared_ptr<const bool>      guidedSwitch) const override
+  {
+    const std::vector<std::string> known = LayerNames();
+    for (const std::string & layer : layers)
+    {
+      if (std::find(known.begin(), known.end(), layer) == known.end())
+      {
+        itkGenericExceptionMacro("The grading network has no layer '"
+                                 << layer << "'; its layers are stem, res1, res2, res3 and res4");
+      }
+    }
+    TracedRun      run;
+    ForwardContext context;
+    context.ReLU = [&run, guidedSwitch](const torch::Tensor & x) {
+      torch::Tensor y = torch::relu(x);
+      ++run.ExecutedReLUs;
+      if (guidedSwitch)
+      {
+        ++run.GuidedReLUs;
+        if (y.requires_grad())
+        {
+          // R_in = R_out * [y > 0] * [R_out > 0]: the hook clamps what comes back, relu's own backward masks it.
+          y.register_hook([guidedSwitch](const torch::Tensor & gradient) {
+            return *guidedSwitch ? gradient.clamp_min(0) : gradient;
+          });
+        }
+      }
+      return y;
+    };
+    context.Tap = [&run, &layers](const std::string & layer, const torch::Tensor & x) {
+      if (std::find(layers.begin(), layers.end(), layer) == layers.end())
+      {
+        return x;
+      }
+      // Where the input wants no gradient the graph begins at the first tapped layer.
+      torch::Tensor tapped = x.requires_grad() ? x : x.detach().requires_grad_(true);
+      run.Activations.emplace_back(layer, tapped);
+      return tapped;
+    };
+    torch::AutoGradMode gradient(true);
+    run.Logits = m_Network->forward(input, context);
+    return run;
+  }
+
+  std::vector<std::string>
+  LayerNames() const override
+  {
+    return { "stem", "res1", "res2", "res3", "res4" };
+  }
+
+  std::size_t
+  NumberOfParameters() const override
+  {
+    return CountParameters(*m_Network);
+  }
+
+private:
+  mutable PereiraGradingNetwork m_Network;
+};
+} // namespace
+
+std::shared_ptr<ModelBackend>
+MakeNativeBackend(const TorchModelManifest & manifest,
+                  const std::string &        weightsFile,
+                  const torch::Device &      device,
+                  bool                       bfloat16)
+{
+  if (manifest.Network == "PereiraSegmentationNetwork")
+  {
+    SegmentationNetworkOptions options;
+    options.InputChannels = static_cast<int64_t>(manifest.ChannelNames.size());
+    options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
+    options.Width = manifest.Width;
+    options.Levels = manifest.Levels;
+    options.Padded = manifest.Padded;
+    return std::make_shared<SegmentationBackend>(options, weightsFile, device, bfloat16);
+  }
+  if (manifest.Network == "PereiraGradingNetwork")
+  {
+    GradingNetworkOptions options;
+    options.InputChannels = static_cast<int64_t>(manifest.ChannelNames.size());
+    options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
+    options.Width = manifest.Width;
+    options.Padded = manifest.Padded;
+    return std::make_shared<GradingBackend>(options, weightsFile, device);
+  }
+  itkGenericExceptionMacro("The network '" << manifest.Network
+                                           << "' is not one of this module: PereiraSegmentationNetwork or "
+                                              "PereiraGradingNetwork. Other networks come as models/model.ts");
+}
+} // namespace itk

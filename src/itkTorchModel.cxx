@@ -1,0 +1,693 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "itkTorchModel.h"
+
+#include "BundleManifest.h"
+#include "BundleWriter.h"
+#include "ExplanationEngine.h"
+#include "ModelBackend.h"
+#include "PereiraNetworks.h"
+#include "TorchThreads.h"
+
+#include "itkMultiThreaderBase.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <sstream>
+
+namespace itk
+{
+namespace
+{
+bool
+EndsWith(const std::string & text, const std::string & end)
+{
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+std::string
+Joined(const std::vector<std::string> & names)
+{
+  std::string text;
+  for (const std::string & name : names)
+  {
+    text += (text.empty() ? "" : ", ") + name;
+  }
+  return text;
+}
+
+torch::Device
+DeviceOf(const std::string & name)
+{
+  const bool numbered = name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.size() < 9 &&
+                        name.find_first_not_of("0123456789", 5) == std::string::npos;
+  if (name != "cpu" && name != "cuda" && !numbered)
+  {
+    itkGenericExceptionMacro("The device '" << name << "' is not known: cpu, cuda or cuda:N");
+  }
+  const torch::Device device(name);
+  if (device.is_cuda())
+  {
+    const auto count = torch::cuda::is_available() ? torch::cuda::device_count() : 0;
+    if (std::max<int>(device.index(), 0) >= static_cast<int>(count))
+    {
+      itkGenericExceptionMacro("The device '" << name << "' is not there: LibTorch finds " << count
+                                              << " CUDA devices. Use cpu, or a LibTorch with CUDA");
+    }
+  }
+  return device;
+}
+
+bool
+ProcessorHasBFloat16()
+{
+#if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+  return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+  return true;
+#endif
+}
+
+/** The caller's voxels as [1, C, z, y, x] (or x, y, z), not copied on the processor. */
+torch::Tensor
+TensorOf(const TorchVolumeView & view, bool xyz, const torch::Device & device)
+{
+  const auto           components = static_cast<int64_t>(view.Components);
+  const std::size_t    row = view.RowStride != 0 ? view.RowStride : view.RegionSize[0];
+  const std::size_t    slice = view.SliceStride != 0 ? view.SliceStride : row * view.RegionSize[1];
+  const int64_t        sliceFloats = static_cast<int64_t>(slice) * components;
+  std::vector<int64_t> sizes{ 1, components };
+  for (unsigned int axis = 3; axis-- > 0;)
+  {
+    sizes.push_back(static_cast<int64_t>(view.RegionSize[axis]));
+  }
+  // Nothing writes to it: backends that may get a copy.
+  torch::Tensor tensor =
+    torch::from_blob(const_cast<float *>(view.Buffer),
+                     sizes,
+                     { sliceFloats * sizes[2], 1, sliceFloats, static_cast<int64_t>(row) * components, components },
+                     torch::kFloat32);
+  if (xyz)
+  {
+    tensor = tensor.permute({ 0, 1, 4, 3, 2 });
+  }
+  return tensor.to(device);
+}
+
+/** [1, C, z, y, x] as interleaved voxels. */
+TorchVolume
+VolumeOf(const torch::Tensor & tensor)
+{
+  const torch::Tensor interleaved = tensor.to(torch::kCPU, torch::kFloat32).permute({ 0, 2, 3, 4, 1 }).contiguous();
+  TorchVolume         volume;
+  volume.Components = static_cast<unsigned int>(tensor.size(1));
+  volume.RegionSize = Size<3>{ { static_cast<SizeValueType>(tensor.size(4)),
+                                 static_cast<SizeValueType>(tensor.size(3)),
+                                 static_cast<SizeValueType>(tensor.size(2)) } };
+  const float * begin = interleaved.const_data_ptr<float>();
+  volume.Buffer.assign(begin, begin + interleaved.numel());
+  return volume;
+}
+
+/** Swaps x and z. */
+TorchVolume
+Transposed(const TorchVolume & volume)
+{
+  const TorchVolumeView view{ volume.Buffer.data(), volume.Components, volume.RegionSize, 0, 0 };
+  return VolumeOf(TensorOf(view, true, torch::kCPU));
+}
+
+/** Probabilities, and logits from what the graph gave. */
+torch::Tensor
+ProbabilitiesOf(const torch::Tensor & output, const std::string & activation)
+{
+  if (activation == "logits")
+  {
+    return torch::softmax(output, 1);
+  }
+  return activation == "sigmoid-logits" ? torch::sigmoid(output) : output;
+}
+} // namespace
+
+TorchModel::TorchModel() = default;
+TorchModel::~TorchModel() = default;
+
+void
+TorchModel::SetManifest(const TorchModelManifest & manifest)
+{
+  m_Manifest = manifest;
+  m_ManifestWasSet = true;
+  m_Backend = nullptr;
+  this->Modified();
+}
+
+void
+TorchModel::ReadManifest()
+{
+  if (m_Path.empty())
+  {
+    itkExceptionMacro("No path is set: give the folder of a bundle or a TorchScript file");
+  }
+  std::error_code error;
+  if (std::filesystem::is_directory(m_Path, error))
+  {
+    if (m_ManifestWasSet)
+    {
+      itkExceptionMacro("SetManifest() is for a lone TorchScript file; '"
+                        << m_Path
+                        << "' is a bundle. What its metadata does not say belongs into its gliomagrading.json");
+    }
+    m_Manifest = ReadBundleManifest(m_Path);
+    return;
+  }
+  if (!std::filesystem::exists(m_Path, error))
+  {
+    itkExceptionMacro("The model '" << m_Path << "' does not exist");
+  }
+  if (!m_ManifestWasSet)
+  {
+    itkExceptionMacro(
+      "'" << m_Path
+          << "' is a lone file: say with SetManifest() what it expects (task, channels, classes, output "
+             "activation, axis order), or give the folder of a bundle");
+  }
+}
+
+void
+TorchModel::CheckManifest() const
+{
+  std::vector<std::string> absent;
+  const auto               need = [&absent](bool there, const char * name) {
+    if (!there)
+    {
+      absent.emplace_back(name);
+    }
+  };
+  need(!m_Manifest.Task.empty(), "task");
+  need(!m_Manifest.ChannelNames.empty(), "channels");
+  need(!m_Manifest.ClassNames.empty(), "classes");
+  need(!m_Manifest.OutputActivation.empty(), "output_activation");
+  need(!m_Manifest.AxisOrder.empty(), "axis_order");
+  if (!absent.empty())
+  {
+    itkExceptionMacro("The manifest of '" << m_Path << "' does not say: " << Joined(absent)
+                                          << ". Nothing is guessed: add it to the bundle's gliomagrading.json, or with "
+                                             "SetManifest() for a lone file");
+  }
+  const auto oneOf = [this](const char * name, const std::string & value, const std::vector<std::string> & allowed) {
+    if (std::find(allowed.begin(), allowed.end(), value) == allowed.end())
+    {
+      itkExceptionMacro("The manifest of '" << m_Path << "' says the " << name << " '" << value << "'; known are "
+                                            << Joined(allowed));
+    }
+  };
+  oneOf("task", m_Manifest.Task, { "segmentation", "grading" });
+  oneOf("output_activation", m_Manifest.OutputActivation, { "logits", "softmax", "sigmoid", "sigmoid-logits" });
+  oneOf("axis_order", m_Manifest.AxisOrder, { "zyx", "xyz" });
+  const bool exclusive = m_Manifest.OutputActivation == "logits" || m_Manifest.OutputActivation == "softmax";
+  if (m_Manifest.Task == "grading" && !exclusive)
+  {
+    itkExceptionMacro("The classes of a classifier must exclude one another, but the manifest of '"
+                      << m_Path << "' says the output activation '" << m_Manifest.OutputActivation << "'");
+  }
+  if (exclusive && m_Manifest.ClassNames.size() < 2)
+  {
+    itkExceptionMacro("The manifest of '" << m_Path << "' names one class and the output activation '"
+                                          << m_Manifest.OutputActivation
+                                          << "', which needs two; one channel wants sigmoid or sigmoid-logits");
+  }
+}
+
+void
+TorchModel::Load()
+{
+  this->ReadManifest();
+  std::error_code   error;
+  const bool        isBundle = std::filesystem::is_directory(m_Path, error);
+  const std::string file = isBundle ? m_Manifest.WeightsFile : m_Path;
+  const bool        isNative = EndsWith(file, ".safetensors");
+  if (isNative)
+  {
+    if (m_Manifest.Network.empty())
+    {
+      itkExceptionMacro("The bundle '" << m_Path << "' has safetensors weights but names no network");
+    }
+    CompleteNativeManifest(m_Manifest);
+    if (m_Manifest.AxisOrder != "zyx" || m_Manifest.OutputActivation != "logits")
+    {
+      itkExceptionMacro("The network " << m_Manifest.Network
+                                       << " has the axis order zyx and gives logits; the manifest of '" << m_Path
+                                       << "' says " << m_Manifest.AxisOrder << " and " << m_Manifest.OutputActivation);
+    }
+  }
+  else if (EndsWith(file, ".pt2"))
+  {
+    itkExceptionMacro("'" << file << "' is an AOTInductor package, which is not read here: export it as TorchScript");
+  }
+  this->CheckManifest();
+  if (m_Precision == Precision::BFloat16 && m_Manifest.Task != "segmentation")
+  {
+    itkExceptionMacro("bfloat16 is for segmentation only; the task of '" << m_Path << "' is " << m_Manifest.Task);
+  }
+  if (!isNative && !m_TrustModelCode)
+  {
+    itkExceptionMacro("'" << (isBundle ? m_Path + "/" + file : file)
+                          << "' is TorchScript: a program that runs with your rights. It is loaded only with your "
+                             "consent: SetTrustModelCode(true), or --trust-model");
+  }
+  const std::string  weights = isBundle ? VerifyBundleWeights(m_Path, m_Manifest) : m_Path;
+  std::ostringstream key;
+  key << weights << '\n' << m_Device << '\n' << m_Precision << '\n' << m_Manifest.WeightsSha256 << '\n';
+  if (isBundle && m_Backend && key.str() == m_LoadedKey)
+  {
+    return;
+  }
+  m_Backend = nullptr;
+  const torch::Device device = DeviceOf(m_Device);
+  const bool          bfloat16 = m_Precision == Precision::BFloat16;
+  if (bfloat16 && device.is_cpu() && !ProcessorHasBFloat16())
+  {
+    itkExceptionMacro("This processor has no bfloat16 arithmetic: use the precision Float32");
+  }
+  try
+  {
+    m_Backend = isNative ? MakeNativeBackend(m_Manifest, weights, device, bfloat16)
+                         : MakeTorchScriptBackend(m_Manifest, weights, device, bfloat16);
+  }
+  catch (const ExceptionObject &)
+  {
+    throw;
+  }
+  catch (const c10::Error & e)
+  {
+    itkExceptionMacro("Loading '" << weights << "' on " << m_Device << " failed: " << e.what_without_backtrace());
+  }
+  catch (const std::exception & e)
+  {
+    itkExceptionMacro("Loading '" << weights << "' on " << m_Device << " failed: " << e.what());
+  }
+  m_LoadedKey = key.str();
+  this->Modified();
+}
+
+bool
+TorchModel::IsLoaded() const
+{
+  return m_Backend != nullptr;
+}
+
+unsigned int
+TorchModel::ThreadsFor(unsigned int maximumThreads) const
+{
+  unsigned int threads = m_NumberOfThreads;
+  if (threads == 0)
+  {
+    threads = std::min<unsigned int>(MultiThreaderBase::GetGlobalDefaultNumberOfThreads(),
+                                     MultiThreaderBase::GetGlobalMaximumNumberOfThreads());
+  }
+  return maximumThreads == 0 ? threads : std::min(threads, maximumThreads);
+}
+
+std::string
+TorchModel::Context(const TorchVolumeView & input) const
+{
+  std::ostringstream text;
+  text << "model '" << m_Path << "', " << input.Components << " channels, " << input.RegionSize[0] << " x "
+       << input.RegionSize[1] << " x " << input.RegionSize[2] << " voxels, device " << m_Device;
+  return text.str();
+}
+
+void
+TorchModel::CheckInput(const TorchVolumeView & input) const
+{
+  if (!m_Backend)
+  {
+    itkExceptionMacro("The model '" << m_Path << "' is not loaded: call Load()");
+  }
+  if (input.Buffer == nullptr || input.RegionSize[0] == 0 || input.RegionSize[1] == 0 || input.RegionSize[2] == 0)
+  {
+    itkExceptionMacro("The input of the model is empty (" << this->Context(input) << ")");
+  }
+  if ((input.RowStride != 0 && input.RowStride < input.RegionSize[0]) ||
+      (input.SliceStride != 0 &&
+       input.SliceStride < std::max<std::size_t>(input.RowStride, input.RegionSize[0]) * (input.RegionSize[1] - 1)))
+  {
+    itkExceptionMacro("The strides " << input.RowStride << " and " << input.SliceStride
+                                     << " are smaller than the region (" << this->Context(input) << ")");
+  }
+  if (input.Components != m_Manifest.ChannelNames.size())
+  {
+    itkExceptionMacro("The image has " << input.Components << " channels, the model '" << m_Path << "' wants "
+                                       << m_Manifest.ChannelNames.size() << ": " << Joined(m_Manifest.ChannelNames));
+  }
+  const bool   grading = m_Manifest.Task == "grading";
+  unsigned int step = m_Manifest.TileStep;
+  unsigned int smallest = 2 * m_Manifest.Halo + 1;
+  if (grading && m_Manifest.Network == "PereiraGradingNetwork")
+  {
+    // Three poolings of an even number of cells each.
+    step = 8;
+    smallest = m_Manifest.Padded ? 8 : 72;
+  }
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    const SizeValueType size = input.RegionSize[axis];
+    if (grading && m_Manifest.OutputSize != 0 && size != m_Manifest.OutputSize)
+    {
+      itkExceptionMacro("The region has " << size << " voxels on axis " << axis << ", the model '" << m_Path
+                                          << "' wants " << m_Manifest.OutputSize
+                                          << ": cut it with BoundingBoxROIFilter");
+    }
+    if (size % step != 0 || size < smallest)
+    {
+      itkExceptionMacro("An input of " << size << " voxels on axis " << axis << " is not valid for the model '"
+                                       << m_Path << "': it must be a multiple of " << step << " and at least "
+                                       << (smallest + step - 1) / step * step);
+    }
+  }
+}
+
+TorchVolume
+TorchModel::ComputeProbabilities(const TorchVolumeView & input, unsigned int maximumThreads) const
+{
+  this->CheckInput(input);
+  if (m_Manifest.Task != "segmentation")
+  {
+    itkExceptionMacro("ComputeProbabilities() wants a segmentation model; the task of '" << m_Path << "' is "
+                                                                                         << m_Manifest.Task);
+  }
+  const bool xyz = m_Manifest.AxisOrder == "xyz";
+  try
+  {
+    const TorchThreads threads(this->ThreadsFor(maximumThreads));
+    torch::NoGradGuard noGradient;
+    torch::Tensor      tensor = TensorOf(input, xyz, DeviceOf(m_Device));
+    torch::Tensor      output = m_Backend->Forward(tensor);
+    if (output.dim() != 5 || output.size(0) != 1 ||
+        output.size(1) != static_cast<int64_t>(m_Manifest.ClassNames.size()))
+    {
+      itkExceptionMacro("The model gave an output of shape " << output.sizes() << "; its manifest names "
+                                                             << m_Manifest.ClassNames.size() << " classes ("
+                                                             << this->Context(input) << ")");
+    }
+    output = ProbabilitiesOf(output.to(torch::kFloat32), m_Manifest.OutputActivation);
+    if (xyz)
+    {
+      output = output.permute({ 0, 1, 4, 3, 2 });
+    }
+    for (unsigned int axis = 0; axis < 3; ++axis)
+    {
+      const int64_t expected = static_cast<int64_t>(input.RegionSize[axis]) - 2 * static_cast<int64_t>(m_Manifest.Halo);
+      if (output.size(4 - axis) != expected)
+      {
+        itkExceptionMacro("The model gave " << output.size(4 - axis) << " voxels on axis " << axis
+                                            << "; its manifest says a halo of " << m_Manifest.Halo << ", which leaves "
+                                            << expected << " (" << this->Context(input) << ")");
+      }
+    }
+    if (!torch::isfinite(output).all().item<bool>())
+    {
+      itkExceptionMacro("The model gave NaN or infinity"
+                        << (torch::isfinite(tensor).all().item<bool>() ? "" : ": its input holds NaN or infinity")
+                        << " (" << this->Context(input) << ")");
+    }
+    return VolumeOf(output);
+  }
+  catch (const ExceptionObject &)
+  {
+    throw;
+  }
+  catch (const c10::Error & e)
+  {
+    itkExceptionMacro("The forward failed (" << this->Context(input) << "): " << e.what_without_backtrace());
+  }
+  catch (const std::exception & e)
+  {
+    itkExceptionMacro("The forward failed (" << this->Context(input) << "): " << e.what());
+  }
+}
+
+std::vector<double>
+TorchModel::ComputeLogits(const TorchVolumeView & input, unsigned int maximumThreads) const
+{
+  this->CheckInput(input);
+  if (m_Manifest.Task != "grading")
+  {
+    itkExceptionMacro("ComputeLogits() wants a grading model; the task of '" << m_Path << "' is " << m_Manifest.Task);
+  }
+  try
+  {
+    const TorchThreads  threads(this->ThreadsFor(maximumThreads));
+    torch::NoGradGuard  noGradient;
+    const torch::Tensor tensor = TensorOf(input, m_Manifest.AxisOrder == "xyz", DeviceOf(m_Device));
+    torch::Tensor       output = m_Backend->Forward(tensor).to(torch::kCPU, torch::kFloat64);
+    if (output.numel() != static_cast<int64_t>(m_Manifest.ClassNames.size()))
+    {
+      itkExceptionMacro("The model gave " << output.numel() << " numbers; its manifest names "
+                                          << m_Manifest.ClassNames.size() << " classes (" << this->Context(input)
+                                          << ")");
+    }
+    if (m_Manifest.OutputActivation == "softmax")
+    {
+      output = output.clamp_min(1e-300).log();
+    }
+    if (!torch::isfinite(output).all().item<bool>())
+    {
+      itkExceptionMacro("The model gave NaN or infinity"
+                        << (torch::isfinite(tensor).all().item<bool>() ? "" : ": its input holds NaN or infinity")
+                        << " (" << this->Context(input) << ")");
+    }
+    output = output.contiguous();
+    const double * begin = output.const_data_ptr<double>();
+    return std::vector<double>(begin, begin + output.numel());
+  }
+  catch (const ExceptionObject &)
+  {
+    throw;
+  }
+  catch (const c10::Error & e)
+  {
+    itkExceptionMacro("The forward failed (" << this->Context(input) << "): " << e.what_without_backtrace());
+  }
+  catch (const std::exception & e)
+  {
+    itkExceptionMacro("The forward failed (" << this->Context(input) << "): " << e.what());
+  }
+}
+
+TorchExplanation
+TorchModel::Explain(const TorchVolumeView &         input,
+                    const TorchExplanationRequest & request,
+                    unsigned int                    maximumThreads) const
+{
+  this->CheckInput(input);
+  if (m_Manifest.Task != "grading")
+  {
+    itkExceptionMacro("Explain() wants a grading model; the task of '" << m_Path << "' is " << m_Manifest.Task);
+  }
+  const bool                      xyz = m_Manifest.AxisOrder == "xyz";
+  std::vector<TorchLayerGeometry> geometries = m_Manifest.Layers;
+  if (xyz)
+  {
+    // The engine counts the tensor's last axis as x.
+    for (TorchLayerGeometry & geometry : geometries)
+    {
+      std::swap(geometry.Offset[0], geometry.Offset[2]);
+      std::swap(geometry.Step[0], geometry.Step[2]);
+    }
+  }
+  try
+  {
+    const TorchThreads threads(this->ThreadsFor(maximumThreads));
+    TorchExplanation   explanation =
+      ExplainWithBackend(*m_Backend, TensorOf(input, xyz, DeviceOf(m_Device)), request, geometries);
+    if (xyz)
+    {
+      for (TorchGradCAM & map : explanation.GradCAM)
+      {
+        map.Map = Transposed(map.Map);
+        std::swap(map.Geometry.Offset[0], map.Geometry.Offset[2]);
+        std::swap(map.Geometry.Step[0], map.Geometry.Step[2]);
+      }
+      for (TorchGuidedMap & map : explanation.Guided)
+      {
+        map.Map = Transposed(map.Map);
+      }
+    }
+    return explanation;
+  }
+  catch (const ExceptionObject &)
+  {
+    throw;
+  }
+  catch (const c10::Error & e)
+  {
+    itkExceptionMacro("The explanation failed (" << this->Context(input) << "): " << e.what_without_backtrace());
+  }
+  catch (const std::exception & e)
+  {
+    itkExceptionMacro("The explanation failed (" << this->Context(input) << "): " << e.what());
+  }
+}
+
+std::vector<double>
+TorchModel::ComputeGoldenOutput() const
+{
+  const TorchVolume input = GoldenInput(
+    m_Manifest.GoldenSeed, m_Manifest.GoldenSize, static_cast<unsigned int>(m_Manifest.ChannelNames.size()));
+  const TorchVolumeView view{ input.Buffer.data(), input.Components, input.RegionSize, 0, 0 };
+  if (m_Manifest.Task == "grading")
+  {
+    return this->ComputeLogits(view);
+  }
+  const TorchVolume   output = this->ComputeProbabilities(view);
+  const std::size_t   classes = output.Components;
+  const std::size_t   voxels = output.Buffer.size() / classes;
+  const auto &        size = output.RegionSize;
+  const std::size_t   middle = (size[2] / 2 * size[1] + size[1] / 2) * size[0] + size[0] / 2;
+  std::vector<double> golden(2 * classes, 0.0);
+  for (std::size_t voxel = 0; voxel < voxels; ++voxel)
+  {
+    for (std::size_t one = 0; one < classes; ++one)
+    {
+      golden[one] += static_cast<double>(output.Buffer[voxel * classes + one]) / static_cast<double>(voxels);
+    }
+  }
+  for (std::size_t one = 0; one < classes; ++one)
+  {
+    golden[classes + one] = static_cast<double>(output.Buffer[middle * classes + one]);
+  }
+  return golden;
+}
+
+bool
+TorchModel::VerifyGoldenPair() const
+{
+  if (m_Manifest.GoldenOutput.empty())
+  {
+    return false;
+  }
+  const std::vector<double> & expected = m_Manifest.GoldenOutput;
+  const std::vector<double>   found = this->ComputeGoldenOutput();
+  const double                tolerance = m_Precision == Precision::BFloat16 ? 5e-2 : 1e-4;
+  for (std::size_t i = 0; i < std::max(found.size(), expected.size()); ++i)
+  {
+    if (found.size() != expected.size() ||
+        !(std::abs(found[i] - expected[i]) <= tolerance * std::max(1.0, std::abs(expected[i]))))
+    {
+      std::ostringstream both;
+      both.precision(9);
+      for (const double value : found)
+      {
+        both << ' ' << value;
+      }
+      both << ", the manifest says";
+      for (const double value : expected)
+      {
+        both << ' ' << value;
+      }
+      itkExceptionMacro("The golden pair of '" << m_Path << "' fails on " << m_Device << ": the model gives"
+                                               << both.str());
+    }
+  }
+  return true;
+}
+
+std::vector<std::string>
+TorchModel::GetLayerNames() const
+{
+  if (!m_Backend)
+  {
+    itkExceptionMacro("The model '" << m_Path << "' is not loaded: call Load()");
+  }
+  return m_Backend->LayerNames();
+}
+
+std::size_t
+TorchModel::GetNumberOfParameters() const
+{
+  if (!m_Backend)
+  {
+    itkExceptionMacro("The model '" << m_Path << "' is not loaded: call Load()");
+  }
+  return m_Backend->NumberOfParameters();
+}
+
+void
+TorchModel::WriteSeededBundle(const std::string & path, const TorchModelManifest & manifest, std::uint64_t seed)
+{
+  TorchModelManifest complete = manifest;
+  CompleteNativeManifest(complete);
+  if (complete.TrainingData.empty())
+  {
+    complete.TrainingData = "random weights, not trained";
+  }
+  const at::Generator                generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  std::shared_ptr<torch::nn::Module> network;
+  if (complete.Network == "PereiraSegmentationNetwork")
+  {
+    SegmentationNetworkOptions options;
+    options.InputChannels = static_cast<int64_t>(complete.ChannelNames.size());
+    options.Classes = static_cast<int64_t>(complete.ClassNames.size());
+    options.Width = complete.Width;
+    options.Levels = complete.Levels;
+    options.Padded = complete.Padded;
+    network = std::make_shared<PereiraSegmentationNetworkImpl>(options);
+  }
+  else
+  {
+    GradingNetworkOptions options;
+    options.InputChannels = static_cast<int64_t>(complete.ChannelNames.size());
+    options.Classes = static_cast<int64_t>(complete.ClassNames.size());
+    options.Width = complete.Width;
+    options.Padded = complete.Padded;
+    network = std::make_shared<PereiraGradingNetworkImpl>(options);
+  }
+  InitializeHeNormal(*network, generator);
+  WriteNativeBundle(path, complete, *network);
+}
+
+void
+TorchModel::PrintSelf(std::ostream & os, Indent indent) const
+{
+  Superclass::PrintSelf(os, indent);
+  os << indent << "Path: " << m_Path << std::endl;
+  os << indent << "Device: " << m_Device << std::endl;
+  os << indent << "TrustModelCode: " << (m_TrustModelCode ? "On" : "Off") << std::endl;
+  os << indent << "Precision: " << m_Precision << std::endl;
+  os << indent << "NumberOfThreads: " << m_NumberOfThreads << std::endl;
+  os << indent << "ManifestWasSet: " << (m_ManifestWasSet ? "On" : "Off") << std::endl;
+  os << indent << "Manifest: " << m_Manifest.Name << ' ' << m_Manifest.Version << std::endl;
+  os << indent << "  Task: " << m_Manifest.Task << std::endl;
+  os << indent << "  Network: " << m_Manifest.Network << std::endl;
+  os << indent << "  Channels: " << Joined(m_Manifest.ChannelNames) << std::endl;
+  os << indent << "  Classes: " << Joined(m_Manifest.ClassNames) << std::endl;
+  os << indent << "  Weights: " << m_Manifest.WeightsFile << ' ' << m_Manifest.WeightsSha256 << std::endl;
+  os << indent << "Loaded: " << (m_Backend ? "yes" : "no") << std::endl;
+}
+
+std::ostream &
+operator<<(std::ostream & out, const TorchModelEnums::Precision value)
+{
+  return out << (value == TorchModelEnums::Precision::BFloat16 ? "TorchModelEnums::Precision::BFloat16"
+                                                               : "TorchModelEnums::Precision::Float32");
+}
+} // namespace itk

@@ -1,0 +1,484 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "SeededBundles.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <random>
+#include <sstream>
+
+namespace
+{
+std::string
+ReadAll(const std::string & path)
+{
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+}
+
+void
+WriteAll(const std::string & path, const std::string & bytes)
+{
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+std::string
+Replaced(std::string text, const std::string & from, const std::string & to)
+{
+  const auto found = text.find(from);
+  EXPECT_NE(found, std::string::npos) << from;
+  return text.replace(found, from.size(), to);
+}
+
+/** What the exception says; empty where none was thrown. */
+std::string
+MessageOf(const std::function<void()> & action)
+{
+  try
+  {
+    action();
+  }
+  catch (const itk::ExceptionObject & e)
+  {
+    return e.GetDescription();
+  }
+  return {};
+}
+
+std::string
+MessageOfLoading(const std::string & path)
+{
+  return MessageOf([&path] {
+    auto model = itk::TorchModel::New();
+    model->SetPath(path);
+    model->Load();
+  });
+}
+
+#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+struct Cube
+{
+  std::vector<float>   Voxels;
+  itk::TorchVolumeView View;
+};
+
+Cube
+RandomCube(unsigned int components, itk::SizeValueType x, itk::SizeValueType y, itk::SizeValueType z)
+{
+  Cube cube;
+  cube.Voxels.resize(components * x * y * z);
+  std::mt19937                          generator(7);
+  std::uniform_real_distribution<float> uniform(-2.0F, 2.0F);
+  for (float & voxel : cube.Voxels)
+  {
+    voxel = uniform(generator);
+  }
+  cube.View = itk::TorchVolumeView{ cube.Voxels.data(), components, itk::Size<3>{ { x, y, z } }, 0, 0 };
+  return cube;
+}
+
+/** Puts other weights under the manifest's digest. */
+void
+ReplaceWeights(const std::string & bundle, const std::string & bytes)
+{
+  auto model = itk::TorchModel::New();
+  model->SetPath(bundle);
+  model->ReadManifest();
+  const std::string weights = bundle + "/models/model.safetensors";
+  WriteAll(weights, bytes);
+  // The digest in the message of the refusal is the one to put into the manifest.
+  const std::string path = bundle + "/configs/metadata.json";
+  std::string       metadata = ReadAll(path);
+  metadata = Replaced(metadata,
+                      "\"bytes\": " + std::to_string(model->GetManifest().WeightsBytes),
+                      "\"bytes\": " + std::to_string(bytes.size()));
+  WriteAll(path, metadata);
+  const std::string message = MessageOfLoading(bundle);
+  const std::string before = "have the SHA-256 ";
+  const auto        found = message.find(before);
+  ASSERT_NE(found, std::string::npos) << message;
+  WriteAll(path, Replaced(metadata, model->GetManifest().WeightsSha256, message.substr(found + before.size(), 64)));
+}
+} // namespace
+
+TEST(TorchModel, SeededBundleComesBackAsWritten)
+{
+  const TemporaryFolder folder;
+  const auto            manifest = TinyGradingManifest();
+  const auto            model = LoadSeeded(folder / "grader", manifest);
+  const auto &          read = model->GetManifest();
+  EXPECT_EQ(read.Name, manifest.Name);
+  EXPECT_EQ(read.Task, "grading");
+  EXPECT_EQ(read.Network, manifest.Network);
+  EXPECT_EQ(read.Width, 4u);
+  EXPECT_EQ(read.ChannelNames, manifest.ChannelNames);
+  EXPECT_EQ(read.ClassNames, manifest.ClassNames);
+  EXPECT_EQ(read.OutputActivation, "logits");
+  EXPECT_EQ(read.AxisOrder, "zyx");
+  EXPECT_EQ(read.Standardization, "brain");
+  EXPECT_EQ(read.BiasCorrection, "none");
+  EXPECT_EQ(read.Region, "tumour");
+  EXPECT_EQ(read.FitMode, "cube");
+  EXPECT_EQ(read.Margin, 10.0);
+  EXPECT_EQ(read.OutputSize, 72u);
+  EXPECT_EQ(read.Licence, manifest.Licence);
+  EXPECT_FALSE(read.Demonstration);
+  EXPECT_EQ(read.TrainingData, "random weights, not trained");
+  EXPECT_EQ(read.WeightsSha256.size(), 64u);
+  EXPECT_EQ(read.GoldenOutput.size(), 2u);
+  EXPECT_FALSE(std::filesystem::exists(folder / "grader/configs/metadata.json.part"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "grader/models/model.safetensors.part"));
+  EXPECT_TRUE(model->VerifyGoldenPair());
+  EXPECT_EQ(model->GetLayerNames(), (std::vector<std::string>{ "stem", "res1", "res2", "res3", "res4" }));
+
+  // The same seed gives the same weights, another one others.
+  itk::TorchModel::WriteSeededBundle(folder / "again", manifest, 1);
+  itk::TorchModel::WriteSeededBundle(folder / "other", manifest, 2);
+  EXPECT_EQ(ReadAll(folder / "grader/models/model.safetensors"), ReadAll(folder / "again/models/model.safetensors"));
+  EXPECT_NE(ReadAll(folder / "grader/models/model.safetensors"), ReadAll(folder / "other/models/model.safetensors"));
+
+  std::ostringstream printed;
+  model->Print(printed);
+  EXPECT_CONTAINS(printed.str(), "T1, T1c, T2, FLAIR");
+}
+
+TEST(TorchModel, ParametersAreThoseOfThePaper)
+{
+  // paper.md counts in PyTorch, sections 2 and 3.
+  const TemporaryFolder folder;
+  const struct
+  {
+    unsigned int Width, Levels;
+    std::size_t  Parameters;
+  } segmentation[] = { { 8, 3, 76770 }, { 8, 4, 302370 }, { 16, 4, 1206466 } };
+  for (const auto & one : segmentation)
+  {
+    const auto model = LoadSeeded(folder / "s", TinySegmentationManifest(one.Width, one.Levels));
+    EXPECT_EQ(model->GetNumberOfParameters(), one.Parameters);
+  }
+  EXPECT_EQ(LoadSeeded(folder / "g", TinyGradingManifest(8))->GetNumberOfParameters(), 233282u);
+  EXPECT_EQ(LoadSeeded(folder / "g", TinyGradingManifest(16))->GetNumberOfParameters(), 930050u);
+}
+
+TEST(TorchModel, ValidSizesAreThoseOfThePaper)
+{
+  const TemporaryFolder folder;
+  const struct
+  {
+    unsigned int Levels, Halo, Step;
+    unsigned int Valid[2], Invalid[3];
+  } rows[] = { { 3, 22, 4, { 48, 64 }, { 44, 50, 66 } }, { 4, 46, 8, { 96, 104 }, { 88, 92, 100 } } };
+  for (const auto & row : rows)
+  {
+    const auto model = LoadSeeded(folder / "s", TinySegmentationManifest(2, row.Levels));
+    EXPECT_EQ(model->GetManifest().Halo, row.Halo);
+    EXPECT_EQ(model->GetManifest().TileStep, row.Step);
+    for (const unsigned int n : row.Valid)
+    {
+      // One axis at a time: sizes may differ.
+      const unsigned int least = row.Valid[0];
+      const Cube         cube = RandomCube(4, n, least, least);
+      const auto         output = model->ComputeProbabilities(cube.View);
+      EXPECT_EQ(output.Components, 2u);
+      EXPECT_EQ(output.RegionSize[0], n - 2 * row.Halo);
+      EXPECT_EQ(output.RegionSize[1], least - 2 * row.Halo);
+      for (std::size_t i = 0; i < output.Buffer.size(); i += 2)
+      {
+        ASSERT_NEAR(output.Buffer[i] + output.Buffer[i + 1], 1.0, 1e-6);
+      }
+    }
+    for (const unsigned int n : row.Invalid)
+    {
+      const Cube        cube = RandomCube(4, row.Valid[0], row.Valid[0], n);
+      const std::string message = MessageOf([&] { model->ComputeProbabilities(cube.View); });
+      EXPECT_CONTAINS(message, std::to_string(n) + " voxels on axis 2");
+      EXPECT_CONTAINS(message, "at least " + std::to_string(row.Valid[0]));
+    }
+  }
+}
+
+TEST(TorchModel, PaddedSegmentationKeepsTheSize)
+{
+  const TemporaryFolder folder;
+  const auto            model = LoadSeeded(folder / "s", TinySegmentationManifest(4, 3, true));
+  EXPECT_EQ(model->GetManifest().Halo, 0u);
+  EXPECT_EQ(model->GetManifest().TileStep, 4u);
+  const Cube cube = RandomCube(4, 16, 24, 20);
+  const auto output = model->ComputeProbabilities(cube.View);
+  EXPECT_EQ(output.RegionSize, cube.View.RegionSize);
+}
+
+TEST(TorchModel, GradingLayersLieWhereThePaperSays)
+{
+  const TemporaryFolder folder;
+  const auto            layers = LoadSeeded(folder / "g", TinyGradingManifest())->GetManifest().Layers;
+  ASSERT_EQ(layers.size(), 5u);
+  // Section 3: res3 cell i at voxel 17.5 + 4 i, res4 at 35.5 + 8 i; stem and res1 by counting convolutions.
+  const double offsets[] = { 2.0, 4.0, 8.5, 17.5, 35.5 };
+  const double steps[] = { 1.0, 1.0, 2.0, 4.0, 8.0 };
+  for (unsigned int i = 0; i < 5; ++i)
+  {
+    for (unsigned int axis = 0; axis < 3; ++axis)
+    {
+      EXPECT_EQ(layers[i].Offset[axis], offsets[i]) << layers[i].Layer;
+      EXPECT_EQ(layers[i].Step[axis], steps[i]) << layers[i].Layer;
+    }
+  }
+}
+
+TEST(TorchModel, RegionOfALargerBufferIsAView)
+{
+  const TemporaryFolder folder;
+  const auto            model = LoadSeeded(folder / "s", TinySegmentationManifest());
+  const Cube            large = RandomCube(4, 53, 57, 50);
+  itk::TorchVolumeView  view = large.View;
+  view.Buffer += 4 * ((1 * 57 + 6) * 53 + 3);
+  view.RegionSize = itk::Size<3>{ { 48, 48, 48 } };
+  view.RowStride = 53;
+  view.SliceStride = 53 * 57;
+  Cube copy = RandomCube(4, 48, 48, 48);
+  for (std::size_t z = 0; z < 48; ++z)
+  {
+    for (std::size_t y = 0; y < 48; ++y)
+    {
+      std::memcpy(&copy.Voxels[4 * 48 * (z * 48 + y)],
+                  &large.Voxels[4 * (((z + 1) * 57 + y + 6) * 53 + 3)],
+                  4 * 48 * sizeof(float));
+    }
+  }
+  const auto before = large.Voxels;
+  const auto ofView = model->ComputeProbabilities(view).Buffer;
+  const auto ofCopy = model->ComputeProbabilities(copy.View).Buffer;
+  ASSERT_EQ(ofView.size(), ofCopy.size());
+  for (std::size_t i = 0; i < ofView.size(); ++i)
+  {
+    ASSERT_NEAR(ofView[i], ofCopy[i], 1e-6);
+  }
+  EXPECT_EQ(large.Voxels, before);
+}
+
+TEST(TorchModel, WrongInputNamesBothSides)
+{
+  const TemporaryFolder folder;
+  const auto            model = LoadSeeded(folder / "g", TinyGradingManifest());
+  const Cube            three = RandomCube(3, 72, 72, 72);
+  const std::string     channels = MessageOf([&] { model->ComputeLogits(three.View); });
+  EXPECT_CONTAINS(channels, "3 channels");
+  EXPECT_CONTAINS(channels, "4: T1, T1c, T2, FLAIR");
+  const Cube        small = RandomCube(4, 72, 64, 72);
+  const std::string size = MessageOf([&] { model->ComputeLogits(small.View); });
+  EXPECT_CONTAINS(size, "64 voxels on axis 1");
+  EXPECT_CONTAINS(size, "wants 72");
+  Cube cube = RandomCube(4, 72, 72, 72);
+  EXPECT_CONTAINS(MessageOf([&] { model->ComputeProbabilities(cube.View); }), "wants a segmentation model");
+  cube.Voxels[100000] = std::nanf("");
+  EXPECT_CONTAINS(MessageOf([&] { model->ComputeLogits(cube.View); }), "its input holds NaN");
+  EXPECT_CONTAINS(MessageOf([&] { itk::TorchModel::New()->ComputeLogits(cube.View); }), "not loaded");
+}
+
+TEST(TorchModel, RepeatedRunsGiveTheSameBits)
+{
+  const TemporaryFolder folder;
+  const auto            model = LoadSeeded(folder / "s", TinySegmentationManifest());
+  const Cube            cube = RandomCube(4, 64, 56, 48);
+  const auto            first = model->ComputeProbabilities(cube.View).Buffer;
+  EXPECT_EQ(first, model->ComputeProbabilities(cube.View).Buffer);
+  // Another number of threads may differ in the last bits only.
+  const auto one = model->ComputeProbabilities(cube.View, 1).Buffer;
+  for (std::size_t i = 0; i < one.size(); ++i)
+  {
+    ASSERT_NEAR(one[i], first[i], 1e-6);
+  }
+}
+
+TEST(TorchModel, DamagedWeightsAreRefused)
+{
+  const TemporaryFolder folder;
+  const std::string     bundle = folder / "s";
+  itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(), 1);
+  const std::string weights = bundle + "/models/model.safetensors";
+  const std::string good = ReadAll(weights);
+
+  WriteAll(weights, good.substr(0, good.size() - 100));
+  const std::string truncated = MessageOfLoading(bundle);
+  EXPECT_CONTAINS(truncated, std::to_string(good.size() - 100));
+  EXPECT_CONTAINS(truncated, "manifest says " + std::to_string(good.size()));
+
+  std::string flipped = good;
+  flipped[good.size() / 2] = static_cast<char>(flipped[good.size() / 2] ^ 1);
+  WriteAll(weights, flipped);
+  const std::string digest = MessageOfLoading(bundle);
+  EXPECT_CONTAINS(digest, "have the SHA-256 ");
+  EXPECT_CONTAINS(digest, "the manifest says ");
+
+  // Below the digest: a file that is what its manifest says, but not what safetensors allows.
+  WriteAll(weights, good);
+  const std::uint64_t header = [&good] {
+    std::uint64_t length = 0;
+    std::memcpy(&length, good.data(), 8);
+    return length;
+  }();
+  const struct
+  {
+    std::string Bytes, Message;
+  } damaged[] = {
+    { good.substr(0, good.size() - 100), "truncated" },
+    { good.substr(0, 4), "truncated" },
+    { good.substr(0, 100), "truncated" },
+    { good + "surplus", "damaged" },
+    { std::string(8, '\xff') + good.substr(8), "not a safetensors file" },
+    { good.substr(0, 8) + "x" + good.substr(9), "not a JSON object" },
+    { Replaced(good, "\"data_offsets\":[0,", "\"data_offsets\":[1,"), "but its shape needs" },
+    { Replaced(good, "\"F32\"", "\"Q99\""), "type 'Q99'" },
+    { Replaced(good, "\"shape\":[", "\"shape\":-"), "damaged" },
+    { Replaced(good, "\"bn.bias\"", "\"bx.bias\""), "'bx.bias' that the network does not have" },
+  };
+  for (const auto & one : damaged)
+  {
+    itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(), 1);
+    ReplaceWeights(bundle, one.Bytes);
+    if (one.Message == "damaged")
+    {
+      // Either the JSON or the entry is refused.
+      EXPECT_FALSE(MessageOfLoading(bundle).empty());
+      continue;
+    }
+    EXPECT_CONTAINS(MessageOfLoading(bundle), one.Message);
+  }
+
+  std::string       notFinite = good;
+  const float       nan = std::nanf("");
+  const std::size_t last = good.size() - sizeof(float);
+  ASSERT_GT(last, 8 + header);
+  std::memcpy(&notFinite[last], &nan, sizeof(float));
+  itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(), 1);
+  ReplaceWeights(bundle, notFinite);
+  EXPECT_CONTAINS(MessageOfLoading(bundle), "NaN or infinity in '");
+
+  // A network of another width.
+  itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(), 1);
+  const std::string path = bundle + "/configs/metadata.json";
+  WriteAll(path, Replaced(ReadAll(path), "\"width\": 4", "\"width\": 5"));
+  EXPECT_CONTAINS(MessageOfLoading(bundle), "the network needs");
+}
+
+TEST(TorchModel, UntrustedManifestIsChecked)
+{
+  const TemporaryFolder folder;
+  const std::string     bundle = folder / "g";
+  itk::TorchModel::WriteSeededBundle(bundle, TinyGradingManifest(), 1);
+  const std::string path = bundle + "/configs/metadata.json";
+  const std::string good = ReadAll(path);
+  WriteAll(folder / "outside.safetensors", "secret");
+  std::filesystem::create_symlink(folder / "outside.safetensors", bundle + "/models/link.safetensors");
+  const struct
+  {
+    std::string From, To, Message;
+  } cases[] = {
+    { "\"models/model.safetensors\"", "\"/etc/passwd\"", "does not lie inside the bundle" },
+    { "\"models/model.safetensors\"", "\"models/../../outside.safetensors\"", "does not lie inside the bundle" },
+    { "\"models/model.safetensors\"", "\"models/link.safetensors\"", "leads out to" },
+    { "\"PereiraGradingNetwork\"", "\"ResNet\"", "'ResNet' is not one of this module" },
+    { "\"width\": 4", "\"width\": 1e9", "network.width must be a whole number from 1 to 1024" },
+    { "\"width\": 4", "\"width\": -4", "network.width must be a whole number from 1 to 1024, it is -4" },
+    { "\"task\": \"grading\"", "\"task\": 3", "gliomagrading.task must be a text" },
+    { "\"margin\": 10.0", "\"margin\": \"10\"", "region.margin must be a number" },
+    { "\"axis_order\": \"zyx\"", "\"axis_order\": \"yxz\"", "one of 'zyx', 'xyz'" },
+    { "\"upper_quantile\": 1.0", "\"upper_quantile\": 0.0", "larger than lower_quantile" },
+    { "\"output_activation\": \"logits\"", "\"output_activation\": \"sigmoid\"", "gives logits" },
+    { "\"num_channels\": 4", "\"num_channels\": 3", "is 3, but channel_def names 4" },
+    { "{", "[", "is not valid JSON" },
+  };
+  for (const auto & one : cases)
+  {
+    WriteAll(path, Replaced(good, one.From, one.To));
+    EXPECT_CONTAINS(MessageOfLoading(bundle), one.Message);
+  }
+  // Absent: nothing is guessed.
+  WriteAll(path, Replaced(good, "\"channel_def\"", "\"other_key\""));
+  EXPECT_CONTAINS(MessageOfLoading(bundle), "does not say: channels");
+  // The sidecar says it.
+  WriteAll(bundle + "/gliomagrading.json", R"({"channels": ["T1", "T1c", "T2", "FLAIR"]})");
+  EXPECT_EQ(MessageOfLoading(bundle), "");
+  WriteAll(bundle + "/gliomagrading.json", R"({"region": {"output_size": 96}})");
+  WriteAll(path, good);
+  EXPECT_CONTAINS(MessageOfLoading(bundle), "contradict each other in region.output_size");
+  EXPECT_CONTAINS(MessageOfLoading(folder / "nowhere"), "does not exist");
+}
+
+TEST(TorchModel, TorchScriptWantsConsent)
+{
+  const TemporaryFolder folder;
+  WriteAll(folder / "model.ts", "not even a program");
+  auto model = itk::TorchModel::New();
+  model->SetPath(folder / "model.ts");
+  EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "SetManifest()");
+  itk::TorchModelManifest manifest;
+  manifest.Task = "grading";
+  manifest.ChannelNames = { "T1" };
+  manifest.ClassNames = { "LGG", "HGG" };
+  manifest.OutputActivation = "logits";
+  model->SetManifest(manifest);
+  EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "does not say: axis_order");
+  manifest.AxisOrder = "zyx";
+  model->SetManifest(manifest);
+  EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "SetTrustModelCode(true)");
+  model->TrustModelCodeOn();
+  const std::string damaged = MessageOf([&] { model->Load(); });
+  EXPECT_CONTAINS(damaged, "model.ts");
+  EXPECT_EQ(damaged.find("SetTrustModelCode"), std::string::npos) << damaged;
+  EXPECT_FALSE(model->IsLoaded());
+}
+
+TEST(TorchModel, GoldenPairFindsAnotherOutput)
+{
+  const TemporaryFolder folder;
+  const std::string     bundle = folder / "s";
+  const auto            model = LoadSeeded(bundle, TinySegmentationManifest());
+  EXPECT_TRUE(model->VerifyGoldenPair());
+  const auto & golden = model->GetManifest().GoldenOutput;
+  ASSERT_EQ(golden.size(), 4u);
+  EXPECT_NEAR(golden[0] + golden[1], 1.0, 1e-6);
+  const std::string path = bundle + "/configs/metadata.json";
+  const std::string text = ReadAll(path);
+  const auto        begin = text.find("\"output\": [");
+  ASSERT_NE(begin, std::string::npos);
+  WriteAll(path, text.substr(0, begin) + "\"output\": [0.5, 0.5, 0.9, 0.2, " + text.substr(text.find('[', begin) + 1));
+  model->Load();
+  EXPECT_CONTAINS(MessageOf([&] { model->VerifyGoldenPair(); }), "the manifest says 0.5 0.5 0.9 0.2");
+}
+
+TEST(TorchModel, UnknownDeviceAndPrecisionAreRefused)
+{
+  const TemporaryFolder folder;
+  const std::string     bundle = folder / "g";
+  const auto            model = LoadSeeded(bundle, TinyGradingManifest());
+  model->SetDevice("gpu");
+  EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "'gpu' is not known");
+  model->SetDevice("cuda:99");
+  EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "'cuda:99' is not there");
+  model->SetDevice("cpu");
+  model->SetPrecision(itk::TorchModelEnums::Precision::BFloat16);
+  EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "bfloat16 is for segmentation only");
+}
