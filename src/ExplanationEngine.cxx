@@ -30,10 +30,9 @@ namespace itk
 namespace
 {
 TorchVolume
-ToVolume(torch::Tensor map, bool reversedAxes) // [C, z, y, x], or [C, x, y, z]
+ToVolume(torch::Tensor map) // [C, z, y, x]
 {
-  map = (reversedAxes ? map.permute({ 3, 2, 1, 0 }) : map.permute({ 1, 2, 3, 0 })).to(torch::kCPU, torch::kFloat);
-  map = map.contiguous();
+  map = map.permute({ 1, 2, 3, 0 }).to(torch::kCPU, torch::kFloat).contiguous();
   TorchVolume volume;
   volume.Components = static_cast<unsigned int>(map.size(3));
   for (unsigned int axis = 0; axis < 3; ++axis)
@@ -133,8 +132,7 @@ TorchExplanation
 ExplainWithBackend(const ModelBackend &                    backend,
                    const torch::Tensor &                   input,
                    const TorchExplanationRequest &         request,
-                   const std::vector<TorchLayerGeometry> & geometries,
-                   bool                                    reversedAxes)
+                   const std::vector<TorchLayerGeometry> & geometries)
 {
   const c10::InferenceMode  noInferenceMode(false);
   const torch::AutoGradMode withGradients(true);
@@ -257,7 +255,7 @@ ExplainWithBackend(const ModelBackend &                    backend,
       RequireFinite(gradient, "gradients of the input");
       TorchGuidedMap map;
       map.Class = label;
-      map.Map = ToVolume(gradient[0], reversedAxes);
+      map.Map = ToVolume(gradient[0]);
       explanation.Guided.push_back(std::move(map));
     }
   }
@@ -271,7 +269,7 @@ ExplainWithBackend(const ModelBackend &                    backend,
       cam.Geometry = GeometryOf(layer, geometries);
       cam.Geometry.Layer = layer;
       cam.Class = explained[label];
-      cam.Map = ToVolume(maps[index][label], reversedAxes);
+      cam.Map = ToVolume(maps[index][label]);
       cam.HasPositiveCell =
         std::any_of(cam.Map.Buffer.begin(), cam.Map.Buffer.end(), [](float value) { return value > 0.0F; });
       explanation.GradCAM.push_back(std::move(cam));

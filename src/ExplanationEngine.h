@@ -24,14 +24,13 @@ namespace itk
 {
 /** One forward, then as many backwards as asked: GradCAM of every layer and class, and guided backpropagation of every
  * class.
- * \a input is [1, C, z, y, x], or [1, C, x, y, z] where \a reversedAxes says so; the maps come back with x fastest.
+ * \a input is [1, C, z, y, x]; the maps come back with x fastest.
  * \a geometries name the cells of the asked layers. Nothing in the process is changed. */
 TorchExplanation
 ExplainWithBackend(const ModelBackend &                    backend,
                    const torch::Tensor &                   input,
                    const TorchExplanationRequest &         request,
-                   const std::vector<TorchLayerGeometry> & geometries,
-                   bool                                    reversedAxes = false);
+                   const std::vector<TorchLayerGeometry> & geometries);
 } // namespace itk
 
 #endif // ExplanationEngine_h
