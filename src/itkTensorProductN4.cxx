@@ -1,0 +1,1157 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "itkTensorProductN4.h"
+
+#include "TorchThreads.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <complex>
+#include <limits>
+#include <memory>
+#include <numeric>
+
+// The loops over a run of voxels are worth wider registers than the build's own.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#  define N4_RUN_LOOP __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#  define N4_RUN_LOOP
+#endif
+
+namespace itk
+{
+namespace
+{
+constexpr unsigned int order = 3;
+
+/** One axis of the fit: samples, spans of the lattice, and the weights of the samples. */
+struct Axis
+{
+  SizeValueType samples{ 1 };
+  SizeValueType spans{ 0 };
+
+  SizeValueType
+  ControlPoints() const
+  {
+    return spans == 0 ? 1 : spans + order;
+  }
+};
+
+/** Centred uniform cubic B-spline. */
+double
+CubicBSpline(double u)
+{
+  u = std::abs(u);
+  if (u < 1.0)
+  {
+    return (4.0 - 6.0 * u * u + 3.0 * u * u * u) / 6.0;
+  }
+  return u < 2.0 ? (2.0 - u) * (2.0 - u) * (2.0 - u) / 6.0 : 0.0;
+}
+
+/** Weights of positions in samples. The last span is half open, so ITK's filters step back from its end by 1/1000 of a
+ * sample; so does this. */
+TensorProductN4::AxisType
+Locate(const Axis & axis, const std::vector<double> & positions)
+{
+  TensorProductN4::AxisType located;
+  located.First.resize(positions.size(), 0);
+  located.Weights.resize(4 * positions.size(), 0.0);
+  for (size_t n = 0; n < positions.size(); ++n)
+  {
+    double * const weights = &located.Weights[4 * n];
+    if (axis.spans == 0)
+    {
+      weights[0] = 1.0;
+      continue;
+    }
+    const double rate = static_cast<double>(axis.spans) / static_cast<double>(axis.samples - 1);
+    const double p = std::clamp(positions[n] * rate, 0.0, static_cast<double>(axis.spans) - 1e-3 * rate);
+    const auto   first = static_cast<unsigned int>(p);
+    located.First[n] = first;
+    for (unsigned int j = 0; j < 4; ++j)
+    {
+      weights[j] = CubicBSpline(p - first - j + 1.0);
+    }
+  }
+  return located;
+}
+
+/** The weights that gather samples into the lattice: a power of those that spread it, divided by the sum of squares. */
+TensorProductN4::AxisType
+GatheringWeights(const TensorProductN4::AxisType & axis, int power)
+{
+  TensorProductN4::AxisType gathering = axis;
+  for (size_t n = 0; n < axis.First.size(); ++n)
+  {
+    const double * const w = &axis.Weights[4 * n];
+    const double         squares = power == 3 ? w[0] * w[0] + w[1] * w[1] + w[2] * w[2] + w[3] * w[3] : 1.0;
+    for (unsigned int j = 0; j < 4; ++j)
+    {
+      gathering.Weights[4 * n + j] = (power == 3 ? w[j] * w[j] * w[j] : w[j] * w[j]) / squares;
+    }
+  }
+  return gathering;
+}
+
+/** In-place radix-2 transform; the inverse is not divided by the length. */
+class FourierTransform
+{
+public:
+  explicit FourierTransform(size_t length)
+    : m_Roots(length / 2)
+    , m_Reversed(length)
+  {
+    for (size_t n = 0; n < length / 2; ++n)
+    {
+      m_Roots[n] =
+        std::polar(1.0, -2.0 * 3.14159265358979323846 * static_cast<double>(n) / static_cast<double>(length));
+    }
+    for (size_t n = 0; n < length; ++n)
+    {
+      m_Reversed[n] = n == 0 ? 0 : (m_Reversed[n / 2] / 2) | ((n & 1) != 0 ? length / 2 : 0);
+    }
+  }
+
+  void
+  operator()(std::vector<std::complex<double>> & x, bool inverse) const
+  {
+    const size_t length = x.size();
+    for (size_t n = 0; n < length; ++n)
+    {
+      if (n < m_Reversed[n])
+      {
+        std::swap(x[n], x[m_Reversed[n]]);
+      }
+    }
+    const double sign = inverse ? -1.0 : 1.0;
+    for (size_t half = 1; half < length; half *= 2)
+    {
+      const size_t step = length / (2 * half);
+      for (size_t block = 0; block < length; block += 2 * half)
+      {
+        for (size_t n = 0; n < half; ++n)
+        {
+          const std::complex<double> root = m_Roots[n * step];
+          const std::complex<double> a = x[block + n];
+          const std::complex<double> b = x[block + n + half];
+          // Written out: the operator's check for NaN costs more than the product.
+          const double               im = sign * root.imag();
+          const std::complex<double> c(root.real() * b.real() - im * b.imag(), root.real() * b.imag() + im * b.real());
+          x[block + n] = a + c;
+          x[block + n + half] = a - c;
+        }
+      }
+    }
+  }
+
+private:
+  std::vector<std::complex<double>> m_Roots;
+  std::vector<size_t>               m_Reversed;
+};
+
+/** E(u|v) of N4: what each bin of the histogram is expected to be without the field. */
+class Sharpening
+{
+public:
+  Sharpening(unsigned int bins, double fwhm, double noise)
+    : m_Bins(bins)
+    , m_FullWidth(fwhm)
+    , m_Noise(noise)
+    , m_Length(size_t{ 2 } << static_cast<unsigned int>(std::ceil(std::log2(static_cast<double>(bins)))))
+    , m_Transform(m_Length)
+    , m_Gaussian(m_Length)
+    , m_Signal(m_Length)
+  {}
+
+  void
+  operator()(const std::vector<double> & histogram, double minimum, double slope, std::vector<float> & expected)
+  {
+    const size_t offset = (m_Length - m_Bins) / 2;
+    const double width = m_FullWidth / slope;
+    const double rate = 4.0 * std::log(2.0) / (width * width);
+    const double scale = 2.0 * std::sqrt(std::log(2.0) / 3.14159265358979323846) / width;
+    for (size_t n = 0; n < m_Length; ++n)
+    {
+      const auto distance = static_cast<double>(std::min(n, m_Length - n));
+      m_Gaussian[n] = scale * std::exp(-distance * distance * rate);
+      m_Signal[n] = n >= offset && n < offset + m_Bins ? histogram[n - offset] : 0.0;
+    }
+    m_Transform(m_Gaussian, false);
+    m_Transform(m_Signal, false);
+    for (size_t n = 0; n < m_Length; ++n)
+    {
+      // The Gaussian is even: its transform is real.
+      const double g = m_Gaussian[n].real();
+      m_Signal[n] *= g / (g * g + m_Noise);
+    }
+    m_Transform(m_Signal, true);
+    for (size_t n = 0; n < m_Length; ++n)
+    {
+      // Numerator and denominator travel as real and imaginary part of one transform.
+      const double u = std::max(m_Signal[n].real(), 0.0);
+      m_Signal[n] = { (minimum + (static_cast<double>(n) - static_cast<double>(offset)) * slope) * u, u };
+    }
+    m_Transform(m_Signal, false);
+    for (size_t n = 0; n < m_Length; ++n)
+    {
+      m_Signal[n] *= m_Gaussian[n].real();
+    }
+    m_Transform(m_Signal, true);
+    // One entry more than bins: the highest voxel interpolates without a test.
+    expected.resize(m_Bins + 1);
+    for (size_t n = 0; n < m_Bins; ++n)
+    {
+      const std::complex<double> e = m_Signal[n + offset];
+      expected[n] = e.imag() != 0.0 ? static_cast<float>(e.real() / e.imag()) : 0.0F;
+    }
+    expected[m_Bins] = expected[m_Bins - 1];
+  }
+
+private:
+  size_t                            m_Bins;
+  double                            m_FullWidth;
+  double                            m_Noise;
+  size_t                            m_Length;
+  FourierTransform                  m_Transform;
+  std::vector<std::complex<double>> m_Gaussian;
+  std::vector<std::complex<double>> m_Signal;
+};
+
+/** What an update of the field leaves for the next iteration. */
+struct Statistics
+{
+  double sum{ 0.0 };     // of exp(change) - 1
+  double squares{ 0.0 }; // of its square
+  float  minimum{ std::numeric_limits<float>::max() };
+  float  maximum{ std::numeric_limits<float>::lowest() };
+};
+
+/** The voxels of the fit, their field, and what is summed over them. */
+class FittedVoxels
+{
+public:
+  virtual ~FittedVoxels() = default;
+  /** New lattice: the weights that spread it and those that gather delta (power 3) and omega (power 2). */
+  virtual void
+  SetLevel(const std::array<Axis, 3> & axes, std::vector<double> & omega) = 0;
+  virtual void
+  AddToHistogram(float minimum, float slope, std::vector<double> & histogram) = 0;
+  virtual void
+  GatherResidual(float minimum, float slope, const std::vector<float> & expected, std::vector<double> & delta) = 0;
+  virtual Statistics
+  SpreadLattice(const std::vector<double> & lattice) = 0;
+};
+
+/** exp for |x| < 80, as straight code that the compiler turns into vector code. */
+inline float
+Exponential(float x)
+{
+  x = std::min(std::max(x, -80.0F), 80.0F);
+  constexpr float magic = 12582912.0F; // 1.5 * 2^23: adding it rounds to an integer
+  const float     shifted = x * 1.44269504F + magic;
+  const float     n = shifted - magic;
+  const float     r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
+  float           p = 1.9875691500e-4F;
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * r * r + r + 1.0F;
+  const int exponent = static_cast<int>(std::bit_cast<unsigned int>(shifted) - std::bit_cast<unsigned int>(magic));
+  return p * std::bit_cast<float>(static_cast<unsigned int>(exponent + 127) << 23);
+}
+
+/** Field of a run from four rows of the collapsed lattice, and what follows from it. */
+N4_RUN_LOOP void
+UpdateRun(size_t              count,
+          const float * const rows[4],
+          const float         weights[4],
+          const float *       logImage,
+          float *             field,
+          float *             uncorrected,
+          Statistics &        statistics)
+{
+  const float * const r0 = rows[0];
+  const float * const r1 = rows[1];
+  const float * const r2 = rows[2];
+  const float * const r3 = rows[3];
+  const float         w0 = weights[0];
+  const float         w1 = weights[1];
+  const float         w2 = weights[2];
+  const float         w3 = weights[3];
+  float               sum = 0.0F;
+  float               squares = 0.0F;
+  float               minimum = statistics.minimum;
+  float               maximum = statistics.maximum;
+#pragma omp simd reduction(+ : sum, squares) reduction(min : minimum) reduction(max : maximum)
+  for (size_t n = 0; n < count; ++n)
+  {
+    const float b = w0 * r0[n] + w1 * r1[n] + w2 * r2[n] + w3 * r3[n];
+    const float change = Exponential(field[n] - b) - 1.0F;
+    const float u = logImage[n] - b;
+    field[n] = b;
+    uncorrected[n] = u;
+    sum += change;
+    squares += change * change;
+    minimum = u < minimum ? u : minimum;
+    maximum = u > maximum ? u : maximum;
+  }
+  statistics.sum += static_cast<double>(sum);
+  statistics.squares += static_cast<double>(squares);
+  statistics.minimum = minimum;
+  statistics.maximum = maximum;
+}
+
+/** Residual of a run: the log intensity less its sharpened value. */
+N4_RUN_LOOP void
+ResidualOfRun(size_t        count,
+              const float * uncorrected,
+              float         minimum,
+              float         slope,
+              const float * expected,
+              int           lastBin,
+              float *       residual)
+{
+#pragma omp simd
+  for (size_t n = 0; n < count; ++n)
+  {
+    const float c = (uncorrected[n] - minimum) / slope;
+    int         bin = static_cast<int>(c);
+    bin = bin < lastBin ? bin : lastBin;
+    const float e = expected[bin];
+    residual[n] = uncorrected[n] - (e + (expected[bin + 1] - e) * (c - static_cast<float>(bin)));
+  }
+}
+
+/** Adds a run to the four rows that its slice's lattice has for it. */
+N4_RUN_LOOP void
+AddRunToRows(size_t count, const float * values, const float weights[4], float * const rows[4])
+{
+  for (unsigned int j = 0; j < 4; ++j)
+  {
+    const float   w = weights[j];
+    float * const row = rows[j];
+#pragma omp simd
+    for (size_t n = 0; n < count; ++n)
+    {
+      row[n] += w * values[n];
+    }
+  }
+}
+
+/** Runs of voxels along x, worked through in three passes without a temporary volume. */
+class VoxelRuns : public FittedVoxels
+{
+public:
+  VoxelRuns(std::vector<float>                    logImage,
+            std::vector<float>                    weights,
+            const std::vector<size_t> &           voxels,
+            const TensorProductN4::GridSizeType & size,
+            unsigned int                          threads)
+    : m_Slices(size[2])
+    , m_Log(std::move(logImage))
+    , m_Weights(std::move(weights))
+    , m_Field(m_Log.size(), 0.0F)
+    , m_Uncorrected(m_Log)
+    , m_FirstRun(size[2] + 1, 0)
+    // A thread with less to do than this costs more than it gives, above all on a busy machine.
+    , m_Threads(static_cast<unsigned int>(std::clamp<size_t>(m_Log.size() / 32768, 1, threads)))
+  {
+    for (size_t n = 0; n < voxels.size(); ++n)
+    {
+      const size_t x = voxels[n] % size[0];
+      const size_t y = voxels[n] / size[0] % size[1];
+      const size_t z = voxels[n] / size[0] / size[1];
+      if (n > 0 && x > 0 && voxels[n] == voxels[n - 1] + 1)
+      {
+        ++m_Runs.back().count;
+      }
+      else
+      {
+        m_Runs.push_back({ y, x, 1, n });
+        m_FirstRun[z + 1] = m_Runs.size();
+      }
+    }
+    for (size_t z = 0; z < m_Slices; ++z)
+    {
+      m_FirstRun[z + 1] = std::max(m_FirstRun[z + 1], m_FirstRun[z]);
+    }
+  }
+
+  void
+  SetLevel(const std::array<Axis, 3> & axes, std::vector<double> & omega) override
+  {
+    m_Axes = axes;
+    for (unsigned int d = 0; d < 3; ++d)
+    {
+      std::vector<double> positions(axes[d].samples);
+      std::iota(positions.begin(), positions.end(), 0.0);
+      m_Spread[d] = Locate(axes[d], positions);
+      m_Gather[d] = GatheringWeights(m_Spread[d], 2);
+    }
+    m_SpreadRows.assign(m_Spread[1].Weights.begin(), m_Spread[1].Weights.end());
+    m_GatherRows.assign(m_Gather[1].Weights.begin(), m_Gather[1].Weights.end());
+    // Three rows more than control points: an axis of one sample has four weights too, three of them 0.
+    m_RowsOfSlice = axes[1].ControlPoints() + 3;
+    m_Scratch.resize(m_Threads * (m_RowsOfSlice + 1) * axes[0].samples);
+    m_Planes.resize(m_Threads * m_RowsOfSlice * (axes[0].ControlPoints() + 3));
+    m_Partial.resize(m_Slices * axes[1].ControlPoints() * axes[0].ControlPoints());
+    this->Gather(omega, [this](const Run & run, float * values) {
+      for (size_t n = 0; n < run.count; ++n)
+      {
+        values[n] = m_Weights.empty() ? 1.0F : m_Weights[run.offset + n];
+      }
+    });
+    for (unsigned int d = 0; d < 3; ++d)
+    {
+      m_Gather[d] = GatheringWeights(m_Spread[d], 3);
+    }
+    m_GatherRows.assign(m_Gather[1].Weights.begin(), m_Gather[1].Weights.end());
+  }
+
+  void
+  AddToHistogram(float minimum, float slope, std::vector<double> & histogram) override
+  {
+    // The two shares of a voxel lie side by side, and neighbours go to different tables: no store waits for another.
+    // Groups of slices, whose number is fixed, have their own tables: the sums do not depend on the threads.
+    const size_t bins = histogram.size();
+    const size_t groups = std::min<size_t>(m_Slices, 16);
+    m_Shares.assign(groups * 4 * bins, 0.0F);
+    this->ForEach(groups, [&](size_t group, unsigned int) {
+      const size_t firstRun = m_FirstRun[group * m_Slices / groups];
+      const size_t endRun = m_FirstRun[(group + 1) * m_Slices / groups];
+      if (firstRun == endRun)
+      {
+        return;
+      }
+      const size_t  begin = m_Runs[firstRun].offset;
+      const size_t  end = m_Runs[endRun - 1].offset + m_Runs[endRun - 1].count;
+      const int     lastBin = static_cast<int>(bins) - 1;
+      float * const shares = &m_Shares[group * 4 * bins];
+      for (size_t n = begin; n < end; ++n)
+      {
+        // As in ITK's filter: the highest voxel is not counted where rounding puts it beyond the last bin.
+        const float   c = (m_Uncorrected[n] - minimum) / slope;
+        const int     bin = std::min(static_cast<int>(c), lastBin);
+        const float   rest = c - static_cast<float>(bin);
+        float * const share = shares + 4 * bin + 2 * (n & 1);
+        share[0] += bin < lastBin || rest == 0.0F ? 1.0F - rest : 0.0F;
+        share[1] += bin < lastBin ? rest : 0.0F;
+      }
+    });
+    std::fill(histogram.begin(), histogram.end(), 0.0);
+    for (size_t group = 0; group < groups; ++group)
+    {
+      const float * const shares = &m_Shares[group * 4 * bins];
+      for (size_t bin = 0; bin < bins; ++bin)
+      {
+        histogram[bin] += static_cast<double>(shares[4 * bin]) + static_cast<double>(shares[4 * bin + 2]);
+        if (bin + 1 < bins)
+        {
+          histogram[bin + 1] += static_cast<double>(shares[4 * bin + 1]) + static_cast<double>(shares[4 * bin + 3]);
+        }
+      }
+    }
+  }
+
+  void
+  GatherResidual(float minimum, float slope, const std::vector<float> & expected, std::vector<double> & delta) override
+  {
+    const int lastBin = static_cast<int>(expected.size()) - 2;
+    this->Gather(delta, [&, this](const Run & run, float * values) {
+      ResidualOfRun(run.count, &m_Uncorrected[run.offset], minimum, slope, expected.data(), lastBin, values);
+      if (!m_Weights.empty())
+      {
+        for (size_t n = 0; n < run.count; ++n)
+        {
+          values[n] *= m_Weights[run.offset + n];
+        }
+      }
+    });
+  }
+
+  Statistics
+  SpreadLattice(const std::vector<double> & lattice) override
+  {
+    const size_t cx = m_Axes[0].ControlPoints();
+    const size_t cy = m_Axes[1].ControlPoints();
+    const size_t nx = m_Axes[0].samples;
+    m_Statistics.assign(m_Slices, Statistics{});
+    this->ForEach(m_Slices, [&](size_t z, unsigned int thread) {
+      if (m_FirstRun[z] == m_FirstRun[z + 1])
+      {
+        return;
+      }
+      // Lattice -> plane of the slice -> rows along x of that plane.
+      double * const plane = &m_Planes[thread * m_RowsOfSlice * (cx + 3)];
+      float * const  rows = &m_Scratch[thread * (m_RowsOfSlice + 1) * nx];
+      std::fill(plane, plane + m_RowsOfSlice * (cx + 3), 0.0);
+      for (unsigned int j = 0; j < 4; ++j)
+      {
+        const double w = m_Spread[2].Weights[4 * z + j];
+        if (w != 0.0)
+        {
+          const double * const source = &lattice[(m_Spread[2].First[z] + j) * cy * cx];
+          for (size_t y = 0; y < cy; ++y)
+          {
+            for (size_t x = 0; x < cx; ++x)
+            {
+              plane[y * (cx + 3) + x] += w * source[y * cx + x];
+            }
+          }
+        }
+      }
+      for (size_t y = 0; y < m_RowsOfSlice; ++y)
+      {
+        const double * const row = plane + y * (cx + 3);
+        for (size_t x = 0; x < nx; ++x)
+        {
+          const double * const w = &m_Spread[0].Weights[4 * x];
+          const double * const p = row + m_Spread[0].First[x];
+          rows[y * nx + x] = static_cast<float>(w[0] * p[0] + w[1] * p[1] + w[2] * p[2] + w[3] * p[3]);
+        }
+      }
+      for (size_t n = m_FirstRun[z]; n < m_FirstRun[z + 1]; ++n)
+      {
+        const Run &         run = m_Runs[n];
+        const float *       first = rows + m_Spread[1].First[run.y] * nx + run.x;
+        const float * const four[4] = { first, first + nx, first + 2 * nx, first + 3 * nx };
+        UpdateRun(run.count,
+                  four,
+                  &m_SpreadRows[4 * run.y],
+                  &m_Log[run.offset],
+                  &m_Field[run.offset],
+                  &m_Uncorrected[run.offset],
+                  m_Statistics[z]);
+      }
+    });
+    Statistics all;
+    for (const Statistics & slice : m_Statistics)
+    {
+      all.sum += slice.sum;
+      all.squares += slice.squares;
+      all.minimum = std::min(all.minimum, slice.minimum);
+      all.maximum = std::max(all.maximum, slice.maximum);
+    }
+    return all;
+  }
+
+private:
+  struct Run
+  {
+    size_t y;
+    size_t x;
+    size_t count;
+    size_t offset;
+  };
+
+  /** Slices are handed out one by one: the brain is thick in the middle. */
+  template <typename TFunction>
+  void
+  ForEach(size_t count, const TFunction & function)
+  {
+    if (m_Threads == 1)
+    {
+      for (size_t n = 0; n < count; ++n)
+      {
+        function(n, 0U);
+      }
+      return;
+    }
+    std::atomic<size_t> next{ 0 };
+    at::parallel_for(0, static_cast<int64_t>(m_Threads), 1, [&](int64_t begin, int64_t) {
+      for (size_t n = next++; n < count; n = next++)
+      {
+        function(n, static_cast<unsigned int>(begin));
+      }
+    });
+  }
+
+  /** Sums what `fill` gives for each run into the control points. */
+  template <typename TFill>
+  void
+  Gather(std::vector<double> & lattice, const TFill & fill)
+  {
+    const size_t cx = m_Axes[0].ControlPoints();
+    const size_t cy = m_Axes[1].ControlPoints();
+    const size_t nx = m_Axes[0].samples;
+    std::fill(m_Partial.begin(), m_Partial.end(), 0.0);
+    this->ForEach(m_Slices, [&](size_t z, unsigned int thread) {
+      if (m_FirstRun[z] == m_FirstRun[z + 1])
+      {
+        return;
+      }
+      float * const rows = &m_Scratch[thread * (m_RowsOfSlice + 1) * nx];
+      float * const values = rows + m_RowsOfSlice * nx;
+      std::fill(rows, rows + m_RowsOfSlice * nx, 0.0F);
+      for (size_t n = m_FirstRun[z]; n < m_FirstRun[z + 1]; ++n)
+      {
+        const Run & run = m_Runs[n];
+        fill(run, values);
+        float * const first = rows + m_Gather[1].First[run.y] * nx + run.x;
+        float * const four[4] = { first, first + nx, first + 2 * nx, first + 3 * nx };
+        AddRunToRows(run.count, values, &m_GatherRows[4 * run.y], four);
+      }
+      for (size_t y = 0; y < cy; ++y)
+      {
+        double * const target = &m_Partial[(z * cy + y) * cx];
+        for (size_t x = 0; x < nx; ++x)
+        {
+          const double v = static_cast<double>(rows[y * nx + x]);
+          for (unsigned int j = 0; j < std::min<size_t>(4, cx); ++j)
+          {
+            target[m_Gather[0].First[x] + j] += m_Gather[0].Weights[4 * x + j] * v;
+          }
+        }
+      }
+    });
+    std::fill(lattice.begin(), lattice.end(), 0.0);
+    for (size_t z = 0; z < m_Slices; ++z)
+    {
+      const double * const source = &m_Partial[z * cy * cx];
+      for (unsigned int j = 0; j < std::min<size_t>(4, m_Axes[2].ControlPoints()); ++j)
+      {
+        const double   w = m_Gather[2].Weights[4 * z + j];
+        double * const target = &lattice[(m_Gather[2].First[z] + j) * cy * cx];
+        for (size_t n = 0; n < cy * cx; ++n)
+        {
+          target[n] += w * source[n];
+        }
+      }
+    }
+  }
+
+  size_t              m_Slices;
+  std::vector<float>  m_Log;
+  std::vector<float>  m_Weights;
+  std::vector<float>  m_Field;
+  std::vector<float>  m_Uncorrected;
+  std::vector<size_t> m_FirstRun;
+  unsigned int        m_Threads;
+  std::vector<Run>    m_Runs;
+
+  std::array<Axis, 3>                      m_Axes;
+  std::array<TensorProductN4::AxisType, 3> m_Spread;
+  std::array<TensorProductN4::AxisType, 3> m_Gather;
+  std::vector<float>                       m_SpreadRows;
+  std::vector<float>                       m_GatherRows;
+  size_t                                   m_RowsOfSlice{ 0 };
+  std::vector<float>                       m_Scratch;
+  std::vector<double>                      m_Planes;
+  std::vector<double>                      m_Partial;
+  std::vector<float>                       m_Shares;
+  std::vector<Statistics>                  m_Statistics;
+};
+
+/** The same algebra with torch's operators, for any device. */
+class VoxelTensors : public FittedVoxels
+{
+public:
+  VoxelTensors(const std::vector<float> &            logImage,
+               const std::vector<float> &            weights,
+               const std::vector<size_t> &           voxels,
+               const TensorProductN4::GridSizeType & size,
+               const torch::Device &                 device)
+    : m_Options(torch::TensorOptions().dtype(torch::kFloat32).device(device))
+    , m_Sums(device.is_mps() ? torch::kFloat32 : torch::kFloat64)
+  {
+    const auto           count = static_cast<int64_t>(voxels.size());
+    std::vector<int64_t> inside(voxels.begin(), voxels.end());
+    m_Inside = torch::from_blob(inside.data(), { count }, torch::kInt64).clone().to(device);
+    m_Log = this->ToDevice(logImage, { count });
+    m_Uncorrected = m_Log.clone();
+    m_Field = torch::zeros({ count }, m_Options);
+    m_Weights = weights.empty() ? torch::ones({ count }, m_Options) : this->ToDevice(weights, { count });
+    m_Volume = torch::zeros({ static_cast<int64_t>(size[0] * size[1] * size[2]) }, m_Options);
+  }
+
+  void
+  SetLevel(const std::array<Axis, 3> & axes, std::vector<double> & omega) override
+  {
+    m_Axes = axes;
+    std::array<torch::Tensor, 3> squares;
+    for (unsigned int d = 0; d < 3; ++d)
+    {
+      std::vector<double> positions(axes[d].samples);
+      std::iota(positions.begin(), positions.end(), 0.0);
+      const TensorProductN4::AxisType located = Locate(axes[d], positions);
+      m_Spread[d] = this->Matrix(located, axes[d]);
+      squares[d] = this->Matrix(GatheringWeights(located, 2), axes[d]);
+      m_Gather[d] = this->Matrix(GatheringWeights(located, 3), axes[d]);
+    }
+    this->Gather(m_Weights, squares, omega);
+  }
+
+  void
+  AddToHistogram(float minimum, float slope, std::vector<double> & histogram) override
+  {
+    const auto bins = static_cast<int64_t>(histogram.size());
+    this->FindBins(minimum, slope, bins);
+    torch::Tensor sums = torch::zeros({ bins + 1 }, m_Options.dtype(m_Sums));
+    const auto    inner = m_Bin < bins - 1;
+    const auto    rest = torch::where(inner, m_Rest, 0.0).to(m_Sums);
+    sums.index_add_(0, m_Bin, torch::where(inner, 1.0 - rest, (m_Rest == 0.0).to(m_Sums)));
+    sums.index_add_(0, m_Bin + 1, rest);
+    this->ToHost(sums.slice(0, 0, bins), histogram);
+  }
+
+  void
+  GatherResidual(float, float, const std::vector<float> & expected, std::vector<double> & delta) override
+  {
+    const auto e = this->ToDevice(expected, { static_cast<int64_t>(expected.size()) });
+    const auto low = e.index_select(0, m_Bin);
+    const auto sharpened = low + (e.index_select(0, m_Bin + 1) - low) * m_Rest;
+    this->Gather((m_Uncorrected - sharpened) * m_Weights, m_Gather, delta);
+  }
+
+  Statistics
+  SpreadLattice(const std::vector<double> & lattice) override
+  {
+    const auto cx = static_cast<int64_t>(m_Axes[0].ControlPoints());
+    const auto cy = static_cast<int64_t>(m_Axes[1].ControlPoints());
+    const auto cz = static_cast<int64_t>(m_Axes[2].ControlPoints());
+    const auto values = torch::from_blob(const_cast<double *>(lattice.data()), { cz, cy * cx }, torch::kFloat64)
+                          .to(torch::kFloat32)
+                          .to(m_Options.device());
+    const auto slices = torch::mm(m_Spread[2], values).view({ -1, cy, cx });
+    const auto rows = torch::matmul(m_Spread[1], slices).view({ -1, cx });
+    const auto field = torch::mm(rows, m_Spread[0].t()).flatten().index_select(0, m_Inside);
+    const auto change = torch::expm1(m_Field - field);
+    m_Field = field;
+    m_Uncorrected = m_Log - field;
+    const auto extrema = torch::aminmax(m_Uncorrected);
+    const auto all = torch::stack({ change.sum(m_Sums),
+                                    change.square().sum(m_Sums),
+                                    std::get<0>(extrema).to(m_Sums),
+                                    std::get<1>(extrema).to(m_Sums) })
+                       .cpu()
+                       .to(torch::kFloat64);
+    const double * const four = all.const_data_ptr<double>();
+    return { four[0], four[1], static_cast<float>(four[2]), static_cast<float>(four[3]) };
+  }
+
+private:
+  torch::Tensor
+  ToDevice(const std::vector<float> & values, torch::IntArrayRef shape) const
+  {
+    return torch::from_blob(const_cast<float *>(values.data()), shape, torch::kFloat32).clone().to(m_Options.device());
+  }
+
+  void
+  ToHost(const torch::Tensor & values, std::vector<double> & target) const
+  {
+    const torch::Tensor host = values.cpu().to(torch::kFloat64).contiguous();
+    std::copy_n(host.const_data_ptr<double>(), target.size(), target.begin());
+  }
+
+  torch::Tensor
+  Matrix(const TensorProductN4::AxisType & located, const Axis & axis) const
+  {
+    const size_t       columns = axis.ControlPoints();
+    std::vector<float> dense(axis.samples * columns, 0.0F);
+    for (size_t n = 0; n < axis.samples; ++n)
+    {
+      for (size_t j = 0; j < std::min<size_t>(4, columns); ++j)
+      {
+        dense[n * columns + located.First[n] + j] = static_cast<float>(located.Weights[4 * n + j]);
+      }
+    }
+    return this->ToDevice(dense, { static_cast<int64_t>(axis.samples), static_cast<int64_t>(columns) });
+  }
+
+  void
+  FindBins(float minimum, float slope, int64_t bins)
+  {
+    const auto c = (m_Uncorrected - minimum) / slope;
+    m_Bin = c.to(torch::kInt64).clamp_max(bins - 1);
+    m_Rest = c - m_Bin.to(torch::kFloat32);
+  }
+
+  void
+  Gather(const torch::Tensor & values, const std::array<torch::Tensor, 3> & weights, std::vector<double> & lattice)
+  {
+    const auto nx = static_cast<int64_t>(m_Axes[0].samples);
+    const auto ny = static_cast<int64_t>(m_Axes[1].samples);
+    const auto nz = static_cast<int64_t>(m_Axes[2].samples);
+    m_Volume.index_copy_(0, m_Inside, values);
+    const auto rows = torch::mm(m_Volume.view({ nz * ny, nx }), weights[0]).view({ nz, ny, -1 });
+    const auto slices = torch::matmul(weights[1].t(), rows);
+    this->ToHost(torch::mm(weights[2].t(), slices.reshape({ nz, -1 })).flatten(), lattice);
+  }
+
+  torch::TensorOptions         m_Options;
+  torch::ScalarType            m_Sums;
+  torch::Tensor                m_Inside;
+  torch::Tensor                m_Log;
+  torch::Tensor                m_Uncorrected;
+  torch::Tensor                m_Field;
+  torch::Tensor                m_Weights;
+  torch::Tensor                m_Volume;
+  torch::Tensor                m_Bin;
+  torch::Tensor                m_Rest;
+  std::array<Axis, 3>          m_Axes;
+  std::array<torch::Tensor, 3> m_Spread;
+  std::array<torch::Tensor, 3> m_Gather;
+};
+
+/** Two-scale relation of cubic B-splines along one axis: the same curve with twice the spans. */
+std::vector<double>
+RefineAlong(const std::vector<double> & lattice, const std::array<size_t, 3> & size, unsigned int axis)
+{
+  const size_t coarse = size[axis];
+  const size_t fine = 2 * (coarse - order) + order;
+  const size_t inner = axis == 0 ? 1 : (axis == 1 ? size[0] : size[0] * size[1]);
+  const size_t outer = size[0] * size[1] * size[2] / inner / coarse;
+
+  std::vector<double> refined(outer * fine * inner);
+  for (size_t o = 0; o < outer; ++o)
+  {
+    for (size_t k = 0; k < fine; ++k)
+    {
+      // Odd coarse positions fall between two control points, even ones on the middle of three.
+      const size_t         first = k / 2;
+      const double * const source = &lattice[(o * coarse + first) * inner];
+      double * const       target = &refined[(o * fine + k) * inner];
+      for (size_t i = 0; i < inner; ++i)
+      {
+        target[i] = (k % 2 == 1) ? (source[i] + 6.0 * source[i + inner] + source[i + 2 * inner]) / 8.0
+                                 : (source[i] + source[i + inner]) / 2.0;
+      }
+    }
+  }
+  return refined;
+}
+} // namespace
+
+TensorProductN4::TensorProductN4()
+{
+  m_MaximumNumberOfIterations.SetSize(4);
+  m_MaximumNumberOfIterations.Fill(50);
+  m_NumberOfControlPoints.Fill(order + 1);
+}
+
+void
+TensorProductN4::SetMaximumNumberOfIterations(const IterationsType & iterations)
+{
+  if (m_MaximumNumberOfIterations != iterations)
+  {
+    m_MaximumNumberOfIterations = iterations;
+    this->Modified();
+  }
+}
+
+void
+TensorProductN4::VerifyParameters() const
+{
+  if (m_NumberOfFittingLevels < 1 || m_NumberOfFittingLevels > 10)
+  {
+    itkExceptionMacro("NumberOfFittingLevels is " << m_NumberOfFittingLevels << ": give 1 to 10.");
+  }
+  if (m_MaximumNumberOfIterations.Size() != m_NumberOfFittingLevels)
+  {
+    itkExceptionMacro("MaximumNumberOfIterations has " << m_MaximumNumberOfIterations.Size()
+                                                       << " entries for NumberOfFittingLevels "
+                                                       << m_NumberOfFittingLevels << ": give one for each level.");
+  }
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    if (m_NumberOfControlPoints[d] <= order || m_NumberOfControlPoints[d] > 100)
+    {
+      itkExceptionMacro("NumberOfControlPoints is " << m_NumberOfControlPoints << ": give 4 to 100 for each axis.");
+    }
+  }
+  if (m_NumberOfHistogramBins < 2 || m_NumberOfHistogramBins > 65536)
+  {
+    itkExceptionMacro("NumberOfHistogramBins is " << m_NumberOfHistogramBins << ": give 2 to 65536.");
+  }
+  if (!(m_BiasFieldFullWidthAtHalfMaximum > 0.0) || !std::isfinite(m_BiasFieldFullWidthAtHalfMaximum))
+  {
+    itkExceptionMacro("BiasFieldFullWidthAtHalfMaximum is " << m_BiasFieldFullWidthAtHalfMaximum
+                                                            << ": give a positive width, such as 0.15.");
+  }
+  if (!(m_WienerFilterNoise > 0.0) || !std::isfinite(m_WienerFilterNoise))
+  {
+    itkExceptionMacro("WienerFilterNoise is " << m_WienerFilterNoise << ": give a positive number, such as 0.01.");
+  }
+  if (!(m_ConvergenceThreshold >= 0.0))
+  {
+    itkExceptionMacro("ConvergenceThreshold is " << m_ConvergenceThreshold << ": give 0 or a positive number.");
+  }
+}
+
+void
+TensorProductN4::Fit(const float *         image,
+                     const unsigned char * mask,
+                     const float *         confidence,
+                     const GridSizeType &  size)
+{
+  this->VerifyParameters();
+  const size_t        total = size[0] * size[1] * size[2];
+  std::vector<size_t> voxels;
+  std::vector<float>  logImage;
+  std::vector<float>  weights;
+  Statistics          statistics;
+  for (size_t n = 0; n < total; ++n)
+  {
+    if ((mask == nullptr || mask[n] != 0) && (confidence == nullptr || confidence[n] > 0.0F))
+    {
+      if (!std::isfinite(image[n]) || (confidence != nullptr && !std::isfinite(confidence[n])))
+      {
+        itkExceptionMacro("The voxel at index [" << n % size[0] << ", " << n / size[0] % size[1] << ", "
+                                                 << n / size[0] / size[1] << "] of the fit's grid is " << image[n]
+                                                 << (confidence != nullptr ? " or has no finite confidence" : "")
+                                                 << ": mend it or leave it out of the mask.");
+      }
+      const float value = image[n] > 0.0F ? std::log(image[n]) : image[n];
+      statistics.minimum = std::min(statistics.minimum, value);
+      statistics.maximum = std::max(statistics.maximum, value);
+      voxels.push_back(n);
+      logImage.push_back(value);
+      if (confidence != nullptr)
+      {
+        weights.push_back(confidence[n]);
+      }
+    }
+  }
+  if (voxels.empty())
+  {
+    itkExceptionMacro("No voxel to fit: the mask (times the confidence) is empty on the fit's grid of "
+                      << size << " voxels. Check the mask, or shrink less.");
+  }
+
+  std::array<Axis, 3> axes;
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    axes[d].samples = size[d];
+    axes[d].spans = size[d] == 1 ? 0 : m_NumberOfControlPoints[d] - order;
+  }
+  m_GridSize = size;
+  m_Iterations.SetSize(m_NumberOfFittingLevels);
+  m_Iterations.Fill(0.0);
+  m_Convergence.SetSize(m_NumberOfFittingLevels);
+  m_Convergence.Fill(0.0);
+  m_Status = "not fitted";
+
+  const auto latticePoints = [&axes] {
+    return axes[0].ControlPoints() * axes[1].ControlPoints() * axes[2].ControlPoints();
+  };
+  std::vector<double> lattice(latticePoints(), 0.0);
+  unsigned int        allIterations = 0;
+  for (const unsigned int most : m_MaximumNumberOfIterations)
+  {
+    allIterations += most;
+  }
+
+  try
+  {
+    const torch::InferenceMode inference;
+    const TorchThreads         threads(m_NumberOfThreads);
+    const torch::Device        device(m_Device);
+    const auto                 count = static_cast<double>(voxels.size());
+
+    std::unique_ptr<FittedVoxels> fitted;
+    if (device.is_cpu() && !m_UseTorchOperators)
+    {
+      fitted = std::make_unique<VoxelRuns>(
+        std::move(logImage), std::move(weights), voxels, size, static_cast<unsigned int>(at::get_num_threads()));
+    }
+    else
+    {
+      fitted = std::make_unique<VoxelTensors>(logImage, weights, voxels, size, device);
+    }
+
+    Sharpening          sharpen(m_NumberOfHistogramBins, m_BiasFieldFullWidthAtHalfMaximum, m_WienerFilterNoise);
+    std::vector<double> histogram(m_NumberOfHistogramBins);
+    std::vector<float>  expected;
+    std::vector<double> omega;
+    std::vector<double> delta;
+    bool                constant = false;
+    bool                converged = true;
+    unsigned int        iterationsOfLevelsBefore = 0;
+    for (m_CurrentLevel = 0; m_CurrentLevel < m_NumberOfFittingLevels; ++m_CurrentLevel)
+    {
+      omega.assign(latticePoints(), 0.0);
+      delta.assign(latticePoints(), 0.0);
+      fitted->SetLevel(axes, omega);
+      m_ElapsedIterations = 0;
+      m_CurrentConvergenceMeasurement = NumericTraits<double>::max();
+      while (!constant && m_ElapsedIterations < m_MaximumNumberOfIterations[m_CurrentLevel] &&
+             m_CurrentConvergenceMeasurement > m_ConvergenceThreshold)
+      {
+        const double minimum = statistics.minimum;
+        const double range = static_cast<double>(statistics.maximum) - minimum;
+        // float cannot tell intensities apart that are this close: there is no histogram to sharpen.
+        constant = !(range > 1e-6 * std::max(1.0, std::abs(minimum)));
+        if (constant)
+        {
+          break;
+        }
+        const auto slope = (statistics.maximum - statistics.minimum) / static_cast<float>(m_NumberOfHistogramBins - 1);
+        fitted->AddToHistogram(statistics.minimum, slope, histogram);
+        sharpen(histogram, minimum, slope, expected);
+        fitted->GatherResidual(statistics.minimum, slope, expected, delta);
+        for (size_t n = 0; n < lattice.size(); ++n)
+        {
+          lattice[n] += omega[n] > 0.0 ? delta[n] / omega[n] : 0.0;
+        }
+        statistics = fitted->SpreadLattice(lattice);
+        const double variance = (statistics.squares - statistics.sum * statistics.sum / count) / (count - 1.0);
+        m_CurrentConvergenceMeasurement = std::sqrt(std::max(variance, 0.0)) / (1.0 + statistics.sum / count);
+        if (!std::isfinite(m_CurrentConvergenceMeasurement))
+        {
+          itkExceptionMacro("The field diverged at level " << m_CurrentLevel << ", iteration " << m_ElapsedIterations
+                                                           << ": check the intensities inside the mask.");
+        }
+        ++m_ElapsedIterations;
+        m_Iterations[m_CurrentLevel] = m_ElapsedIterations;
+        m_Convergence[m_CurrentLevel] = m_CurrentConvergenceMeasurement;
+        if (m_ProgressCallback &&
+            !m_ProgressCallback(static_cast<double>(iterationsOfLevelsBefore + m_ElapsedIterations) / allIterations))
+        {
+          ProcessAborted aborted(__FILE__, __LINE__);
+          aborted.SetDescription("N4 bias correction was aborted.");
+          throw aborted;
+        }
+      }
+      converged = converged && m_CurrentConvergenceMeasurement <= m_ConvergenceThreshold;
+      iterationsOfLevelsBefore += m_MaximumNumberOfIterations[m_CurrentLevel];
+      if (m_CurrentLevel + 1 < m_NumberOfFittingLevels)
+      {
+        for (unsigned int d = 0; d < 3; ++d)
+        {
+          if (axes[d].spans > 0)
+          {
+            lattice =
+              RefineAlong(lattice, { axes[0].ControlPoints(), axes[1].ControlPoints(), axes[2].ControlPoints() }, d);
+            axes[d].spans *= 2;
+          }
+        }
+      }
+    }
+    // A fit that has flattened the image wholly is a success.
+    m_Status = constant && m_Iterations.sum() == 0.0
+                 ? "constant inside the mask: no field"
+                 : (converged ? "converged" : "stopped at the maximum number of iterations");
+  }
+  catch (const c10::Error & error)
+  {
+    itkExceptionMacro("torch failed on device '" << m_Device << "' for a grid of " << size
+                                                 << " voxels: " << error.what_without_backtrace());
+  }
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    m_LatticeSize[d] = axes[d].ControlPoints();
+  }
+  m_Lattice = std::move(lattice);
+}
+
+TensorProductN4::AxisType
+TensorProductN4::LocateOnAxis(unsigned int axis, const std::vector<double> & positions) const
+{
+  if (m_Lattice.empty())
+  {
+    itkExceptionMacro("There is no field to evaluate: call Fit first.");
+  }
+  Axis fitted;
+  fitted.samples = m_GridSize[axis];
+  fitted.spans = m_GridSize[axis] == 1 ? 0 : m_LatticeSize[axis] - order;
+  return Locate(fitted, positions);
+}
+
+void
+TensorProductN4::EvaluateLogField(const FixedArray<AxisType, 3> & axes,
+                                  const GridSizeType &            begin,
+                                  const GridSizeType &            size,
+                                  float *                         field) const
+{
+  const size_t        cx = m_LatticeSize[0];
+  const size_t        cy = m_LatticeSize[1];
+  std::vector<double> plane((cy + 3) * (cx + 3));
+  std::vector<double> rows((cy + 3) * size[0]);
+  for (size_t z = begin[2]; z < begin[2] + size[2]; ++z)
+  {
+    std::fill(plane.begin(), plane.end(), 0.0);
+    for (unsigned int j = 0; j < std::min<size_t>(4, m_LatticeSize[2]); ++j)
+    {
+      const double         w = axes[2].Weights[4 * z + j];
+      const double * const source = &m_Lattice[(axes[2].First[z] + j) * cy * cx];
+      for (size_t y = 0; y < cy; ++y)
+      {
+        for (size_t x = 0; x < cx; ++x)
+        {
+          plane[y * (cx + 3) + x] += w * source[y * cx + x];
+        }
+      }
+    }
+    for (size_t y = 0; y < cy + 3; ++y)
+    {
+      for (size_t x = 0; x < size[0]; ++x)
+      {
+        const double * const w = &axes[0].Weights[4 * (begin[0] + x)];
+        const double * const p = &plane[y * (cx + 3) + axes[0].First[begin[0] + x]];
+        rows[y * size[0] + x] = w[0] * p[0] + w[1] * p[1] + w[2] * p[2] + w[3] * p[3];
+      }
+    }
+    for (size_t y = begin[1]; y < begin[1] + size[1]; ++y)
+    {
+      const double * const w = &axes[1].Weights[4 * y];
+      const double * const r0 = &rows[axes[1].First[y] * size[0]];
+      const double * const r1 = r0 + size[0];
+      const double * const r2 = r1 + size[0];
+      const double * const r3 = r2 + size[0];
+      for (size_t x = 0; x < size[0]; ++x)
+      {
+        *field++ = static_cast<float>(w[0] * r0[x] + w[1] * r1[x] + w[2] * r2[x] + w[3] * r3[x]);
+      }
+    }
+  }
+}
+
+void
+TensorProductN4::PrintSelf(std::ostream & os, Indent indent) const
+{
+  Superclass::PrintSelf(os, indent);
+  os << indent << "NumberOfFittingLevels: " << m_NumberOfFittingLevels << std::endl;
+  os << indent << "MaximumNumberOfIterations: " << m_MaximumNumberOfIterations << std::endl;
+  os << indent << "ConvergenceThreshold: " << m_ConvergenceThreshold << std::endl;
+  os << indent << "BiasFieldFullWidthAtHalfMaximum: " << m_BiasFieldFullWidthAtHalfMaximum << std::endl;
+  os << indent << "WienerFilterNoise: " << m_WienerFilterNoise << std::endl;
+  os << indent << "NumberOfHistogramBins: " << m_NumberOfHistogramBins << std::endl;
+  os << indent << "NumberOfControlPoints: " << m_NumberOfControlPoints << std::endl;
+  os << indent << "NumberOfThreads: " << m_NumberOfThreads << std::endl;
+  os << indent << "Device: " << m_Device << std::endl;
+  os << indent << "UseTorchOperators: " << (m_UseTorchOperators ? "On" : "Off") << std::endl;
+  os << indent << "ProgressCallback: " << (m_ProgressCallback ? "set" : "none") << std::endl;
+  os << indent << "Iterations: " << m_Iterations << std::endl;
+  os << indent << "Convergence: " << m_Convergence << std::endl;
+  os << indent << "Status: " << m_Status << std::endl;
+  os << indent << "CurrentLevel: " << m_CurrentLevel << std::endl;
+  os << indent << "ElapsedIterations: " << m_ElapsedIterations << std::endl;
+  os << indent << "CurrentConvergenceMeasurement: " << m_CurrentConvergenceMeasurement << std::endl;
+  os << indent << "GridSize: " << m_GridSize << std::endl;
+  os << indent << "LatticeSize: " << m_LatticeSize << std::endl;
+  os << indent << "Lattice: " << m_Lattice.size() << " control points" << std::endl;
+}
+} // namespace itk
