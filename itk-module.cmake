@@ -18,6 +18,7 @@ itk_module(
     ITKIOMeta
   COMPILE_DEPENDS
     ITKConnectedComponents
+    ITKDistanceMap
     ITKImageFilterBase
     ITKImageIntensity
     ITKImageStatistics

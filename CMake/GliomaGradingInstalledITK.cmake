@@ -10,6 +10,7 @@ set(GliomaGrading_ITK_COMPONENTS
     ITKStatistics
     ITKTransform
     ITKConnectedComponents
+    ITKDistanceMap
     ITKImageFilterBase
     ITKImageIntensity
     ITKImageStatistics

@@ -1,0 +1,238 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "itkExplanationQualityFilter.h"
+
+#include "itkCastImageFilter.h"
+#include "itkImageRegionIteratorWithIndex.h"
+#include "itkPipelineMonitorImageFilter.h"
+#include "itkVectorImage.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+
+namespace
+{
+using MapType = itk::Image<float, 3>;
+using VectorMapType = itk::VectorImage<float, 3>;
+using MaskType = itk::Image<unsigned char, 3>;
+using FilterType = itk::ExplanationQualityFilter<MapType, MaskType>;
+using Flag = FilterType::Flag;
+
+/** 20 x 16 x 12 voxels from index (-3, 5, 2), oblique, anisotropic. */
+template <typename TImage>
+typename TImage::Pointer
+MakeImage(unsigned int components = 1)
+{
+  auto                      image = TImage::New();
+  typename TImage::SizeType size{ { 20, 16, 12 } };
+  image->SetRegions(typename TImage::RegionType(typename TImage::IndexType{ { -3, 5, 2 } }, size));
+  const double spacing[3] = { 1.0, 0.5, 2.0 };
+  image->SetSpacing(spacing);
+  const double origin[3] = { 7.0, -20.0, 3.5 };
+  image->SetOrigin(origin);
+  typename TImage::DirectionType direction;
+  direction.SetIdentity();
+  direction[0][0] = direction[1][1] = 0.8;
+  direction[0][1] = -0.6;
+  direction[1][0] = 0.6;
+  image->SetDirection(direction);
+  image->SetNumberOfComponentsPerPixel(components);
+  image->Allocate();
+  return image;
+}
+
+template <typename TImage>
+typename TImage::Pointer
+Fill(const std::function<double(itk::IndexValueType, itk::IndexValueType, itk::IndexValueType)> & value)
+{
+  auto                                      image = MakeImage<TImage>();
+  itk::ImageRegionIteratorWithIndex<TImage> it(image, image->GetLargestPossibleRegion());
+  for (; !it.IsAtEnd(); ++it)
+  {
+    const auto i = it.GetIndex();
+    it.Set(static_cast<typename TImage::PixelType>(value(i[0] + 3, i[1] - 5, i[2] - 2))); // counted from the corner
+  }
+  return image;
+}
+
+/** x in [4, 8), all y, all z: a fifth of the image. */
+MaskType::Pointer
+Tumour()
+{
+  return Fill<MaskType>([](auto x, auto, auto) { return x >= 4 && x < 8 ? 1 : 0; });
+}
+
+bool
+Has(unsigned long flags, Flag flag)
+{
+  return (flags & static_cast<unsigned long>(flag)) != 0;
+}
+} // namespace
+
+TEST(ExplanationQualityFilter, SharesAreTheClosedForm)
+{
+  // Energy 3 in the tumour's 4 columns, 1 in the other 16: 12 of 28, at a chance of 4 in 20.
+  const auto filter = FilterType::New();
+  filter->SetInput(Fill<MapType>([](auto x, auto, auto) { return x >= 4 && x < 8 ? -3.0 : 1.0; }));
+  filter->SetTumourMask(Tumour());
+  filter->Update();
+  EXPECT_NEAR(filter->GetTotalEnergy(), 28.0 * 16 * 12, 1e-9);
+  EXPECT_NEAR(filter->GetTumourShare(), 12.0 / 28.0, 1e-12);
+  EXPECT_NEAR(filter->GetTumourChance(), 0.2, 1e-12);
+  EXPECT_NEAR(filter->GetTumourRatio(), 12.0 / 28.0 / 0.2, 1e-12);
+  EXPECT_EQ(filter->GetTumourCoverage(), 1.0);
+  EXPECT_TRUE(filter->GetPeakInTumour());
+  EXPECT_EQ(filter->GetFlags(), 0UL);
+
+  // Of positive parts nothing is left in the tumour.
+  filter->SetEnergyMode(FilterType::Energy::Positive);
+  filter->Update();
+  EXPECT_EQ(filter->GetTumourShare(), 0.0);
+  EXPECT_FALSE(filter->GetPeakInTumour());
+  EXPECT_EQ(filter->GetFlags(), static_cast<unsigned long>(Flag::TumourMissed));
+}
+
+TEST(ExplanationQualityFilter, OnlyTheSupportCounts)
+{
+  // The support holds columns 6 to 9: two of the tumour's four, half of the support.
+  const auto filter = FilterType::New();
+  filter->SetInput(Fill<MapType>([](auto x, auto, auto) { return x == 0 ? 1000.0 : 1.0; }));
+  filter->SetSupport(Fill<MaskType>([](auto x, auto, auto) { return x >= 6 && x < 10 ? 1 : 0; }));
+  filter->SetTumourMask(Tumour());
+  filter->Update();
+  EXPECT_NEAR(filter->GetTumourShare(), 0.5, 1e-12);
+  EXPECT_NEAR(filter->GetTumourChance(), 0.5, 1e-12);
+  EXPECT_NEAR(filter->GetTumourRatio(), 1.0, 1e-12);
+  EXPECT_NEAR(filter->GetTumourCoverage(), 0.5, 1e-12);
+
+  filter->SetSupport(Fill<MaskType>([](auto x, auto, auto) { return x >= 10 ? 1 : 0; }));
+  filter->Update();
+  EXPECT_EQ(filter->GetTumourCoverage(), 0.0);
+  EXPECT_EQ(filter->GetFlags(), static_cast<unsigned long>(Flag::SupportMissesTumour));
+}
+
+TEST(ExplanationQualityFilter, BorderIsAShellInMillimetres)
+{
+  // Brain: x in [5, 15). Its border voxels are x = 5 and 14; 1 mm a voxel, so 2 mm reach x in [3, 7] and [12, 16].
+  const auto filter = FilterType::New();
+  filter->SetInput(Fill<MapType>([](auto x, auto, auto) { return x == 5 || x == 14 ? 1.0 : 0.0; }));
+  filter->SetTumourMask(Fill<MaskType>([](auto x, auto, auto) { return x == 9 || x == 10 ? 1 : 0; }));
+  filter->SetBrainMask(Fill<MaskType>([](auto x, auto, auto) { return x >= 5 && x < 15 ? 1 : 0; }));
+  filter->SetBorderWidth(2.0);
+  filter->Update();
+  EXPECT_EQ(filter->GetBorderShare(), 1.0);
+  EXPECT_NEAR(filter->GetBorderChance(), 10.0 / 20.0, 1e-12);
+  EXPECT_NEAR(filter->GetBorderRatio(), 2.0, 1e-12);
+  EXPECT_TRUE(Has(filter->GetFlags(), Flag::BorderDominated));
+  EXPECT_TRUE(Has(filter->GetFlags(), Flag::TumourMissed));
+
+  // Along y a voxel is 0.5 mm: 2 mm are four voxels on each side of the border voxel.
+  filter->SetBrainMask(Fill<MaskType>([](auto, auto y, auto) { return y >= 8 ? 1 : 0; }));
+  filter->Update();
+  EXPECT_NEAR(filter->GetBorderChance(), 9.0 / 16.0, 1e-12);
+
+  // A brain that fills the image shows no border.
+  filter->SetBrainMask(Fill<MaskType>([](auto, auto, auto) { return 1; }));
+  filter->Update();
+  EXPECT_EQ(filter->GetBorderChance(), 0.0);
+  EXPECT_FALSE(Has(filter->GetFlags(), Flag::BorderDominated));
+}
+
+TEST(ExplanationQualityFilter, AddsTheSequencesOfAVectorMap)
+{
+  using VectorFilterType = itk::ExplanationQualityFilter<VectorMapType, MaskType>;
+  const auto map = MakeImage<VectorMapType>(2);
+  auto       value = itk::VariableLengthVector<float>(2);
+  value[0] = -2.0F;
+  value[1] = 0.5F;
+  map->FillBuffer(value);
+  const auto filter = VectorFilterType::New();
+  filter->SetInput(map);
+  filter->SetTumourMask(Tumour());
+  filter->Update();
+  EXPECT_NEAR(filter->GetTotalEnergy(), 2.5 * 20 * 16 * 12, 1e-9);
+  EXPECT_NEAR(filter->GetTumourRatio(), 1.0, 1e-12);
+}
+
+TEST(ExplanationQualityFilter, StreamsWithTheSameBits)
+{
+  const auto map = Fill<MapType>([](auto x, auto y, auto z) { return std::sin(0.7 * x + 1.3 * y * z) / 3.0; });
+  const auto brain = Fill<MaskType>([](auto x, auto y, auto) { return x > 2 && y > 3 ? 1 : 0; });
+  double     first[3] = { 0.0, 0.0, 0.0 };
+  for (const unsigned int pieces : { 1U, 7U })
+  {
+    for (const unsigned int units : { 1U, 5U })
+    {
+      using MonitorType = itk::PipelineMonitorImageFilter<MapType>;
+      const auto monitor = MonitorType::New();
+      const auto source = itk::CastImageFilter<MapType, MapType>::New(); // the monitor releases what it reads
+      source->SetInput(map);
+      source->InPlaceOff();
+      monitor->SetInput(source->GetOutput());
+      const auto filter = FilterType::New();
+      filter->SetInput(monitor->GetOutput());
+      filter->SetTumourMask(Tumour());
+      filter->SetBrainMask(brain);
+      filter->SetNumberOfStreamDivisions(pieces);
+      filter->SetNumberOfWorkUnits(units);
+      filter->Update();
+      // 12 slices in 7 pieces are pieces of 2 slices.
+      EXPECT_EQ(monitor->GetNumberOfUpdates(), pieces == 1 ? 1U : 6U);
+      const double now[3] = { filter->GetTotalEnergy(), filter->GetTumourShare(), filter->GetBorderShare() };
+      for (unsigned int i = 0; i < 3; ++i)
+      {
+        if (pieces == 1 && units == 1)
+        {
+          first[i] = now[i];
+          EXPECT_GT(now[i], 0.0);
+        }
+        EXPECT_EQ(first[i], now[i]);
+      }
+    }
+  }
+}
+
+TEST(ExplanationQualityFilter, RefusesWhatItCannotJudge)
+{
+  const auto filter = FilterType::New();
+  filter->SetInput(Fill<MapType>([](auto, auto, auto) { return 0.0; }));
+  EXPECT_THROW(filter->Update(), itk::ExceptionObject); // no tumour mask
+  filter->SetTumourMask(Tumour());
+  filter->Update();
+  EXPECT_EQ(filter->GetFlags(), static_cast<unsigned long>(Flag::EmptyMap));
+  EXPECT_FALSE(filter->GetPeakInTumour());
+
+  filter->SetInput(
+    Fill<MapType>([](auto x, auto, auto) { return x == 2 ? std::numeric_limits<double>::quiet_NaN() : 1.0; }));
+  EXPECT_THROW(filter->Update(), itk::ExceptionObject);
+
+  filter->SetInput(Fill<MapType>([](auto, auto, auto) { return 1.0; }));
+  filter->SetBorderWidth(-1.0);
+  EXPECT_THROW(filter->Update(), itk::ExceptionObject);
+  filter->SetBorderWidth(3.0);
+
+  const auto   elsewhere = Tumour();
+  const double origin[3] = { 8.0, -20.0, 3.5 };
+  elsewhere->SetOrigin(origin);
+  filter->SetTumourMask(elsewhere);
+  EXPECT_THROW(filter->Update(), itk::ExceptionObject);
+  filter->SetTumourMask(Tumour());
+  EXPECT_NO_THROW(filter->Update());
+}
