@@ -15,6 +15,7 @@
  *  limitations under the License.
  *
  *=========================================================================*/
+#include "ExplanationRules.h"
 #include "ModelBackend.h"
 #include "PereiraNetworks.h"
 #include "Safetensors.h"
@@ -147,28 +148,16 @@ public:
     TracedRun      run;
     ForwardContext context;
     context.ReLU = [&run, guidedSwitch](const torch::Tensor & x) {
-      torch::Tensor y = torch::relu(x);
       ++run.ExecutedReLUs;
-      if (guidedSwitch)
-      {
-        ++run.GuidedReLUs;
-        if (y.requires_grad())
-        {
-          // R_in = R_out * [y > 0] * [R_out > 0]: the hook clamps what comes back, relu's own backward masks it.
-          y.register_hook([guidedSwitch](const torch::Tensor & gradient) {
-            return *guidedSwitch ? gradient.clamp_min(0) : gradient;
-          });
-        }
-      }
-      return y;
+      run.GuidedReLUs += guidedSwitch ? 1 : 0;
+      return GuidedReLU(x, guidedSwitch);
     };
     context.Tap = [&run, &layers](const std::string & layer, const torch::Tensor & x) {
       if (std::find(layers.begin(), layers.end(), layer) == layers.end())
       {
         return x;
       }
-      // Where the input wants no gradient the graph begins at the first tapped layer.
-      torch::Tensor tapped = x.requires_grad() ? x : x.detach().requires_grad_(true);
+      torch::Tensor tapped = TappedActivation(x);
       run.Activations.emplace_back(layer, tapped);
       return tapped;
     };
