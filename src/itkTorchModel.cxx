@@ -127,7 +127,15 @@ VolumeOf(const torch::Tensor & tensor)
   return volume;
 }
 
-/** Probabilities from what the graph gave. */
+/** Swaps x and z. */
+TorchVolume
+Transposed(const TorchVolume & volume)
+{
+  const TorchVolumeView view{ volume.Buffer.data(), volume.Components, volume.RegionSize, 0, 0 };
+  return VolumeOf(TensorOf(view, true, torch::kCPU));
+}
+
+/** Probabilities, and logits from what the graph gave. */
 torch::Tensor
 ProbabilitiesOf(const torch::Tensor & output, const std::string & activation)
 {
@@ -495,11 +503,36 @@ TorchModel::Explain(const TorchVolumeView &         input,
   {
     itkExceptionMacro("Explain() wants a grading model; the task of '" << m_Path << "' is " << m_Manifest.Task);
   }
-  const bool xyz = m_Manifest.AxisOrder == "xyz";
+  const bool                      xyz = m_Manifest.AxisOrder == "xyz";
+  std::vector<TorchLayerGeometry> geometries = m_Manifest.Layers;
+  if (xyz)
+  {
+    // The engine counts the tensor's last axis as x.
+    for (TorchLayerGeometry & geometry : geometries)
+    {
+      std::swap(geometry.Offset[0], geometry.Offset[2]);
+      std::swap(geometry.Step[0], geometry.Step[2]);
+    }
+  }
   try
   {
     const TorchThreads threads(this->ThreadsFor(maximumThreads));
-    return ExplainWithBackend(*m_Backend, TensorOf(input, xyz, DeviceOf(m_Device)), request, m_Manifest.Layers, xyz);
+    TorchExplanation   explanation =
+      ExplainWithBackend(*m_Backend, TensorOf(input, xyz, DeviceOf(m_Device)), request, geometries);
+    if (xyz)
+    {
+      for (TorchGradCAM & map : explanation.GradCAM)
+      {
+        map.Map = Transposed(map.Map);
+        std::swap(map.Geometry.Offset[0], map.Geometry.Offset[2]);
+        std::swap(map.Geometry.Step[0], map.Geometry.Step[2]);
+      }
+      for (TorchGuidedMap & map : explanation.Guided)
+      {
+        map.Map = Transposed(map.Map);
+      }
+    }
+    return explanation;
   }
   catch (const ExceptionObject &)
   {

@@ -1,0 +1,14 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+
+# Tests against eager PyTorch, which is the torch package that the module is linked to.
+if(NOT Python3_Interpreter_FOUND)
+  return()
+endif()
+get_filename_component(_site_packages "${GliomaGrading_TORCH_ROOT}" DIRECTORY)
+add_executable(RunBundle RunBundle.cxx)
+target_link_libraries(RunBundle PRIVATE GliomaGrading ${ITK_LIBRARIES})
+add_test(NAME Python:EqualsPyTorch COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/compare_with_pytorch.py"
+                                           "$<TARGET_FILE:RunBundle>"
+)
+set_tests_properties(Python:EqualsPyTorch PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
