@@ -20,6 +20,7 @@
 
 #include "itkBoundingBoxROIFilter.h"
 #include "itkConnectedRuns.h"
+#include "itkUpstreamModifiedTime.h"
 
 #include <algorithm>
 #include <cmath>
@@ -99,9 +100,9 @@ template <typename TInputImage, typename TMaskImage>
 void
 BoundingBoxROIFilter<TInputImage, TMaskImage>::FindBox()
 {
-  auto *     mask = const_cast<TMaskImage *>(this->GetMaskImage());
-  const bool isCurrent = mask->GetUpdateMTime() >= mask->GetPipelineMTime() && mask->GetMTime() == m_BoxTime;
-  if (m_BoxMask == mask && isCurrent && m_BoxFraction == m_MinimumComponentFraction &&
+  auto *                 mask = const_cast<TMaskImage *>(this->GetMaskImage());
+  const ModifiedTimeType time = UpstreamModifiedTime::Of(mask);
+  if (m_BoxMask == mask && m_BoxTime == time && m_BoxFraction == m_MinimumComponentFraction &&
       m_BoxLargestOnly == m_LargestComponentOnly)
   {
     return;
@@ -155,7 +156,7 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::FindBox()
   this->SetNumberOfComponents(count);
   this->SetNumberOfVoxels(voxels);
   m_BoxMask = mask;
-  m_BoxTime = mask->GetMTime();
+  m_BoxTime = time;
   m_BoxFraction = m_MinimumComponentFraction;
   m_BoxLargestOnly = m_LargestComponentOnly;
 }

@@ -1,0 +1,237 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#ifndef itkMaskedStandardizeFilter_hxx
+#define itkMaskedStandardizeFilter_hxx
+
+#include "itkMaskedStandardizeFilter.h"
+#include "itkUpstreamModifiedTime.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace itk
+{
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::MaskedStandardizeFilter()
+  : m_Statistics(StatisticsType::New())
+{
+  this->AddOptionalInputName("MaskImage", 1);
+  this->SetCoordinateTolerance(1e-3);
+  this->SetDirectionTolerance(1e-3);
+  for (const char * name : { "Mean", "StandardDeviation", "Count", "LowerBound", "UpperBound" })
+  {
+    this->ProcessObject::SetOutput(name, this->MakeOutput(name));
+  }
+  const RealArrayType none;
+  this->SetMean(none);
+  this->SetStandardDeviation(none);
+  this->SetCount(none);
+  this->SetLowerBound(none);
+  this->SetUpperBound(none);
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+DataObject::Pointer
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::MakeOutput(const DataObjectIdentifierType & name)
+{
+  if (name == "Mean" || name == "StandardDeviation" || name == "Count" || name == "LowerBound" || name == "UpperBound")
+  {
+    return SimpleDataObjectDecorator<RealArrayType>::New().GetPointer();
+  }
+  return Superclass::MakeOutput(name);
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::VerifyPreconditions() const
+{
+  Superclass::VerifyPreconditions();
+  if (m_Mode == ModeEnum::InsideMask && this->GetMaskImage() == nullptr)
+  {
+    itkExceptionMacro("Mode is InsideMask but there is no MaskImage. Set one, or set Mode to WholeImage.");
+  }
+  if (!std::isfinite(m_OutsideValue))
+  {
+    itkExceptionMacro("OutsideValue is " << m_OutsideValue << "; set a finite number.");
+  }
+  if (!(m_LowerQuantile >= 0.0 && m_LowerQuantile < m_UpperQuantile && m_UpperQuantile <= 1.0))
+  {
+    itkExceptionMacro("LowerQuantile is " << m_LowerQuantile << " and UpperQuantile " << m_UpperQuantile
+                                          << "; set 0 <= LowerQuantile < UpperQuantile <= 1.");
+  }
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::VerifyInputInformation() const
+{
+  Superclass::VerifyInputInformation();
+  if (this->GetInput()->GetLargestPossibleRegion().GetNumberOfPixels() == 0)
+  {
+    itkExceptionMacro("The input has no voxels: its size is " << this->GetInput()->GetLargestPossibleRegion().GetSize()
+                                                              << ". Check the reader before this filter.");
+  }
+  const TMaskImage * mask = this->GetMaskImage();
+  if (mask != nullptr &&
+      (mask->GetLargestPossibleRegion().GetSize() != this->GetInput()->GetLargestPossibleRegion().GetSize() ||
+       mask->GetLargestPossibleRegion().GetIndex() != this->GetInput()->GetLargestPossibleRegion().GetIndex()))
+  {
+    itkExceptionMacro("The mask has index " << mask->GetLargestPossibleRegion().GetIndex() << " and size "
+                                            << mask->GetLargestPossibleRegion().GetSize() << " but the image has index "
+                                            << this->GetInput()->GetLargestPossibleRegion().GetIndex() << " and size "
+                                            << this->GetInput()->GetLargestPossibleRegion().GetSize()
+                                            << ". Give a mask on the image's grid.");
+  }
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::UpdateStatistics()
+{
+  const TInputImage *    input = this->GetInput();
+  const TMaskImage *     mask = m_Mode == ModeEnum::InsideMask ? this->GetMaskImage() : nullptr;
+  const ModifiedTimeType time = std::max(UpstreamModifiedTime::Of(input), UpstreamModifiedTime::Of(mask));
+  if (m_HasStatistics && m_StatisticsInput == input && m_StatisticsMask == mask && m_StatisticsTime == time &&
+      m_StatisticsLowerQuantile == m_LowerQuantile && m_StatisticsUpperQuantile == m_UpperQuantile)
+  {
+    return;
+  }
+  m_HasStatistics = false;
+  m_Statistics->SetInput(input);
+  m_Statistics->SetMaskImage(mask);
+  m_Statistics->SetLowerQuantile(m_LowerQuantile);
+  m_Statistics->SetUpperQuantile(m_UpperQuantile);
+  m_Statistics->SetCoordinateTolerance(this->GetCoordinateTolerance());
+  m_Statistics->SetDirectionTolerance(this->GetDirectionTolerance());
+  m_Statistics->SetNumberOfStreamDivisions(m_NumberOfStatisticsDivisions);
+  m_Statistics->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  try
+  {
+    m_Statistics->Update();
+  }
+  catch (...)
+  {
+    // else the sink counts as running, and the next Update() does nothing
+    m_Statistics->ResetPipeline();
+    throw;
+  }
+  this->SetMean(m_Statistics->GetMean());
+  this->SetStandardDeviation(m_Statistics->GetStandardDeviation());
+  this->SetCount(m_Statistics->GetCount());
+  this->SetLowerBound(m_Statistics->GetLowerBound());
+  this->SetUpperBound(m_Statistics->GetUpperBound());
+  m_HasStatistics = true;
+  m_StatisticsInput = input;
+  m_StatisticsMask = mask;
+  m_StatisticsTime = time;
+  m_StatisticsLowerQuantile = m_LowerQuantile;
+  m_StatisticsUpperQuantile = m_UpperQuantile;
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::GenerateOutputInformation()
+{
+  Superclass::GenerateOutputInformation();
+  TOutputImage * output = this->GetOutput();
+  output->SetNumberOfComponentsPerPixel(this->GetInput()->GetNumberOfComponentsPerPixel());
+  output->SetMetaDataDictionary(this->GetInput()->GetMetaDataDictionary());
+
+  this->UpdateStatistics();
+  for (unsigned int c = 0; c < this->GetStandardDeviation().Size(); ++c)
+  {
+    if (!(this->GetStandardDeviation()[c] > 0.0))
+    {
+      itkExceptionMacro("Component " << c << " has the same value, " << this->GetMean()[c] << ", in all "
+                                     << this->GetCount()[c]
+                                     << (m_Mode == ModeEnum::InsideMask ? " voxels of the mask" : " voxels")
+                                     << ": its standard deviation is 0. Check that sequence and the quantiles.");
+    }
+  }
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::DynamicThreadedGenerateData(const RegionType & region)
+{
+  using OutputValueType = typename TOutputImage::InternalPixelType;
+  static_assert(std::is_floating_point<OutputValueType>::value, "The output's values are float or double.");
+  const TInputImage * input = this->GetInput();
+  const TMaskImage *  mask = m_Mode == ModeEnum::InsideMask ? this->GetMaskImage() : nullptr;
+  TOutputImage *      output = this->GetOutput();
+  const unsigned int  components = input->GetNumberOfComponentsPerPixel();
+  const auto          outside = static_cast<OutputValueType>(m_OutsideValue);
+  const SizeValueType length = region.GetSize(0);
+  const SizeValueType lines = length == 0 ? 0 : region.GetNumberOfPixels() / length;
+  // plain copies: the decorated outputs are not for the inner loop
+  const RealArrayType mean = this->GetMean();
+  const RealArrayType deviation = this->GetStandardDeviation();
+  const RealArrayType lower = this->GetLowerBound();
+  const RealArrayType upper = this->GetUpperBound();
+
+  for (SizeValueType line = 0; line < lines; ++line)
+  {
+    auto          index = region.GetIndex();
+    SizeValueType rest = line;
+    for (unsigned int d = 1; d < TOutputImage::ImageDimension; ++d)
+    {
+      index[d] += static_cast<IndexValueType>(rest % region.GetSize(d));
+      rest /= region.GetSize(d);
+    }
+    const auto *      from = input->GetBufferPointer() + input->ComputeOffset(index) * components;
+    const auto *      in = mask != nullptr ? mask->GetBufferPointer() + mask->ComputeOffset(index) : nullptr;
+    OutputValueType * to = output->GetBufferPointer() + output->ComputeOffset(index) * components;
+    for (SizeValueType x = 0; x < length; ++x, from += components, to += components)
+    {
+      if (in != nullptr && in[x] == typename TMaskImage::PixelType{})
+      {
+        std::fill(to, to + components, outside);
+        continue;
+      }
+      for (unsigned int c = 0; c < components; ++c)
+      {
+        // without clipping the bounds are the extremes themselves
+        const double value = std::min(std::max(static_cast<double>(from[c]), lower[c]), upper[c]);
+        to[c] = static_cast<OutputValueType>((value - mean[c]) / deviation[c]);
+      }
+    }
+  }
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::PrintSelf(std::ostream & os, Indent indent) const
+{
+  Superclass::PrintSelf(os, indent);
+  os << indent << "Mode: " << m_Mode << std::endl;
+  os << indent << "OutsideValue: " << m_OutsideValue << std::endl;
+  os << indent << "LowerQuantile: " << m_LowerQuantile << std::endl;
+  os << indent << "UpperQuantile: " << m_UpperQuantile << std::endl;
+  os << indent << "NumberOfStatisticsDivisions: " << m_NumberOfStatisticsDivisions << std::endl;
+  os << indent << "Mean: " << this->GetMean() << std::endl;
+  os << indent << "StandardDeviation: " << this->GetStandardDeviation() << std::endl;
+  os << indent << "Count: " << this->GetCount() << std::endl;
+  os << indent << "LowerBound: " << this->GetLowerBound() << std::endl;
+  os << indent << "UpperBound: " << this->GetUpperBound() << std::endl;
+  itkPrintSelfObjectMacro(Statistics);
+  os << indent << "HasStatistics: " << (m_HasStatistics ? "On" : "Off") << std::endl;
+  os << indent << "StatisticsTime: " << m_StatisticsTime << std::endl;
+}
+} // namespace itk
+
+#endif // itkMaskedStandardizeFilter_hxx

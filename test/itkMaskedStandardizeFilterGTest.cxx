@@ -1,0 +1,378 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "itkMaskedStandardizeFilter.h"
+
+#include "itkPipelineMonitorImageFilter.h"
+#include "itkStreamingImageFilter.h"
+
+#include "ObliqueImage.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <numeric>
+
+namespace
+{
+using ImageType = itk::Image<float, 3>;
+using VectorImageType = itk::VectorImage<float, 3>;
+using MaskType = itk::Image<unsigned char, 3>;
+using Filter = itk::MaskedStandardizeFilter<VectorImageType, MaskType>;
+using Mode = itk::MaskedStandardizeFilterEnums::Mode;
+constexpr unsigned int Components = 3;
+
+// Component c is noise of height 100 (c + 1) on an offset; about a third of the voxels is inside.
+struct Case
+{
+  VectorImageType::Pointer         image = oblique::Make<VectorImageType>(17, 13, 11, Components);
+  MaskType::Pointer                mask = oblique::Make<MaskType>(17, 13, 11);
+  std::vector<std::vector<double>> inside{ Components };
+  std::vector<std::vector<double>> all{ Components };
+
+  Case()
+  {
+    for (itk::SizeValueType v = 0; v < 17 * 13 * 11; ++v)
+    {
+      const bool in = oblique::Noise(1000000 + v) < 0.3F;
+      mask->GetBufferPointer()[v] = in ? 2 : 0;
+      for (unsigned int c = 0; c < Components; ++c)
+      {
+        const float value = 100.0F * (c + 1.0F) * oblique::Noise(v * Components + c) + 50.0F * c;
+        image->GetBufferPointer()[v * Components + c] = value;
+        all[c].push_back(value);
+        if (in)
+        {
+          inside[c].push_back(value);
+        }
+      }
+    }
+  }
+};
+
+double
+Mean(const std::vector<double> & values)
+{
+  return std::accumulate(values.begin(), values.end(), 0.0) / values.size();
+}
+
+double
+Deviation(const std::vector<double> & values)
+{
+  const double mean = Mean(values);
+  double       sum = 0.0;
+  for (const double value : values)
+  {
+    sum += (value - mean) * (value - mean);
+  }
+  return std::sqrt(sum / values.size());
+}
+
+Filter::Pointer
+MakeFilter(const Case & c)
+{
+  auto filter = Filter::New();
+  filter->SetInput(c.image);
+  filter->SetMaskImage(c.mask);
+  return filter;
+}
+
+std::string
+MessageOf(itk::ProcessObject * filter)
+{
+  try
+  {
+    filter->Update();
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    return error.GetDescription();
+  }
+  return "no exception";
+}
+
+#define EXPECT_MESSAGE(filter, part) EXPECT_NE(MessageOf(filter).find(part), std::string::npos) << MessageOf(filter)
+} // namespace
+
+TEST(MaskedStandardizeFilter, TheMaskGivesTheStatistics)
+{
+  const Case c;
+  auto       filter = MakeFilter(c);
+  filter->SetOutsideValue(-9.0);
+  filter->Update();
+  for (unsigned int k = 0; k < Components; ++k)
+  {
+    const double mean = Mean(c.inside[k]);
+    const double deviation = Deviation(c.inside[k]);
+    EXPECT_NEAR(filter->GetMean()[k], mean, 1e-11 * mean);
+    EXPECT_NEAR(filter->GetStandardDeviation()[k], deviation, 1e-11 * deviation);
+    EXPECT_EQ(filter->GetCount()[k], c.inside[k].size());
+    for (itk::SizeValueType v = 0; v < c.all[k].size(); ++v)
+    {
+      const double truth = c.mask->GetBufferPointer()[v] ? (c.all[k][v] - mean) / deviation : -9.0;
+      ASSERT_NEAR(filter->GetOutput()->GetBufferPointer()[v * Components + k], truth, 1e-6);
+    }
+  }
+  EXPECT_EQ(filter->GetOutput()->GetLargestPossibleRegion(), c.image->GetLargestPossibleRegion());
+  EXPECT_EQ(filter->GetOutput()->GetOrigin(), c.image->GetOrigin());
+  EXPECT_EQ(filter->GetOutput()->GetSpacing(), c.image->GetSpacing());
+  EXPECT_EQ(filter->GetOutput()->GetDirection(), c.image->GetDirection());
+  EXPECT_EQ(oblique::Scanner(filter->GetOutput()), "phantom");
+}
+
+TEST(MaskedStandardizeFilter, TheWholeImageMakesTheBackgroundNegative)
+{
+  const Case c;
+  for (itk::SizeValueType v = 0; v < 17 * 13; ++v)
+  {
+    c.image->GetBufferPointer()[v * Components] = 0.0F;
+  }
+  auto filter = Filter::New();
+  filter->SetInput(c.image);
+  filter->SetMode(Mode::WholeImage);
+  filter->Update();
+  EXPECT_EQ(filter->GetCount()[0], 17 * 13 * 11);
+  EXPECT_NEAR(filter->GetMean()[1], Mean(c.all[1]), 1e-9);
+  EXPECT_NEAR(filter->GetStandardDeviation()[2], Deviation(c.all[2]), 1e-9);
+  EXPECT_NEAR(
+    filter->GetOutput()->GetBufferPointer()[0], -filter->GetMean()[0] / filter->GetStandardDeviation()[0], 1e-6);
+  // the mask has no say
+  auto withMask = MakeFilter(c);
+  withMask->SetMode(Mode::WholeImage);
+  withMask->Update();
+  EXPECT_TRUE(oblique::SameVoxels<VectorImageType>(filter->GetOutput(), withMask->GetOutput()));
+}
+
+TEST(MaskedStandardizeFilter, QuantilesClipFirst)
+{
+  Case c;
+  auto filter = MakeFilter(c);
+  filter->SetLowerQuantile(0.05);
+  filter->SetUpperQuantile(0.9);
+  filter->Update();
+  for (unsigned int k = 0; k < Components; ++k)
+  {
+    auto & values = c.inside[k];
+    std::sort(values.begin(), values.end());
+    // between the neighbouring order statistics, within a bin
+    const double bin = (values.back() - values.front()) / 65536.0;
+    const auto   low = static_cast<std::size_t>(0.05 * values.size());
+    const auto   high = static_cast<std::size_t>(0.9 * values.size());
+    const double lower = filter->GetLowerBound()[k];
+    const double upper = filter->GetUpperBound()[k];
+    EXPECT_GE(lower, values[low - 1] - bin);
+    EXPECT_LE(lower, values[low + 1] + bin);
+    EXPECT_GE(upper, values[high - 1] - bin);
+    EXPECT_LE(upper, values[high + 1] + bin);
+    for (double & value : values)
+    {
+      value = std::min(std::max(value, lower), upper);
+    }
+    EXPECT_NEAR(filter->GetMean()[k], Mean(values), 1e-9);
+    EXPECT_NEAR(filter->GetStandardDeviation()[k], Deviation(values), 1e-9);
+    double largest = 0.0;
+    for (itk::SizeValueType v = 0; v < 17 * 13 * 11; ++v)
+    {
+      largest = std::max<double>(largest, filter->GetOutput()->GetBufferPointer()[v * Components + k]);
+    }
+    EXPECT_NEAR(largest, (upper - Mean(values)) / Deviation(values), 1e-6);
+  }
+}
+
+TEST(MaskedStandardizeFilter, PiecesAndThreadsChangeNoBit)
+{
+  const Case               c;
+  VectorImageType::Pointer result[4];
+  Filter::RealArrayType    mean[4];
+  Filter::RealArrayType    deviation[4];
+  for (unsigned int k = 0; k < 4; ++k)
+  {
+    auto filter = MakeFilter(c);
+    filter->SetLowerQuantile(0.01);
+    filter->SetNumberOfWorkUnits(k == 1 ? 4 : 1);
+    filter->SetNumberOfStatisticsDivisions(k == 2 ? 7 : 1);
+    auto stream = itk::StreamingImageFilter<VectorImageType, VectorImageType>::New();
+    stream->SetInput(filter->GetOutput());
+    stream->SetNumberOfStreamDivisions(k == 3 ? 7 : 1);
+    stream->Update();
+    result[k] = stream->GetOutput();
+    mean[k] = filter->GetMean();
+    deviation[k] = filter->GetStandardDeviation();
+    EXPECT_EQ(mean[k], mean[0]);
+    EXPECT_EQ(deviation[k], deviation[0]);
+    EXPECT_TRUE(oblique::SameVoxels(result[0].GetPointer(), result[k].GetPointer()));
+  }
+}
+
+TEST(MaskedStandardizeFilter, BothPassesStreamAndTheStatisticsAreMadeOnce)
+{
+  const Case c;
+  auto       imageSource = oblique::MakeSource(c.image.GetPointer());
+  auto       maskSource = oblique::MakeSource(c.mask.GetPointer());
+  auto       image = itk::PipelineMonitorImageFilter<VectorImageType>::New();
+  auto       mask = itk::PipelineMonitorImageFilter<MaskType>::New();
+  image->SetInput(imageSource->GetOutput());
+  mask->SetInput(maskSource->GetOutput());
+  image->ClearPipelineOnGenerateOutputInformationOff();
+  mask->ClearPipelineOnGenerateOutputInformationOff();
+  auto filter = Filter::New();
+  filter->SetInput(image->GetOutput());
+  filter->SetMaskImage(mask->GetOutput());
+  filter->SetNumberOfStatisticsDivisions(4);
+  auto stream = itk::StreamingImageFilter<VectorImageType, VectorImageType>::New();
+  stream->SetInput(filter->GetOutput());
+  stream->SetNumberOfStreamDivisions(6);
+  stream->Update();
+  EXPECT_EQ(image->GetNumberOfUpdates(), 4U + 6U);
+  EXPECT_EQ(mask->GetNumberOfUpdates(), 4U + 6U);
+  for (const auto & region : image->GetUpdatedBufferedRegions())
+  {
+    EXPECT_LE(region.GetSize(2), 3U);
+  }
+  stream->Modified();
+  stream->Update();
+  EXPECT_EQ(image->GetNumberOfUpdates(), 10U + 6U) << "nothing changed: no statistics again";
+  filter->SetOutsideValue(1.0);
+  stream->Update();
+  EXPECT_EQ(image->GetNumberOfUpdates(), 16U + 6U) << "the outside value is no matter of the statistics";
+  c.mask->GetBufferPointer()[0] = 1 - c.mask->GetBufferPointer()[0];
+  c.mask->Modified();
+  stream->Update();
+  EXPECT_EQ(image->GetNumberOfUpdates(), 22U + 10U);
+  filter->SetUpperQuantile(0.99);
+  stream->Update();
+  EXPECT_EQ(image->GetNumberOfUpdates(), 32U + 12U + 6U) << "range, histogram, moments";
+}
+
+TEST(MaskedStandardizeFilter, TakesScalarIntegersAndOneSlice)
+{
+  using ShortType = itk::Image<short, 3>;
+  auto image = oblique::Make<ShortType>(19, 23, 1);
+  auto mask = oblique::Make<MaskType>(19, 23, 1);
+  mask->FillBuffer(1);
+  std::vector<double> values;
+  for (itk::SizeValueType v = 0; v < 19 * 23; ++v)
+  {
+    image->GetBufferPointer()[v] = static_cast<short>(3000.0F * oblique::Noise(v)) - 500;
+    values.push_back(image->GetBufferPointer()[v]);
+  }
+  for (const unsigned int pieces : { 1U, 7U })
+  {
+    auto filter = itk::MaskedStandardizeFilter<ShortType, MaskType, ImageType>::New();
+    filter->SetInput(image);
+    filter->SetMaskImage(mask);
+    filter->SetNumberOfStatisticsDivisions(pieces);
+    filter->Update();
+    EXPECT_NEAR(filter->GetMean()[0], Mean(values), 1e-9);
+    EXPECT_NEAR(filter->GetStandardDeviation()[0], Deviation(values), 1e-9);
+  }
+}
+
+TEST(MaskedStandardizeFilter, ALargeOffsetCostsNoDigits)
+{
+  using DoubleType = itk::Image<double, 2>;
+  using Mask2Type = itk::Image<unsigned char, 2>;
+  auto image = DoubleType::New();
+  image->SetRegions(itk::Size<2>({ { 64, 64 } }));
+  image->Allocate();
+  std::vector<double> values;
+  for (itk::SizeValueType v = 0; v < 64 * 64; ++v)
+  {
+    image->GetBufferPointer()[v] = 1e8 + oblique::Noise(v);
+    values.push_back(image->GetBufferPointer()[v]);
+  }
+  auto filter = itk::MaskedStandardizeFilter<DoubleType, Mask2Type>::New();
+  filter->SetInput(image);
+  filter->SetMode(Mode::WholeImage);
+  filter->Update();
+  // the values themselves are rounded to 1e-8
+  EXPECT_NEAR(filter->GetStandardDeviation()[0], Deviation(values), 1e-8);
+}
+
+TEST(MaskedStandardizeFilter, NamesWhatIsWrongAndRunsAgain)
+{
+  const Case c;
+  const auto size = c.image->GetLargestPossibleRegion().GetNumberOfPixels();
+  auto       filter = MakeFilter(c);
+
+  // the last voxel inside the mask
+  itk::SizeValueType last = size - 1;
+  while (c.mask->GetBufferPointer()[last] == 0)
+  {
+    --last;
+  }
+  float &     value = c.image->GetBufferPointer()[last * Components + 2];
+  const float kept = value;
+  for (const float bad : { std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity() })
+  {
+    value = bad;
+    c.image->Modified();
+    std::ostringstream index;
+    index << "component 2 at index " << c.image->ComputeIndex(last);
+    EXPECT_MESSAGE(filter, index.str());
+    EXPECT_MESSAGE(filter, index.str());
+  }
+  // outside the mask it does not matter
+  value = kept;
+  itk::SizeValueType outside = 0;
+  while (c.mask->GetBufferPointer()[outside] != 0)
+  {
+    ++outside;
+  }
+  c.image->GetBufferPointer()[outside * Components] = std::numeric_limits<float>::quiet_NaN();
+  c.image->Modified();
+  filter->Update();
+  EXPECT_EQ(filter->GetOutput()->GetBufferPointer()[outside * Components], 0.0F);
+  EXPECT_NEAR(filter->GetMean()[2], Mean(c.inside[2]), 1e-9);
+
+  filter->SetLowerQuantile(0.6);
+  filter->SetUpperQuantile(0.5);
+  EXPECT_MESSAGE(filter, "0.6");
+  filter->SetLowerQuantile(0.0);
+  filter->SetUpperQuantile(1.0);
+
+  for (itk::SizeValueType v = 0; v < size; ++v)
+  {
+    c.image->GetBufferPointer()[v * Components + 1] = 0.1F;
+  }
+  c.image->Modified();
+  EXPECT_MESSAGE(filter, "Component 1 has the same value");
+
+  c.mask->FillBuffer(0);
+  c.mask->Modified();
+  EXPECT_MESSAGE(filter, "The mask is empty");
+
+  filter->SetMaskImage(nullptr);
+  EXPECT_MESSAGE(filter, "no MaskImage");
+}
+
+TEST(MaskedStandardizeFilter, TheGridsAgreeWithinTheTolerance)
+{
+  const Case c;
+  auto       origin = c.mask->GetOrigin();
+  origin[0] += 0.0005 * 0.9;
+  c.mask->SetOrigin(origin);
+  auto filter = MakeFilter(c);
+  EXPECT_NO_THROW(filter->Update());
+  origin[0] += 0.001 * 0.9;
+  c.mask->SetOrigin(origin);
+  EXPECT_MESSAGE(filter, "physical space");
+  filter->SetCoordinateTolerance(0.01);
+  EXPECT_NO_THROW(filter->Update());
+  filter->SetMaskImage(oblique::Make<MaskType>(17, 13, 12));
+  EXPECT_MESSAGE(filter, "Give a mask on the image's grid");
+}
