@@ -18,6 +18,7 @@
 // The application: each command lives in a file of its own.
 
 #include "SynthesizeCommand.h"
+#include "TrainCommand.h"
 
 #include <csignal>
 
@@ -33,6 +34,7 @@ main(int argc, char * argv[])
 
   int exitCode = 0;
   glioma::AddSynthesizeCommand(application, exitCode);
+  glioma::AddTrainCommand(application, exitCode);
   try
   {
     application.parse(argc, argv);

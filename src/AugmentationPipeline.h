@@ -1,0 +1,140 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#ifndef AugmentationPipeline_h
+#define AugmentationPipeline_h
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace itk
+{
+/** \class CounterRandom
+ * \brief Numbers that depend on a key and a counter only (splitmix64): the sample of a step is the same whichever
+ * thread draws it, and a resumed training goes on with the same numbers without a stored state.
+ * \ingroup GliomaGrading
+ */
+class CounterRandom
+{
+public:
+  explicit CounterRandom(std::uint64_t seed, std::uint64_t stream = 0, std::uint64_t item = 0);
+
+  std::uint64_t
+  Bits();
+  /** In [0, 1). */
+  double
+  Uniform();
+  double
+  Uniform(double low, double high);
+  /** In [0, count). */
+  std::int64_t
+  Below(std::int64_t count);
+  double
+  Normal();
+  bool
+  Chance(double probability)
+  {
+    return probability > 0.0 && this->Uniform() < probability;
+  }
+
+private:
+  std::uint64_t m_State;
+};
+
+/** \class AugmentationPipeline
+ * \brief Cuts a turned, zoomed, flipped patch of a case by one trilinear resampling, then lets it look like another
+ * scanner's.
+ *
+ * Plain loops on one thread, without torch: the loader's thread works beside torch's. Sequences, brain and tumour go
+ * through the same resampling, so that the label stays on its voxels. The intensity part works inside the brain; the
+ * background stays 0.
+ *
+ * Every augmentation has a name and a strength (0: off); Names() lists them.
+ * \ingroup GliomaGrading
+ */
+class AugmentationPipeline
+{
+public:
+  static constexpr unsigned int Channels = 4;
+
+  /** A prepared case; axes are x, y, z, intensities are interleaved. */
+  struct Volume
+  {
+    std::array<std::int64_t, 3> Size{ { 0, 0, 0 } };
+    const float *               Intensities{ nullptr };         // either these
+    const std::uint16_t *       BFloat16Intensities{ nullptr }; // or these
+    const std::uint8_t *        Brain{ nullptr };               // share of the voxel, 255 = all
+    const std::uint8_t *        Tumour{ nullptr };
+  };
+
+  /** A cube of Side^3 voxels; intensities are planar [channel][z][y][x]. */
+  struct Patch
+  {
+    std::int64_t       Side{ 0 };
+    std::vector<float> Intensities;
+    std::vector<float> Brain;
+    std::vector<float> Tumour;
+  };
+
+  /** Voxel v of the cube lies at Matrix (v - middle) + Centre of the volume (x, y, z). */
+  struct Placement
+  {
+    std::array<std::array<double, 3>, 3> Matrix{ { { { 1, 0, 0 } }, { { 0, 1, 0 } }, { { 0, 0, 1 } } } };
+    std::array<double, 3>                Centre{ { 0, 0, 0 } };
+  };
+
+  struct Description
+  {
+    std::string Name;
+    double      Strength; // where none is given
+    std::string Meaning;
+  };
+  static const std::vector<Description> &
+  Names();
+
+  /** "name" or "name=strength"; throws for an unknown name or a strength below 0. */
+  void
+  Add(const std::string & nameAndStrength);
+  double
+  Strength(const std::string & name) const;
+  bool
+  HasIntensityPart() const;
+
+  /** Multiplies the placement by the random turns, zoom and flips. */
+  void
+  Turn(CounterRandom & random, Placement & placement) const;
+
+  /** Moves the faces of a box (lowest and highest voxel) as a predicted mask would. */
+  void
+  JitterBox(CounterRandom & random, std::array<double, 3> & low, std::array<double, 3> & high) const;
+
+  /** Voxels outside the volume are 0. */
+  static void
+  Resample(const Volume & volume, const Placement & placement, std::int64_t side, Patch & patch);
+
+  /** The intensity part, in place. */
+  void
+  ChangeScanner(CounterRandom & random, Patch & patch) const;
+
+private:
+  std::vector<double> m_Strengths = std::vector<double>(Names().size(), 0.0);
+};
+} // namespace itk
+
+#endif // AugmentationPipeline_h

@@ -1,0 +1,127 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#ifndef CohortCache_h
+#define CohortCache_h
+
+#include "AugmentationPipeline.h"
+
+#include <torch/torch.h>
+
+#include <array>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace itk
+{
+/** One row of a COHORT.csv; paths are complete. */
+struct CohortCase
+{
+  std::string                Name;
+  std::array<std::string, 4> Sequences; // T1, T1c, T2, FLAIR
+  std::string                BrainMask;
+  std::string                Tumour; // column seg
+  std::string                Grade;  // "", "LGG" or "HGG"
+  std::string                Site;
+  std::string                Set;
+  std::string                File;        // the COHORT.csv
+  std::size_t                Cohort{ 0 }; // which of them
+};
+
+/** Reads a COHORT.csv (columns case,t1,t1c,t2,flair[,brain_mask][,seg][,grade][,site][,set], others are ignored). What
+ * is wrong is added to \a problems, one sentence each, and reading goes on. */
+std::vector<CohortCase>
+ReadCohort(const std::string & path, std::size_t cohort, std::vector<std::string> & problems);
+
+/** Splits one line of a CSV file; fields may be quoted. */
+std::vector<std::string>
+SplitCsvLine(const std::string & line);
+
+/** A case as training needs it: standardized, in the model's space, cropped. Tensors are [z, y, x(, 4)]. */
+struct PreparedCase
+{
+  std::string   Name;
+  torch::Tensor Intensities; // float32, or bfloat16 for the large crops of grading
+  torch::Tensor Brain;       // uint8, 255 = all of the voxel
+  torch::Tensor Tumour;      // uint8
+  /** Lowest and highest voxel of the tumour's box, in indices (x, y, z) of the crop. */
+  std::array<double, 3> BoxLow{ { 0, 0, 0 } };
+  std::array<double, 3> BoxHigh{ { 0, 0, 0 } };
+
+  // Not stored in the cache:
+  int                       Grade{ -1 }; // 0 LGG, 1 HGG
+  std::size_t               Cohort{ 0 };
+  std::vector<std::int32_t> TumourVoxels; // those that are tumour for more than one half
+
+  AugmentationPipeline::Volume
+  View() const;
+  void
+  FindTumourVoxels();
+};
+
+/** \class CohortCache
+ * \brief Prepares each case once and keeps it in a folder.
+ *
+ * The file's name holds a SHA-256 over the sizes and times of the case's files and every parameter of the preparation:
+ * what changed is prepared again, and old files are left alone.
+ * \ingroup GliomaGrading
+ */
+class CohortCache
+{
+public:
+  struct Parameters
+  {
+    double      Spacing{ 1.0 };
+    std::string BiasCorrection{ "n4" };
+    double      LowerQuantile{ 0.0 };
+    double      UpperQuantile{ 1.0 };
+    std::string Standardization{ "brain" };
+    /** Grading: keep what a turned cube around the tumour can reach. Else the brain. */
+    bool   AroundTumour{ false };
+    double Margin{ 10.0 };
+    bool   BFloat16{ false };
+  };
+
+  CohortCache(std::string folder, const Parameters & parameters)
+    : m_Folder(std::move(folder))
+    , m_Parameters(parameters)
+  {}
+
+  /** From the folder, or prepared and stored there. */
+  PreparedCase
+  Get(const CohortCase & cohortCase) const;
+
+  bool
+  Holds(const CohortCase & cohortCase) const;
+
+  /** Of the whole preparation of a case: files and parameters. */
+  std::string
+  Key(const CohortCase & cohortCase) const;
+
+private:
+  std::string
+  PathOf(const CohortCase & cohortCase) const;
+  PreparedCase
+  Prepare(const CohortCase & cohortCase) const;
+
+  std::string m_Folder;
+  Parameters  m_Parameters;
+};
+} // namespace itk
+
+#endif // CohortCache_h

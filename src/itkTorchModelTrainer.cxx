@@ -1,0 +1,1647 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "itkTorchModelTrainer.h"
+
+#include "AugmentationPipeline.h"
+#include "BundleManifest.h"
+#include "BundleWriter.h"
+#include "CohortCache.h"
+#include "PereiraNetworks.h"
+#include "Safetensors.h"
+#include "TorchThreads.h"
+
+#include "itkMultiThreaderBase.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/autocast_mode.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iomanip>
+#include <map>
+#include <mutex>
+#include <set>
+#include <sstream>
+#include <thread>
+
+namespace itk
+{
+namespace
+{
+namespace fs = std::filesystem;
+
+/** Stream of the random numbers that initialize the network and drive dropout; samples use the step's number. */
+constexpr std::uint64_t initializationStream = ~std::uint64_t{ 0 };
+constexpr std::uint64_t dropoutItem = ~std::uint64_t{ 0 };
+
+/** Convolutions in bfloat16 for as long as it lives. */
+class AutocastGuard
+{
+public:
+  AutocastGuard(c10::DeviceType device, bool enabled)
+    : m_Device(device)
+    , m_WasEnabled(at::autocast::is_autocast_enabled(device))
+    , m_PreviousType(at::autocast::get_autocast_dtype(device))
+  {
+    at::autocast::set_autocast_enabled(device, enabled);
+    if (enabled)
+    {
+      at::autocast::set_autocast_dtype(device, at::kBFloat16);
+    }
+  }
+  AutocastGuard(const AutocastGuard &) = delete;
+  AutocastGuard &
+  operator=(const AutocastGuard &) = delete;
+  ~AutocastGuard()
+  {
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(m_Device, m_WasEnabled);
+    at::autocast::set_autocast_dtype(m_Device, m_PreviousType);
+  }
+
+private:
+  c10::DeviceType m_Device;
+  bool            m_WasEnabled;
+  at::ScalarType  m_PreviousType;
+};
+
+/** torch's global random numbers are the caller's again afterwards. */
+class GeneratorGuard
+{
+public:
+  GeneratorGuard()
+    : m_State(at::detail::getDefaultCPUGenerator().get_state())
+  {}
+  GeneratorGuard(const GeneratorGuard &) = delete;
+  GeneratorGuard &
+  operator=(const GeneratorGuard &) = delete;
+  ~GeneratorGuard()
+  {
+    auto generator = at::detail::getDefaultCPUGenerator();
+    generator.set_state(m_State);
+  }
+
+private:
+  at::Tensor m_State;
+};
+
+/** Prepares the batches of the next steps on a thread of its own, in order. */
+class BatchLoader
+{
+public:
+  using Batch = std::vector<std::pair<AugmentationPipeline::Patch, int>>; // patch and grade
+  using MakeBatch = std::function<Batch(std::uint64_t)>;
+
+  BatchLoader(std::uint64_t firstStep, MakeBatch make)
+    : m_Make(std::move(make))
+    , m_Thread([this, firstStep] { this->Work(firstStep); })
+  {}
+  BatchLoader(const BatchLoader &) = delete;
+  BatchLoader &
+  operator=(const BatchLoader &) = delete;
+  ~BatchLoader()
+  {
+    {
+      const std::lock_guard<std::mutex> lock(m_Mutex);
+      m_Ended = true;
+    }
+    m_Changed.notify_all();
+    m_Thread.join();
+  }
+
+  Batch
+  Next()
+  {
+    std::unique_lock<std::mutex> lock(m_Mutex);
+    m_Changed.wait(lock, [this] { return !m_Ready.empty() || m_Failure; });
+    if (m_Ready.empty())
+    {
+      std::rethrow_exception(m_Failure);
+    }
+    Batch batch = std::move(m_Ready.front());
+    m_Ready.pop_front();
+    m_Changed.notify_all();
+    return batch;
+  }
+
+private:
+  void
+  Work(std::uint64_t step)
+  {
+    try
+    {
+      for (;; ++step)
+      {
+        Batch                        batch = m_Make(step);
+        std::unique_lock<std::mutex> lock(m_Mutex);
+        m_Changed.wait(lock, [this] { return m_Ready.size() < 2 || m_Ended; });
+        if (m_Ended)
+        {
+          return;
+        }
+        m_Ready.push_back(std::move(batch));
+        m_Changed.notify_all();
+      }
+    }
+    catch (...)
+    {
+      const std::lock_guard<std::mutex> lock(m_Mutex);
+      m_Failure = std::current_exception();
+      m_Changed.notify_all();
+    }
+  }
+
+  MakeBatch               m_Make;
+  std::mutex              m_Mutex;
+  std::condition_variable m_Changed;
+  std::deque<Batch>       m_Ready;
+  bool                    m_Ended{ false };
+  std::exception_ptr      m_Failure;
+  std::thread             m_Thread; // last: it uses the others
+};
+
+std::string
+WithoutTrailingSlash(std::string path)
+{
+  while (path.size() > 1 && path.back() == '/')
+  {
+    path.pop_back();
+  }
+  return path;
+}
+
+std::vector<TorchModelManifest::TrainingCase>
+ReadAttributions(const std::string & path)
+{
+  std::ifstream file(path);
+  if (!file)
+  {
+    itkGenericExceptionMacro("The attribution file '" << path << "' cannot be read");
+  }
+  std::vector<TorchModelManifest::TrainingCase> rows;
+  if (fs::path(path).extension() == ".json")
+  {
+    const nlohmann::json list = nlohmann::json::parse(file, nullptr, false);
+    if (!list.is_array())
+    {
+      itkGenericExceptionMacro("The attribution file '"
+                               << path << "' is not a JSON list of objects with case, licence and attribution");
+    }
+    for (const auto & entry : list)
+    {
+      if (!entry.is_object() || !entry.contains("case") || !entry["case"].is_string())
+      {
+        itkGenericExceptionMacro("An entry of the attribution file '" << path << "' has no case");
+      }
+      const auto text = [&](const char * key) {
+        return entry.contains(key) && entry[key].is_string() ? entry[key].get<std::string>() : std::string();
+      };
+      rows.push_back({ text("case"), text("licence"), text("attribution") });
+    }
+    return rows;
+  }
+  std::string line;
+  std::getline(file, line);
+  const std::vector<std::string> header = SplitCsvLine(line);
+  const auto                     columnOf = [&](const std::string & name) {
+    const auto found = std::find(header.begin(), header.end(), name);
+    if (found == header.end())
+    {
+      itkGenericExceptionMacro("The attribution file '" << path << "' has no column '" << name
+                                                        << "'; it needs case, licence and attribution");
+    }
+    return static_cast<std::size_t>(found - header.begin());
+  };
+  const std::size_t name = columnOf("case");
+  const std::size_t licence = columnOf("licence");
+  const std::size_t attribution = columnOf("attribution");
+  while (std::getline(file, line))
+  {
+    std::vector<std::string> fields = SplitCsvLine(line);
+    fields.resize(std::max(fields.size(), header.size()));
+    if (!fields[name].empty())
+    {
+      rows.push_back({ fields[name], fields[licence], fields[attribution] });
+    }
+  }
+  return rows;
+}
+
+const TorchModelManifest::TrainingCase *
+AttributionOf(const std::vector<TorchModelManifest::TrainingCase> & rows, const std::string & name)
+{
+  const TorchModelManifest::TrainingCase * pattern = nullptr;
+  for (const auto & row : rows)
+  {
+    if (row.Case == name)
+    {
+      return &row;
+    }
+    if (!row.Case.empty() && row.Case.back() == '*' &&
+        name.compare(0, row.Case.size() - 1, row.Case, 0, row.Case.size() - 1) == 0)
+    {
+      pattern = &row;
+    }
+  }
+  return pattern;
+}
+
+/** The cohort's cases, sorted by what they are for. */
+struct CohortPlan
+{
+  std::vector<CohortCase>                       Training;
+  std::vector<CohortCase>                       Validation;
+  std::vector<TorchModelManifest::TrainingCase> Attributions;
+  std::vector<std::string>                      Problems;
+};
+
+bool
+Contains(const std::vector<std::string> & list, const std::string & value)
+{
+  return std::find(list.begin(), list.end(), value) != list.end();
+}
+} // namespace
+
+/** Everything that lives for one Train(). */
+struct TorchModelTrainer::Session
+{
+  explicit Session(TorchModelTrainer & trainer)
+    : m_Trainer(trainer)
+    , m_Segmentation(trainer.m_Task == TaskEnum::Segmentation)
+    , m_Output(WithoutTrailingSlash(trainer.m_Output))
+    , m_Checkpoint(m_Output + ".checkpoint/state.safetensors")
+    , m_Device(trainer.m_Device)
+  {}
+
+  static CohortPlan
+  Plan(const TorchModelTrainer & trainer);
+
+  void
+  PrepareCases(const CohortPlan & plan);
+  void
+  MakeNetwork();
+  void
+  MakeOptimizer();
+  void
+  LoadInitialWeights();
+  std::string
+  OptionsText() const;
+  void
+  SaveCheckpoint();
+  void
+  LoadCheckpoint();
+  void
+  OpenLog();
+  void
+  WriteBundle();
+  BatchLoader::Batch
+  MakeBatch(std::uint64_t step) const;
+  double
+  RateOfStep(std::uint64_t step) const;
+  bool
+  IsDone() const;
+  double
+  TrainStep(const BatchLoader::Batch & batch, double rate);
+  void
+  Score();
+  void
+  Run();
+
+  static AugmentationPipeline::Patch
+  CutCube(const PreparedCase &            prepared,
+          std::array<double, 3>           low,
+          std::array<double, 3>           high,
+          double                          margin,
+          std::int64_t                    size,
+          AugmentationPipeline::Placement placement,
+          const std::array<double, 3> &   shift);
+
+  torch::Tensor
+  Forward(const torch::Tensor & x)
+  {
+    return m_Segmentation ? m_SegmentationNetwork->forward(x) : m_GradingNetwork->forward(x);
+  }
+  torch::nn::Module &
+  Network()
+  {
+    if (m_Segmentation)
+    {
+      return *m_SegmentationNetwork;
+    }
+    return *m_GradingNetwork;
+  }
+
+  TorchModelTrainer &                      m_Trainer;
+  bool                                     m_Segmentation;
+  std::string                              m_Output;
+  std::string                              m_Checkpoint;
+  torch::Device                            m_Device;
+  std::vector<PreparedCase>                m_Training;
+  std::vector<PreparedCase>                m_Validation;
+  std::vector<CohortCase>                  m_TrainingRows;
+  std::vector<std::string>                 m_Keys;
+  std::vector<double>                      m_CohortWeights;
+  CohortPlan                               m_Plan;
+  AugmentationPipeline                     m_Augmentation;
+  PereiraSegmentationNetwork               m_SegmentationNetwork{ nullptr };
+  PereiraGradingNetwork                    m_GradingNetwork{ nullptr };
+  std::unique_ptr<torch::optim::Optimizer> m_Optimizer;
+  std::ofstream                            m_Log;
+};
+
+CohortPlan
+TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
+{
+  CohortPlan plan;
+  auto &     problems = plan.Problems;
+  const bool grading = trainer.m_Task == TaskEnum::Grading;
+  const auto check = [&](bool good, const std::string & text) {
+    if (!good)
+    {
+      problems.push_back(text);
+    }
+  };
+  const auto number = [](double value) {
+    std::ostringstream text;
+    text << value;
+    return text.str();
+  };
+  check(!trainer.m_Output.empty(), "Output is not set: name the folder of the bundle");
+  check(trainer.m_Width >= 1, "Width is 0; it is at least 1");
+  check(grading || (trainer.m_Levels >= 2 && trainer.m_Levels <= 6),
+        "Levels is " + std::to_string(trainer.m_Levels) + "; it is 2 to 6");
+  check(trainer.m_Dropout >= 0.0 && trainer.m_Dropout < 1.0,
+        "Dropout is " + number(trainer.m_Dropout) + "; it is in [0, 1)");
+  check(trainer.m_SpatialDropout >= 0.0 && trainer.m_SpatialDropout < 1.0,
+        "SpatialDropout is " + number(trainer.m_SpatialDropout) + "; it is in [0, 1)");
+  check(trainer.m_Spacing > 0.0 && trainer.m_Spacing <= 10.0,
+        "Spacing is " + number(trainer.m_Spacing) + " mm; it is in (0, 10]");
+  check(trainer.m_BiasCorrection == "n4" || trainer.m_BiasCorrection == "none",
+        "BiasCorrection is '" + trainer.m_BiasCorrection + "'; it is n4 or none");
+  check(trainer.m_Standardization == "brain" || trainer.m_Standardization == "image",
+        "Standardization is '" + trainer.m_Standardization + "'; it is brain or image");
+  check(trainer.m_LowerQuantile >= 0.0 && trainer.m_LowerQuantile < trainer.m_UpperQuantile &&
+          trainer.m_UpperQuantile <= 1.0,
+        "The quantiles are " + number(trainer.m_LowerQuantile) + " and " + number(trainer.m_UpperQuantile) +
+          "; they rise within [0, 1]");
+  check(trainer.m_Margin >= 0.0, "Margin is " + number(trainer.m_Margin) + "; it is at least 0");
+  check(trainer.m_BatchSize >= 1, "BatchSize is 0; it is at least 1");
+  check(trainer.m_TumourShare >= 0.0 && trainer.m_TumourShare <= 1.0,
+        "TumourShare is " + number(trainer.m_TumourShare) + "; it is in [0, 1]");
+  check(trainer.m_LabelSmoothing >= 0.0 && trainer.m_LabelSmoothing < 1.0,
+        "LabelSmoothing is " + number(trainer.m_LabelSmoothing) + "; it is in [0, 1)");
+  check(trainer.m_LearningRate > 0.0, "LearningRate is " + number(trainer.m_LearningRate) + "; it is above 0");
+  check(trainer.m_WeightDecay >= 0.0, "WeightDecay is " + number(trainer.m_WeightDecay) + "; it is at least 0");
+  check(trainer.m_GradientClipping >= 0.0,
+        "GradientClipping is " + number(trainer.m_GradientClipping) + "; it is at least 0");
+  check(trainer.m_MaximumSteps > 0 || trainer.m_MaximumMinutes > 0.0,
+        "Neither MaximumSteps nor MaximumMinutes is set: training would not end");
+  check(!grading || trainer.m_Loss == LossEnum::CrossEntropy,
+        "The Dice loss is for segmentation; grading uses cross-entropy");
+  check(grading || trainer.m_LabelSmoothing == 0.0, "LabelSmoothing is for grading; segmentation has soft labels");
+  check(grading || !trainer.m_Balance, "Balance is for grading");
+  try
+  {
+    const torch::Device device(trainer.m_Device);
+    check(!device.is_cuda() || torch::cuda::is_available(),
+          "Device is '" + trainer.m_Device + "', but this torch finds no GPU; use cpu");
+    check(device.is_cpu() || device.is_cuda(), "Device is '" + trainer.m_Device + "'; it is cpu, cuda or cuda:N");
+  }
+  catch (const c10::Error &)
+  {
+    problems.push_back("Device is '" + trainer.m_Device + "'; it is cpu, cuda or cuda:N");
+  }
+  if (grading)
+  {
+    check(
+      trainer.m_PatchSize >= 40 &&
+        (trainer.m_Padded ? trainer.m_PatchSize % 8 == 0 : trainer.m_PatchSize % 8 == 0 && trainer.m_PatchSize >= 72),
+      "PatchSize is " + std::to_string(trainer.m_PatchSize) + "; the grading network takes multiples of 8 from 72 on");
+  }
+  else if (trainer.m_Levels >= 2 && trainer.m_Levels <= 6 && trainer.m_Width >= 1)
+  {
+    SegmentationNetworkOptions options;
+    options.Width = 1;
+    options.Levels = trainer.m_Levels;
+    options.Padded = trainer.m_Padded;
+    const PereiraSegmentationNetwork geometry(options);
+    check(trainer.m_PatchSize % geometry->Step() == 0 && trainer.m_PatchSize > 2 * geometry->Halo(),
+          "PatchSize is " + std::to_string(trainer.m_PatchSize) + "; with " + std::to_string(trainer.m_Levels) +
+            " levels it is a multiple of " + std::to_string(geometry->Step()) + " above " +
+            std::to_string(2 * geometry->Halo()));
+  }
+  const std::string output = WithoutTrailingSlash(trainer.m_Output);
+  const std::string checkpoint = output + ".checkpoint/state.safetensors";
+  if (!output.empty())
+  {
+    if (trainer.m_Resume)
+    {
+      check(fs::exists(checkpoint), "There is nothing to resume: " + checkpoint + " does not exist");
+    }
+    else
+    {
+      check(!fs::exists(checkpoint),
+            "There is an unfinished or finished training in " + output +
+              ".checkpoint: resume it, or delete that folder");
+      check(!fs::exists(output), "The output " + output + " exists: delete it or name another");
+    }
+  }
+  if (!trainer.m_InitialBundle.empty())
+  {
+    check(fs::exists(trainer.m_InitialBundle), "The initial bundle '" + trainer.m_InitialBundle + "' does not exist");
+  }
+
+  check(!trainer.m_Cohorts.empty(), "No cohort is given");
+  std::vector<CohortCase> all;
+  for (std::size_t i = 0; i < trainer.m_Cohorts.size(); ++i)
+  {
+    check(trainer.m_Cohorts[i].second >= 0.0,
+          "The weight of " + trainer.m_Cohorts[i].first + " is " + number(trainer.m_Cohorts[i].second) +
+            "; it is at least 0");
+    for (CohortCase & c : ReadCohort(trainer.m_Cohorts[i].first, i, problems))
+    {
+      all.push_back(std::move(c));
+    }
+  }
+  std::map<std::string, std::string> seen;
+  std::set<std::string>              sites;
+  for (const CohortCase & c : all)
+  {
+    const auto entry = seen.emplace(c.Name, c.File);
+    check(entry.second, "The case " + c.Name + " occurs twice, in " + entry.first->second + " and " + c.File);
+    sites.insert(c.Site);
+  }
+  for (const auto * list : { &trainer.m_LeftOutCases, &trainer.m_ValidationCases })
+  {
+    for (const std::string & name : *list)
+    {
+      check(all.empty() || seen.count(name) > 0, "The case " + name + " that is left out or validated is in no cohort");
+    }
+  }
+  for (const std::string & site : trainer.m_LeftOutSites)
+  {
+    check(all.empty() || sites.count(site) > 0, "The site " + site + " that is left out is in no cohort");
+  }
+  std::size_t grades[2] = { 0, 0 };
+  for (const CohortCase & c : all)
+  {
+    const bool validates = Contains(trainer.m_ValidationCases, c.Name) || c.Set == "validation";
+    const bool left = validates || Contains(trainer.m_LeftOutCases, c.Name) ||
+                      (!c.Site.empty() && Contains(trainer.m_LeftOutSites, c.Site)) || c.Set == "test";
+    if (left && !validates)
+    {
+      continue;
+    }
+    check(!c.Tumour.empty(), c.File + ": the case " + c.Name + " has no tumour mask (column seg)");
+    if (grading)
+    {
+      check(!c.Grade.empty(), c.File + ": the case " + c.Name + " has no grade");
+      if (!left && !c.Grade.empty())
+      {
+        ++grades[c.Grade == "HGG" ? 1 : 0];
+      }
+    }
+    (left ? plan.Validation : plan.Training).push_back(c);
+  }
+  check(all.empty() || !plan.Training.empty(), "No case is left to train on");
+  if (grading && grades[0] + grades[1] > 0)
+  {
+    check(grades[0] > 0 && grades[1] > 0,
+          "All " + std::to_string(grades[0] + grades[1]) + " training cases are " + (grades[0] > 0 ? "LGG" : "HGG") +
+            ": grading needs both grades");
+  }
+  if (!trainer.m_AttributionFile.empty())
+  {
+    try
+    {
+      plan.Attributions = ReadAttributions(trainer.m_AttributionFile);
+      for (const CohortCase & c : plan.Training)
+      {
+        check(AttributionOf(plan.Attributions, c.Name) != nullptr,
+              "The training case " + c.Name + " is not in " + trainer.m_AttributionFile);
+      }
+    }
+    catch (const ExceptionObject & error)
+    {
+      problems.push_back(error.GetDescription());
+    }
+  }
+  return plan;
+}
+
+void
+TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
+{
+  m_Plan = plan;
+  m_TrainingRows = plan.Training;
+  CohortCache::Parameters parameters;
+  parameters.Spacing = m_Trainer.m_Spacing;
+  parameters.BiasCorrection = m_Trainer.m_BiasCorrection;
+  parameters.LowerQuantile = m_Trainer.m_LowerQuantile;
+  parameters.UpperQuantile = m_Trainer.m_UpperQuantile;
+  parameters.Standardization = m_Trainer.m_Standardization;
+  parameters.AroundTumour = !m_Segmentation;
+  parameters.Margin = m_Trainer.m_Margin;
+  parameters.BFloat16 = !m_Segmentation;
+  std::string folder = m_Trainer.m_CacheFolder;
+  if (folder.empty())
+  {
+    folder = (fs::absolute(m_Output).parent_path() / "cohort-cache").string();
+  }
+  const CohortCache        cache(folder, parameters);
+  std::vector<std::string> problems;
+  std::size_t              number = 0;
+  const std::size_t        total = plan.Training.size() + plan.Validation.size();
+  for (const auto * list : { &plan.Training, &plan.Validation })
+  {
+    for (const CohortCase & c : *list)
+    {
+      ++number;
+      if (m_Trainer.m_Stop)
+      {
+        itkGenericExceptionMacro("Stopped while the cases were prepared; those that were done are kept in " << folder);
+      }
+      m_Trainer.Report((cache.Holds(c) ? "Reading case " : "Preparing case ") + std::to_string(number) + " of " +
+                       std::to_string(total) + ": " + c.Name);
+      try
+      {
+        (list == &plan.Training ? m_Training : m_Validation).push_back(cache.Get(c));
+        if (list == &plan.Training)
+        {
+          m_Keys.push_back(c.Name + ' ' + cache.Key(c));
+        }
+      }
+      catch (const ExceptionObject & error)
+      {
+        problems.push_back("case " + c.Name + ": " + error.GetDescription());
+      }
+    }
+  }
+  if (!problems.empty())
+  {
+    std::string text = std::to_string(problems.size()) + " of the cohort's cases cannot be prepared:";
+    for (const std::string & problem : problems)
+    {
+      text += "\n  " + problem;
+    }
+    itkGenericExceptionMacro(<< text);
+  }
+  m_CohortWeights.clear();
+  for (std::size_t i = 0; i < m_Trainer.m_Cohorts.size(); ++i)
+  {
+    const double given = m_Trainer.m_Cohorts[i].second;
+    const auto   cases =
+      std::count_if(m_Training.begin(), m_Training.end(), [i](const PreparedCase & c) { return c.Cohort == i; });
+    m_CohortWeights.push_back(given > 0.0 ? given : static_cast<double>(cases));
+  }
+}
+
+void
+TorchModelTrainer::Session::MakeNetwork()
+{
+  const std::uint64_t seed = CounterRandom(m_Trainer.m_Seed, initializationStream).Bits();
+  auto                generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  if (m_Segmentation)
+  {
+    SegmentationNetworkOptions options;
+    options.Width = m_Trainer.m_Width;
+    options.Levels = m_Trainer.m_Levels;
+    options.Padded = m_Trainer.m_Padded;
+    options.SpatialDropout = m_Trainer.m_SpatialDropout;
+    m_SegmentationNetwork = PereiraSegmentationNetwork(options);
+  }
+  else
+  {
+    GradingNetworkOptions options;
+    options.Width = m_Trainer.m_Width;
+    options.Padded = m_Trainer.m_Padded;
+    options.Dropout = m_Trainer.m_Dropout;
+    options.SpatialDropout = m_Trainer.m_SpatialDropout;
+    m_GradingNetwork = PereiraGradingNetwork(options);
+  }
+  InitializeHeNormal(this->Network(), generator);
+  this->LoadInitialWeights();
+  this->Network().to(m_Device);
+  for (torch::Tensor & parameter : this->Network().parameters())
+  {
+    if (parameter.dim() == 5)
+    {
+      parameter.set_data(parameter.detach().contiguous(torch::MemoryFormat::ChannelsLast3d));
+    }
+  }
+}
+
+void
+TorchModelTrainer::Session::LoadInitialWeights()
+{
+  const std::string & bundle = m_Trainer.m_InitialBundle;
+  if (bundle.empty() || m_Trainer.m_Resume)
+  {
+    return;
+  }
+  const TorchModelManifest manifest = ReadBundleManifest(bundle);
+  const std::string        wanted = m_Segmentation ? "PereiraSegmentationNetwork" : "PereiraGradingNetwork";
+  if (manifest.Network != wanted || manifest.Width != m_Trainer.m_Width || manifest.Padded != m_Trainer.m_Padded ||
+      (m_Segmentation && manifest.Levels != m_Trainer.m_Levels))
+  {
+    itkGenericExceptionMacro("The initial bundle " << bundle << " holds a " << manifest.Network << " of width "
+                                                   << manifest.Width << " and " << manifest.Levels << " levels; a "
+                                                   << wanted << " of width " << m_Trainer.m_Width << " and "
+                                                   << m_Trainer.m_Levels << " levels is trained");
+  }
+  if (std::abs(manifest.Spacing[0] - m_Trainer.m_Spacing) > 0.01 * m_Trainer.m_Spacing)
+  {
+    itkGenericExceptionMacro("The initial bundle " << bundle << " works at " << manifest.Spacing[0]
+                                                   << " mm, the training at " << m_Trainer.m_Spacing << " mm");
+  }
+  const std::string weights = VerifyBundleWeights(bundle, manifest);
+  LoadStateIntoModule(this->Network(), ReadSafetensors(weights), weights);
+}
+
+void
+TorchModelTrainer::Session::MakeOptimizer()
+{
+  std::vector<torch::Tensor> decayed;
+  std::vector<torch::Tensor> others;
+  for (const torch::Tensor & parameter : this->Network().parameters())
+  {
+    (parameter.dim() == 5 || !m_Trainer.m_DecayKernelsOnly ? decayed : others).push_back(parameter);
+  }
+  const auto make = [&](auto defaults, auto & optimizer) {
+    using OptionsType = decltype(defaults);
+    using OptimizerType = typename std::decay_t<decltype(optimizer)>::element_type;
+    std::vector<torch::optim::OptimizerParamGroup> groups;
+    defaults.weight_decay(m_Trainer.m_WeightDecay);
+    groups.emplace_back(decayed, std::make_unique<OptionsType>(defaults));
+    if (!others.empty())
+    {
+      OptionsType plain = defaults;
+      plain.weight_decay(0.0);
+      groups.emplace_back(others, std::make_unique<OptionsType>(plain));
+    }
+    optimizer = std::make_unique<OptimizerType>(std::move(groups), defaults);
+  };
+  if (m_Trainer.m_Optimizer == OptimizerEnum::Adam)
+  {
+    std::unique_ptr<torch::optim::Adam> adam;
+    make(torch::optim::AdamOptions(m_Trainer.m_LearningRate), adam);
+    m_Optimizer = std::move(adam);
+  }
+  else
+  {
+    std::unique_ptr<torch::optim::AdamW> adam;
+    make(torch::optim::AdamWOptions(m_Trainer.m_LearningRate), adam);
+    m_Optimizer = std::move(adam);
+  }
+}
+
+std::string
+TorchModelTrainer::Session::OptionsText() const
+{
+  std::ostringstream text;
+  text.precision(17);
+  const TorchModelTrainer & t = m_Trainer;
+  text << "task " << t.m_Task << "\nwidth " << t.m_Width << "\nlevels " << t.m_Levels << "\npadded " << t.m_Padded
+       << "\ndropout " << t.m_Dropout << "\nspatial-dropout " << t.m_SpatialDropout << "\nspacing " << t.m_Spacing
+       << "\nmargin " << t.m_Margin << "\npatch " << t.m_PatchSize << "\nbatch " << t.m_BatchSize << "\ntumour-share "
+       << t.m_TumourShare << "\nbalance " << t.m_Balance << "\nloss " << t.m_Loss << "\nlabel-smoothing "
+       << t.m_LabelSmoothing << "\noptimizer " << t.m_Optimizer << "\nrate " << t.m_LearningRate << "\nweight-decay "
+       << t.m_WeightDecay << "\ndecay-kernels-only " << t.m_DecayKernelsOnly << "\nschedule " << t.m_Schedule
+       << "\nwarm-up " << t.m_WarmUpSteps << "\ngradient-clipping " << t.m_GradientClipping << "\nprecision "
+       << t.m_Precision << "\nseed " << t.m_Seed << "\ninitial " << t.m_InitialBundle << '\n';
+  for (const std::string & augmentation : t.m_Augmentations)
+  {
+    text << "augmentation " << augmentation << '\n';
+  }
+  for (const double weight : m_CohortWeights)
+  {
+    text << "weight " << weight << '\n';
+  }
+  for (const std::string & key : m_Keys)
+  {
+    text << "case " << key << '\n';
+  }
+  return text.str();
+}
+
+void
+TorchModelTrainer::Session::SaveCheckpoint()
+{
+  std::map<std::string, torch::Tensor> tensors;
+  for (const auto & [name, tensor] : StateOfModule(this->Network()))
+  {
+    tensors["network." + name] = tensor.detach().cpu().contiguous();
+  }
+  auto & state = m_Optimizer->state();
+  for (const auto & item : this->Network().named_parameters())
+  {
+    const auto found = state.find(item.value().unsafeGetTensorImpl());
+    if (found == state.end())
+    {
+      continue;
+    }
+    const auto store = [&](const auto & parameterState) {
+      tensors["exp_avg." + item.key()] = parameterState.exp_avg().cpu().contiguous();
+      tensors["exp_avg_sq." + item.key()] = parameterState.exp_avg_sq().cpu().contiguous();
+    };
+    if (m_Trainer.m_Optimizer == OptimizerEnum::Adam)
+    {
+      store(static_cast<const torch::optim::AdamParamState &>(*found->second));
+    }
+    else
+    {
+      store(static_cast<const torch::optim::AdamWParamState &>(*found->second));
+    }
+  }
+  const std::string text = this->OptionsText();
+  tensors["options"] =
+    torch::from_blob(const_cast<char *>(text.data()), { static_cast<std::int64_t>(text.size()) }, torch::kUInt8)
+      .clone();
+  tensors["step"] = torch::tensor({ static_cast<std::int64_t>(m_Trainer.m_Step) }, torch::kInt64);
+  tensors["seconds"] = torch::tensor({ m_Trainer.m_Seconds }, torch::kFloat64);
+  fs::create_directories(fs::path(m_Checkpoint).parent_path());
+  WriteSafetensors(m_Checkpoint, tensors);
+}
+
+void
+TorchModelTrainer::Session::LoadCheckpoint()
+{
+  const std::map<std::string, torch::Tensor> tensors = ReadSafetensors(m_Checkpoint);
+  const auto                                 get = [&](const std::string & name) -> const torch::Tensor & {
+    const auto found = tensors.find(name);
+    if (found == tensors.end())
+    {
+      itkGenericExceptionMacro("The checkpoint " << m_Checkpoint << " lacks '" << name << "'");
+    }
+    return found->second;
+  };
+  const torch::Tensor & bytes = get("options");
+  const std::string text(static_cast<const char *>(bytes.const_data_ptr()), static_cast<std::size_t>(bytes.numel()));
+  const std::string own = this->OptionsText();
+  if (text != own)
+  {
+    std::istringstream theirs(text);
+    std::istringstream ours(own);
+    std::string        a;
+    std::string        b;
+    do
+    {
+      a.clear();
+      b.clear();
+      std::getline(theirs, a);
+      std::getline(ours, b);
+    } while (a == b && (theirs || ours));
+    itkGenericExceptionMacro("The checkpoint " << m_Checkpoint << " belongs to another training: it has '" << a
+                                               << "' where this one has '" << b << "'");
+  }
+  std::map<std::string, torch::Tensor> network;
+  for (const auto & [name, tensor] : tensors)
+  {
+    if (name.compare(0, 8, "network.") == 0)
+    {
+      network[name.substr(8)] = tensor;
+    }
+  }
+  LoadStateIntoModule(this->Network(), network, m_Checkpoint);
+  m_Trainer.m_Step = static_cast<std::uint64_t>(get("step").item<std::int64_t>());
+  m_Trainer.m_Seconds = get("seconds").item<double>();
+  if (m_Trainer.m_Step == 0)
+  {
+    return;
+  }
+  for (const auto & item : this->Network().named_parameters())
+  {
+    const auto load = [&](auto state) {
+      const auto like = [&](const std::string & name) {
+        const torch::Tensor & stored = get(name);
+        if (stored.sizes() != item.value().sizes())
+        {
+          itkGenericExceptionMacro("The checkpoint " << m_Checkpoint << " has a wrong shape for '" << name << "'");
+        }
+        return torch::empty_like(item.value().detach()).copy_(stored);
+      };
+      state->step(static_cast<std::int64_t>(m_Trainer.m_Step));
+      state->exp_avg(like("exp_avg." + item.key()));
+      state->exp_avg_sq(like("exp_avg_sq." + item.key()));
+      m_Optimizer->state()[item.value().unsafeGetTensorImpl()] = std::move(state);
+    };
+    if (m_Trainer.m_Optimizer == OptimizerEnum::Adam)
+    {
+      load(std::make_unique<torch::optim::AdamParamState>());
+    }
+    else
+    {
+      load(std::make_unique<torch::optim::AdamWParamState>());
+    }
+  }
+}
+
+void
+TorchModelTrainer::Session::OpenLog()
+{
+  const std::string        path = m_Output + ".csv";
+  std::vector<std::string> kept;
+  if (m_Trainer.m_Resume)
+  {
+    // Rows after the checkpoint are made again.
+    std::ifstream old(path);
+    std::string   line;
+    std::getline(old, line);
+    while (std::getline(old, line))
+    {
+      if (std::strtoull(line.c_str(), nullptr, 10) <= m_Trainer.m_Step)
+      {
+        kept.push_back(line);
+      }
+    }
+  }
+  m_Log.open(path, std::ios::trunc);
+  if (!m_Log)
+  {
+    itkGenericExceptionMacro("The log " << path << " cannot be written");
+  }
+  m_Log << "step,seconds,loss,rate,validation\n";
+  for (const std::string & line : kept)
+  {
+    m_Log << line << '\n';
+  }
+  m_Log.flush();
+}
+
+void
+TorchModelTrainer::Session::WriteBundle()
+{
+  TorchModelManifest manifest;
+  manifest.Name = m_Trainer.m_Name.empty() ? fs::path(m_Output).filename().string() : m_Trainer.m_Name;
+  manifest.Version = "0.1.0";
+  manifest.Task = m_Segmentation ? "segmentation" : "grading";
+  manifest.Network = m_Segmentation ? "PereiraSegmentationNetwork" : "PereiraGradingNetwork";
+  manifest.Width = m_Trainer.m_Width;
+  manifest.Levels = m_Segmentation ? m_Trainer.m_Levels : 0;
+  manifest.Padded = m_Trainer.m_Padded;
+  manifest.ChannelNames = { "T1", "T1c", "T2", "FLAIR" };
+  manifest.ClassNames =
+    m_Segmentation ? std::vector<std::string>{ "background", "tumour" } : std::vector<std::string>{ "LGG", "HGG" };
+  manifest.OutputActivation = "logits";
+  manifest.AxisOrder = "zyx";
+  manifest.Orientation = "LPS";
+  manifest.Spacing.fill(m_Trainer.m_Spacing);
+  manifest.BiasCorrection = m_Trainer.m_BiasCorrection;
+  manifest.LowerQuantile = m_Trainer.m_LowerQuantile;
+  manifest.UpperQuantile = m_Trainer.m_UpperQuantile;
+  manifest.Standardization = m_Trainer.m_Standardization;
+  manifest.OutsideValue = 0.0;
+  if (!m_Segmentation)
+  {
+    manifest.Region = "tumour";
+    manifest.FitMode = "cube";
+    manifest.Margin = m_Trainer.m_Margin;
+    manifest.OutputSize = m_Trainer.m_PatchSize;
+  }
+  for (const CohortCase & c : m_TrainingRows)
+  {
+    const auto *                     found = AttributionOf(m_Plan.Attributions, c.Name);
+    TorchModelManifest::TrainingCase entry;
+    entry.Case = c.Name;
+    if (found)
+    {
+      entry.Licence = found->Licence;
+      entry.Attribution = found->Attribution;
+    }
+    manifest.TrainingCases.push_back(entry);
+  }
+  manifest.TrainingData = m_Trainer.m_TrainingData;
+  manifest.IntendedUse = m_Trainer.m_IntendedUse;
+  manifest.Licence = m_Trainer.m_Licence;
+  manifest.Demonstration = m_Trainer.m_Demonstration;
+
+  // A complete folder under another name first: a reader finds the old bundle or the new one.
+  const std::string fresh = m_Output + ".new";
+  const std::string old = m_Output + ".old";
+  fs::remove_all(fresh);
+  fs::remove_all(old);
+  WriteNativeBundle(fresh, manifest, this->Network());
+  if (fs::exists(m_Output))
+  {
+    fs::rename(m_Output, old);
+  }
+  fs::rename(fresh, m_Output);
+  fs::remove_all(old);
+}
+
+AugmentationPipeline::Patch
+TorchModelTrainer::Session::CutCube(const PreparedCase &            prepared,
+                                    std::array<double, 3>           low,
+                                    std::array<double, 3>           high,
+                                    double                          margin,
+                                    std::int64_t                    size,
+                                    AugmentationPipeline::Placement placement,
+                                    const std::array<double, 3> &   shift)
+{
+  double longest = 0.0;
+  for (unsigned int a = 0; a < 3; ++a)
+  {
+    longest = std::max(longest, high[a] - low[a] + 1.0);
+  }
+  const double side = longest + 2.0 * margin;
+  for (unsigned int a = 0; a < 3; ++a)
+  {
+    placement.Centre[a] = 0.5 * (low[a] + high[a]) + shift[a] * side;
+    for (unsigned int b = 0; b < 3; ++b)
+    {
+      placement.Matrix[a][b] *= side / static_cast<double>(size);
+    }
+  }
+  AugmentationPipeline::Patch patch;
+  AugmentationPipeline::Resample(prepared.View(), placement, size, patch);
+  return patch;
+}
+
+BatchLoader::Batch
+TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
+{
+  BatchLoader::Batch batch(m_Trainer.m_BatchSize);
+  const double       shift = m_Augmentation.Strength("shift");
+  for (unsigned int item = 0; item < m_Trainer.m_BatchSize; ++item)
+  {
+    CounterRandom random(m_Trainer.m_Seed, step, item);
+    const int     wantedGrade = m_Trainer.m_Balance ? static_cast<int>((step * m_Trainer.m_BatchSize + item) % 2) : -1;
+    // The cohort by its weight, then a case of it.
+    std::vector<std::vector<std::size_t>> candidates(m_CohortWeights.size());
+    for (std::size_t i = 0; i < m_Training.size(); ++i)
+    {
+      if (wantedGrade < 0 || m_Training[i].Grade == wantedGrade)
+      {
+        candidates[m_Training[i].Cohort].push_back(i);
+      }
+    }
+    double total = 0.0;
+    for (std::size_t i = 0; i < candidates.size(); ++i)
+    {
+      total += candidates[i].empty() ? 0.0 : m_CohortWeights[i];
+    }
+    double      drawn = random.Uniform() * total;
+    std::size_t cohort = 0;
+    for (std::size_t i = 0; i < candidates.size(); ++i)
+    {
+      if (candidates[i].empty())
+      {
+        continue;
+      }
+      cohort = i;
+      drawn -= m_CohortWeights[i];
+      if (drawn < 0.0)
+      {
+        break;
+      }
+    }
+    const auto &         list = candidates[cohort];
+    const PreparedCase & prepared = m_Training[list[random.Below(static_cast<std::int64_t>(list.size()))]];
+    const auto           size = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
+    auto &               patch = batch[item].first;
+    batch[item].second = prepared.Grade;
+    AugmentationPipeline::Placement placement;
+    std::array<double, 3>           moved{ { 0, 0, 0 } };
+    if (m_Segmentation)
+    {
+      const AugmentationPipeline::Volume volume = prepared.View();
+      std::int64_t                       voxel = 0;
+      if (random.Chance(m_Trainer.m_TumourShare))
+      {
+        voxel = prepared.TumourVoxels[random.Below(static_cast<std::int64_t>(prepared.TumourVoxels.size()))];
+      }
+      else
+      {
+        const std::int64_t voxels = volume.Size[0] * volume.Size[1] * volume.Size[2];
+        for (int attempt = 0; attempt < 10000; ++attempt)
+        {
+          voxel = random.Below(voxels);
+          if (volume.Brain[voxel] > 127)
+          {
+            break;
+          }
+        }
+      }
+      const std::int64_t at[3] = { voxel % volume.Size[0],
+                                   voxel / volume.Size[0] % volume.Size[1],
+                                   voxel / (volume.Size[0] * volume.Size[1]) };
+      const double       outputSide = static_cast<double>(size - 2 * m_SegmentationNetwork->Halo());
+      for (unsigned int a = 0; a < 3; ++a)
+      {
+        // The middle of an even patch lies between two voxels: an unturned patch is then cut without interpolation.
+        placement.Centre[a] = static_cast<double>(at[a]) + (size % 2 == 0 ? 0.5 : 0.0) +
+                              std::round(shift * outputSide * random.Uniform(-0.5, 0.5));
+      }
+      m_Augmentation.Turn(random, placement);
+      AugmentationPipeline::Resample(volume, placement, size, patch);
+    }
+    else
+    {
+      std::array<double, 3> low = prepared.BoxLow;
+      std::array<double, 3> high = prepared.BoxHigh;
+      m_Augmentation.JitterBox(random, low, high);
+      for (double & each : moved)
+      {
+        each = shift * random.Uniform(-0.5, 0.5);
+      }
+      m_Augmentation.Turn(random, placement);
+      patch = CutCube(prepared, low, high, m_Trainer.m_Margin, size, placement, moved);
+    }
+    m_Augmentation.ChangeScanner(random, patch);
+  }
+  return batch;
+}
+
+double
+TorchModelTrainer::Session::RateOfStep(std::uint64_t step) const
+{
+  double rate = m_Trainer.m_LearningRate;
+  if (m_Trainer.m_WarmUpSteps > 0)
+  {
+    rate *= std::min(1.0, static_cast<double>(step + 1) / m_Trainer.m_WarmUpSteps);
+  }
+  if (m_Trainer.m_Schedule == ScheduleEnum::Cosine)
+  {
+    double done = 0.0;
+    if (m_Trainer.m_MaximumSteps > 0)
+    {
+      done = static_cast<double>(step) / static_cast<double>(m_Trainer.m_MaximumSteps);
+    }
+    if (m_Trainer.m_MaximumMinutes > 0.0)
+    {
+      done = std::max(done, m_Trainer.m_Seconds / 60.0 / m_Trainer.m_MaximumMinutes);
+    }
+    // Ends at a hundredth of the rate.
+    rate *= 0.01 + 0.99 * (0.5 + 0.5 * std::cos(std::acos(-1.0) * std::min(1.0, done)));
+  }
+  return rate;
+}
+
+bool
+TorchModelTrainer::Session::IsDone() const
+{
+  return (m_Trainer.m_MaximumSteps > 0 && m_Trainer.m_Step >= m_Trainer.m_MaximumSteps) ||
+         (m_Trainer.m_MaximumMinutes > 0.0 && m_Trainer.m_Seconds >= 60.0 * m_Trainer.m_MaximumMinutes);
+}
+
+double
+TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double rate)
+{
+  const auto samples = static_cast<std::int64_t>(batch.size());
+  const auto n = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
+  const auto asTensor = [](const std::vector<float> & values, torch::IntArrayRef shape) {
+    return torch::from_blob(const_cast<float *>(values.data()), shape);
+  };
+  torch::Tensor x =
+    torch::empty({ samples, 4, n, n, n }, torch::TensorOptions().memory_format(torch::MemoryFormat::ChannelsLast3d));
+  for (std::int64_t i = 0; i < samples; ++i)
+  {
+    x[i].copy_(asTensor(batch[i].first.Intensities, { 4, n, n, n }));
+  }
+  x = x.to(m_Device);
+
+  // Dropout depends on seed and step alone.
+  torch::manual_seed(CounterRandom(m_Trainer.m_Seed, m_Trainer.m_Step, dropoutItem).Bits());
+  torch::Tensor logits;
+  {
+    const AutocastGuard autocast(m_Device.type(), m_Trainer.m_Precision == PrecisionEnum::BFloat16);
+    logits = this->Forward(x);
+  }
+  logits = logits.to(torch::kFloat32);
+
+  torch::Tensor loss;
+  if (m_Segmentation)
+  {
+    const std::int64_t inner = logits.size(2);
+    const std::int64_t halo = (n - inner) / 2;
+    torch::Tensor      target = torch::empty({ samples, 1, inner, inner, inner });
+    torch::Tensor      brain = torch::empty_like(target);
+    const auto         cut = [&](const std::vector<float> & values) {
+      return asTensor(values, { 1, n, n, n }).narrow(1, halo, inner).narrow(2, halo, inner).narrow(3, halo, inner);
+    };
+    for (std::int64_t i = 0; i < samples; ++i)
+    {
+      target[i].copy_(cut(batch[i].first.Tumour));
+      brain[i].copy_(cut(batch[i].first.Brain) > 0.5);
+    }
+    target = target.to(m_Device) * brain.to(m_Device);
+    brain = brain.to(m_Device);
+    const torch::Tensor logarithm = torch::log_softmax(logits, 1);
+    const torch::Tensor tumourLog = logarithm.narrow(1, 1, 1);
+    const torch::Tensor entropy = -(tumourLog * target + logarithm.narrow(1, 0, 1) * (1.0 - target));
+    loss = (entropy * brain).sum() / brain.sum().clamp_min(1.0);
+    if (m_Trainer.m_Loss == LossEnum::CrossEntropyAndDice)
+    {
+      const torch::Tensor p = tumourLog.exp() * brain;
+      loss = loss + 1.0 - (2.0 * (p * target).sum() + 1.0) / (p.sum() + target.sum() + 1.0);
+    }
+  }
+  else
+  {
+    std::vector<std::int64_t> grades;
+    for (const auto & sample : batch)
+    {
+      grades.push_back(sample.second);
+    }
+    loss = torch::nn::functional::cross_entropy(
+      logits,
+      torch::tensor(grades, torch::kInt64).to(m_Device),
+      torch::nn::functional::CrossEntropyFuncOptions().label_smoothing(m_Trainer.m_LabelSmoothing));
+  }
+  for (auto & group : m_Optimizer->param_groups())
+  {
+    group.options().set_lr(rate);
+  }
+  m_Optimizer->zero_grad();
+  loss.backward();
+  if (m_Trainer.m_GradientClipping > 0.0)
+  {
+    torch::nn::utils::clip_grad_norm_(this->Network().parameters(), m_Trainer.m_GradientClipping);
+  }
+  const double value = loss.item<double>();
+  if (!std::isfinite(value))
+  {
+    itkGenericExceptionMacro("The loss of step " << m_Trainer.m_Step + 1 << " is " << value
+                                                 << ": lower the learning rate or clip the gradients; the checkpoint "
+                                                    "before it is kept");
+  }
+  m_Optimizer->step();
+  return value;
+}
+
+void
+TorchModelTrainer::Session::Score()
+{
+  const torch::NoGradGuard noGradient;
+  this->Network().eval();
+  m_Trainer.m_Scores.clear();
+  for (std::size_t i = 0; i < m_Validation.size(); ++i)
+  {
+    const PreparedCase &     c = m_Validation[i];
+    TorchModelTrainer::Score score;
+    score.Case = c.Name;
+    score.Grade = m_Plan.Validation[i].Grade;
+    if (m_Segmentation)
+    {
+      const std::int64_t        halo = m_SegmentationNetwork->Halo();
+      const std::int64_t        step = m_SegmentationNetwork->Step();
+      torch::Tensor             x = c.Intensities.to(torch::kFloat32).permute({ 3, 0, 1, 2 }).unsqueeze(0);
+      std::vector<std::int64_t> padding;
+      for (int axis = 4; axis >= 2; --axis)
+      {
+        const std::int64_t whole = x.size(axis) + 2 * halo;
+        padding.push_back(halo);
+        padding.push_back(halo + (step - whole % step) % step);
+      }
+      x = torch::constant_pad_nd(x, padding, 0.0).contiguous(torch::MemoryFormat::ChannelsLast3d);
+      const torch::Tensor p = torch::softmax(this->Forward(x.to(m_Device)).cpu(), 1)[0][1]
+                                .narrow(0, 0, c.Brain.size(0))
+                                .narrow(1, 0, c.Brain.size(1))
+                                .narrow(2, 0, c.Brain.size(2));
+      const torch::Tensor hit = (p > 0.5) & (c.Brain > 127);
+      const torch::Tensor truth = c.Tumour > 127;
+      const double        both = (hit & truth).sum().item<double>();
+      const double        either = hit.sum().item<double>() + truth.sum().item<double>();
+      score.Value = either > 0.0 ? 2.0 * both / either : 1.0;
+    }
+    else
+    {
+      const auto                        n = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
+      const AugmentationPipeline::Patch patch =
+        CutCube(c, c.BoxLow, c.BoxHigh, m_Trainer.m_Margin, n, {}, { { 0, 0, 0 } });
+      const torch::Tensor x = torch::from_blob(const_cast<float *>(patch.Intensities.data()), { 1, 4, n, n, n })
+                                .contiguous(torch::MemoryFormat::ChannelsLast3d);
+      score.Value = torch::softmax(this->Forward(x.to(m_Device)).cpu(), 1)[0][1].item<double>();
+    }
+    m_Trainer.m_Scores.push_back(score);
+  }
+  this->Network().train();
+}
+
+void
+TorchModelTrainer::Session::Run()
+{
+  for (const std::string & augmentation : m_Trainer.m_Augmentations)
+  {
+    m_Augmentation.Add(augmentation);
+  }
+  this->MakeNetwork();
+  this->MakeOptimizer();
+  m_Trainer.m_Step = 0;
+  m_Trainer.m_Seconds = 0.0;
+  if (m_Trainer.m_Resume)
+  {
+    this->LoadCheckpoint();
+  }
+  this->OpenLog();
+  this->Network().train();
+
+  using Clock = std::chrono::steady_clock;
+  const double before = m_Trainer.m_Seconds;
+  const auto   start = Clock::now();
+  auto         saved = start;
+  const auto   secondsSince = [](Clock::time_point from) {
+    return std::chrono::duration<double>(Clock::now() - from).count();
+  };
+  double     scoring = 0.0;
+  const auto meanScore = [&] {
+    double sum = 0.0;
+    for (const auto & score : m_Trainer.m_Scores)
+    {
+      // For grading the probability of the true grade.
+      sum += m_Segmentation || score.Grade == "HGG" ? score.Value : 1.0 - score.Value;
+    }
+    return sum / static_cast<double>(m_Trainer.m_Scores.size());
+  };
+  const auto save = [&] {
+    this->SaveCheckpoint();
+    this->WriteBundle();
+    m_Log.flush();
+    saved = Clock::now();
+  };
+  m_Trainer.Report("Training on " + std::to_string(m_Training.size()) + " cases");
+  if (!this->IsDone())
+  {
+    BatchLoader loader(m_Trainer.m_Step, [this](std::uint64_t step) { return this->MakeBatch(step); });
+    while (!this->IsDone() && !m_Trainer.m_Stop)
+    {
+      const double rate = this->RateOfStep(m_Trainer.m_Step);
+      m_Trainer.m_LastLoss = this->TrainStep(loader.Next(), rate);
+      ++m_Trainer.m_Step;
+      m_Trainer.m_Seconds = before + secondsSince(start) - scoring;
+      std::ostringstream row;
+      row << std::setprecision(9) << m_Trainer.m_Step << ',' << std::fixed << std::setprecision(2)
+          << m_Trainer.m_Seconds << ',' << std::defaultfloat << std::setprecision(9) << m_Trainer.m_LastLoss << ','
+          << rate << ',';
+      const bool last = this->IsDone();
+      if (!m_Validation.empty() && !m_Trainer.m_Stop &&
+          (last || (m_Trainer.m_ValidationSteps > 0 && m_Trainer.m_Step % m_Trainer.m_ValidationSteps == 0)))
+      {
+        const auto from = Clock::now();
+        m_Trainer.Report("Scoring " + std::to_string(m_Validation.size()) + " cases");
+        this->Score();
+        row << meanScore();
+        scoring += secondsSince(from);
+      }
+      m_Log << row.str() << '\n';
+      m_Trainer.InvokeEvent(IterationEvent());
+      if (secondsSince(saved) > 60.0 * m_Trainer.m_CheckpointMinutes)
+      {
+        save();
+      }
+    }
+  }
+  else if (!m_Validation.empty())
+  {
+    this->Score();
+  }
+  save();
+  if (!m_Log)
+  {
+    itkGenericExceptionMacro("The log " << m_Output << ".csv could not be written; is the disk full?");
+  }
+  m_Trainer.Report((m_Trainer.m_Stop ? "Stopped after step " : "Done: step ") + std::to_string(m_Trainer.m_Step));
+}
+
+TorchModelTrainer::TorchModelTrainer()
+{
+  this->SetTask(TaskEnum::Segmentation);
+}
+
+void
+TorchModelTrainer::SetTask(TaskEnum task)
+{
+  // What follows is the paper's; where it is silent, see the header.
+  const bool grading = task == TaskEnum::Grading;
+  m_Task = task;
+  m_Width = 16;
+  m_Levels = 4;
+  m_Padded = false;
+  m_Dropout = 0.4;
+  m_SpatialDropout = grading ? 0.0 : 0.05;
+  m_Spacing = 1.0;
+  m_BiasCorrection = "n4";
+  m_Standardization = "brain";
+  m_LowerQuantile = 0.0;
+  m_UpperQuantile = 1.0;
+  m_Margin = 10.0;
+  m_PatchSize = grading ? 96 : 136;
+  m_BatchSize = grading ? 4 : 2;
+  m_TumourShare = 0.5;
+  m_Balance = false;
+  m_Loss = LossEnum::CrossEntropy;
+  m_LabelSmoothing = 0.0;
+  m_Optimizer = OptimizerEnum::Adam;
+  m_LearningRate = grading ? 1e-4 : 5e-5;
+  m_WeightDecay = grading ? 1e-4 : 1e-6;
+  m_DecayKernelsOnly = !grading;
+  m_Schedule = ScheduleEnum::Constant;
+  m_WarmUpSteps = 0;
+  m_GradientClipping = 0.0;
+  m_Augmentations.clear();
+  if (grading)
+  {
+    m_Augmentations = { "sagittal-flip", "rotation", "quarter-turns", "gamma" };
+  }
+  this->Modified();
+}
+
+void
+TorchModelTrainer::UseDemonstrationRecipe()
+{
+  const bool grading = m_Task == TaskEnum::Grading;
+  m_Width = 8;
+  m_Levels = 3;
+  m_Spacing = grading ? 1.0 : 2.0; // a 2 mm network learned as well with a quarter of the computing
+  m_LowerQuantile = 0.005;
+  m_UpperQuantile = 0.995;
+  m_PatchSize = grading ? 96 : 92;
+  m_TumourShare = 0.6;
+  m_Balance = grading;
+  m_Loss = grading ? LossEnum::CrossEntropy : LossEnum::CrossEntropyAndDice;
+  m_LabelSmoothing = grading ? 0.1 : 0.0;
+  m_Optimizer = OptimizerEnum::AdamW;
+  m_LearningRate = grading ? 1e-3 : 3e-3;
+  m_WeightDecay = 1e-2;
+  m_DecayKernelsOnly = false;
+  m_Schedule = ScheduleEnum::Cosine;
+  m_WarmUpSteps = 30;
+  m_GradientClipping = 5.0;
+  m_Demonstration = true;
+  if (grading)
+  {
+    m_Augmentations = { "rotation-3d=20", "zoom=0.15", "mirror=0.5",          "quarter-turns=0.5", "shift=0.1",
+                        "box-jitter=0.1", "gain=0.2",  "intensity-curve=0.4", "offset=0.4",        "thick-slices=0.3",
+                        "sharpness=0.43", "noise=0.3", "lost-sequence=0.25",  "bias-field=0.2" };
+  }
+  else
+  {
+    m_Augmentations = {
+      "rotation-3d=20",      "zoom=0.2",           "sagittal-flip=0.5",   "shift=0.5",        "gain=0.9",
+      "intensity-curve=0.7", "offset=0.4",         "lesion-contrast=0.8", "thick-slices=0.3", "sharpness=0.43",
+      "noise=0.3",           "lost-sequence=0.25", "bias-field=0.2"
+    };
+  }
+  this->Modified();
+}
+
+void
+TorchModelTrainer::AddCohort(const std::string & file, double weight)
+{
+  m_Cohorts.emplace_back(file, weight);
+  this->Modified();
+}
+
+void
+TorchModelTrainer::ClearCohorts()
+{
+  m_Cohorts.clear();
+  this->Modified();
+}
+
+void
+TorchModelTrainer::AddLeftOutCase(const std::string & name)
+{
+  m_LeftOutCases.push_back(name);
+  this->Modified();
+}
+
+void
+TorchModelTrainer::ClearLeftOutCases()
+{
+  m_LeftOutCases.clear();
+  this->Modified();
+}
+
+void
+TorchModelTrainer::AddLeftOutSite(const std::string & site)
+{
+  m_LeftOutSites.push_back(site);
+  this->Modified();
+}
+
+void
+TorchModelTrainer::ClearLeftOutSites()
+{
+  m_LeftOutSites.clear();
+  this->Modified();
+}
+
+void
+TorchModelTrainer::AddValidationCase(const std::string & name)
+{
+  m_ValidationCases.push_back(name);
+  this->Modified();
+}
+
+void
+TorchModelTrainer::ClearValidationCases()
+{
+  m_ValidationCases.clear();
+  this->Modified();
+}
+
+void
+TorchModelTrainer::AddAugmentation(const std::string & nameAndStrength)
+{
+  AugmentationPipeline().Add(nameAndStrength); // throws where it is not known
+  m_Augmentations.push_back(nameAndStrength);
+  this->Modified();
+}
+
+void
+TorchModelTrainer::ClearAugmentations()
+{
+  m_Augmentations.clear();
+  this->Modified();
+}
+
+std::string
+TorchModelTrainer::GetAugmentationHelp()
+{
+  std::ostringstream text;
+  for (const auto & description : AugmentationPipeline::Names())
+  {
+    text << description.Name << '=' << description.Strength << ": " << description.Meaning << '\n';
+  }
+  return text.str();
+}
+
+std::vector<std::string>
+TorchModelTrainer::FindProblems() const
+{
+  return Session::Plan(*this).Problems;
+}
+
+void
+TorchModelTrainer::Train()
+{
+  m_Stop = false;
+  m_Scores.clear();
+  const CohortPlan plan = Session::Plan(*this);
+  if (!plan.Problems.empty())
+  {
+    std::string text = "The training cannot start:";
+    for (const std::string & problem : plan.Problems)
+    {
+      text += "\n  " + problem;
+    }
+    itkExceptionMacro(<< text);
+  }
+  const TorchThreads   threads(m_NumberOfThreads > 0 ? m_NumberOfThreads
+                                                   : MultiThreaderBase::GetGlobalDefaultNumberOfThreads());
+  const GeneratorGuard generator;
+  try
+  {
+    Session session(*this);
+    session.PrepareCases(plan);
+    session.Run();
+  }
+  catch (const c10::Error & error)
+  {
+    itkExceptionMacro("torch: " << error.what_without_backtrace());
+  }
+  catch (const fs::filesystem_error & error)
+  {
+    itkExceptionMacro(<< error.what());
+  }
+}
+
+void
+TorchModelTrainer::Report(const std::string & status)
+{
+  m_Status = status;
+  this->InvokeEvent(ProgressEvent());
+}
+
+void
+TorchModelTrainer::PrintSelf(std::ostream & os, Indent indent) const
+{
+  Superclass::PrintSelf(os, indent);
+  const auto list = [&](const char * name, const std::vector<std::string> & values) {
+    os << indent << name << ':';
+    for (const std::string & value : values)
+    {
+      os << ' ' << value;
+    }
+    os << std::endl;
+  };
+  os << indent << "Task: " << m_Task << std::endl;
+  os << indent << "Cohorts:";
+  for (const auto & cohort : m_Cohorts)
+  {
+    os << ' ' << cohort.first << " (weight " << cohort.second << ')';
+  }
+  os << std::endl;
+  list("LeftOutCases", m_LeftOutCases);
+  list("LeftOutSites", m_LeftOutSites);
+  list("ValidationCases", m_ValidationCases);
+  os << indent << "Output: " << m_Output << std::endl;
+  os << indent << "CacheFolder: " << m_CacheFolder << std::endl;
+  os << indent << "InitialBundle: " << m_InitialBundle << std::endl;
+  os << indent << "Resume: " << m_Resume << std::endl;
+  os << indent << "Width: " << m_Width << std::endl;
+  os << indent << "Levels: " << m_Levels << std::endl;
+  os << indent << "Padded: " << m_Padded << std::endl;
+  os << indent << "Dropout: " << m_Dropout << std::endl;
+  os << indent << "SpatialDropout: " << m_SpatialDropout << std::endl;
+  os << indent << "Spacing: " << m_Spacing << std::endl;
+  os << indent << "BiasCorrection: " << m_BiasCorrection << std::endl;
+  os << indent << "Standardization: " << m_Standardization << std::endl;
+  os << indent << "LowerQuantile: " << m_LowerQuantile << std::endl;
+  os << indent << "UpperQuantile: " << m_UpperQuantile << std::endl;
+  os << indent << "Margin: " << m_Margin << std::endl;
+  os << indent << "PatchSize: " << m_PatchSize << std::endl;
+  os << indent << "BatchSize: " << m_BatchSize << std::endl;
+  os << indent << "TumourShare: " << m_TumourShare << std::endl;
+  os << indent << "Balance: " << m_Balance << std::endl;
+  os << indent << "Loss: " << m_Loss << std::endl;
+  os << indent << "LabelSmoothing: " << m_LabelSmoothing << std::endl;
+  os << indent << "Optimizer: " << m_Optimizer << std::endl;
+  os << indent << "LearningRate: " << m_LearningRate << std::endl;
+  os << indent << "WeightDecay: " << m_WeightDecay << std::endl;
+  os << indent << "DecayKernelsOnly: " << m_DecayKernelsOnly << std::endl;
+  os << indent << "Schedule: " << m_Schedule << std::endl;
+  os << indent << "WarmUpSteps: " << m_WarmUpSteps << std::endl;
+  os << indent << "GradientClipping: " << m_GradientClipping << std::endl;
+  list("Augmentations", m_Augmentations);
+  os << indent << "MaximumSteps: " << m_MaximumSteps << std::endl;
+  os << indent << "MaximumMinutes: " << m_MaximumMinutes << std::endl;
+  os << indent << "CheckpointMinutes: " << m_CheckpointMinutes << std::endl;
+  os << indent << "ValidationSteps: " << m_ValidationSteps << std::endl;
+  os << indent << "Seed: " << m_Seed << std::endl;
+  os << indent << "Precision: " << m_Precision << std::endl;
+  os << indent << "NumberOfThreads: " << m_NumberOfThreads << std::endl;
+  os << indent << "Device: " << m_Device << std::endl;
+  os << indent << "Name: " << m_Name << std::endl;
+  os << indent << "TrainingData: " << m_TrainingData << std::endl;
+  os << indent << "IntendedUse: " << m_IntendedUse << std::endl;
+  os << indent << "Licence: " << m_Licence << std::endl;
+  os << indent << "Demonstration: " << m_Demonstration << std::endl;
+  os << indent << "AttributionFile: " << m_AttributionFile << std::endl;
+  os << indent << "Stop: " << m_Stop.load() << std::endl;
+  os << indent << "Step: " << m_Step << std::endl;
+  os << indent << "LastLoss: " << m_LastLoss << std::endl;
+  os << indent << "Seconds: " << m_Seconds << std::endl;
+  os << indent << "Status: " << m_Status << std::endl;
+  os << indent << "Scores:";
+  for (const Score & score : m_Scores)
+  {
+    os << ' ' << score.Case << '=' << score.Value;
+  }
+  os << std::endl;
+}
+
+std::ostream &
+operator<<(std::ostream & out, const TorchModelTrainerEnums::Task value)
+{
+  return out << (value == TorchModelTrainerEnums::Task::Grading ? "grading" : "segmentation");
+}
+
+std::ostream &
+operator<<(std::ostream & out, const TorchModelTrainerEnums::Loss value)
+{
+  return out << (value == TorchModelTrainerEnums::Loss::CrossEntropy ? "cross-entropy" : "cross-entropy+dice");
+}
+
+std::ostream &
+operator<<(std::ostream & out, const TorchModelTrainerEnums::Optimizer value)
+{
+  return out << (value == TorchModelTrainerEnums::Optimizer::Adam ? "adam" : "adamw");
+}
+
+std::ostream &
+operator<<(std::ostream & out, const TorchModelTrainerEnums::Schedule value)
+{
+  return out << (value == TorchModelTrainerEnums::Schedule::Constant ? "constant" : "cosine");
+}
+
+std::ostream &
+operator<<(std::ostream & out, const TorchModelTrainerEnums::Precision value)
+{
+  return out << (value == TorchModelTrainerEnums::Precision::Float32 ? "float32" : "bfloat16");
+}
+} // namespace itk
