@@ -74,7 +74,8 @@ install_python_packages()
     "$python" -m venv --clear "$venv" || fail "$python could not make a virtual environment in $venv: is the disk full or the folder read-only? GLIOMAGRADING_HOME chooses another folder."
   fi
   say "Python packages: $*"
-  echo "(a CPU wheel of torch is about 200 MB; a CUDA wheel and its libraries 3 GB: pip's own settings, PIP_INDEX_URL or pip.conf, choose. pip says the size of each download.)"
+  "$venv/bin/python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)' 2>/dev/null ||
+    echo "(a CPU wheel of torch is about 200 MB; a CUDA wheel and its libraries 3 GB: pip's own settings, PIP_INDEX_URL or pip.conf, choose. pip says the size of each download.)"
   "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off "$@" | sed '/^Requirement already satisfied/d; /^Looking in /d' ||
     fail "pip could not install: $*. Check the network; without one, PIP_FIND_LINKS names a folder of wheels."
 }
