@@ -72,8 +72,11 @@ MakeMapping()
 
 // The definition, voxel by voxel: eight corners, or the nearest.
 double
-Truth(
-  Volume & input, const itk::AxisAlignedMapping & mapping, const itk::Index<3> & index, unsigned int c, double outside)
+Truth(Volume &                        input,
+      const itk::AxisAlignedMapping & mapping,
+      const itk::Index<3> &           index,
+      unsigned int                    c,
+      double                          outside)
 {
   itk::Index<3> low;
   double        fraction[3];
