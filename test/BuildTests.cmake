@@ -38,6 +38,12 @@ if(Python3_Interpreter_FOUND)
     )
     set_tests_properties(Sources:${_check} PROPERTIES SKIP_RETURN_CODE 77)
   endforeach()
+  if(TARGET glioma)
+    add_test(NAME Phantom:GradeNeedsFormAndTexture COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_phantom_regressions.py"
+                                                           "$<TARGET_FILE:glioma>"
+    )
+    set_tests_properties(Phantom:GradeNeedsFormAndTexture PROPERTIES SKIP_RETURN_CODE 77 LABELS slow)
+  endif()
 else()
   message(WARNING "No Python 3: the tests of the source files are left out.")
 endif()

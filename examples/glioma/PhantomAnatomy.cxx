@@ -107,10 +107,10 @@ PhantomAnatomy::PhantomAnatomy(std::uint64_t seed, std::uint64_t caseNumber, dou
   RandomSequence random(seed, StreamOf(caseNumber, PhantomStream::Anatomy));
   m_CortexThickness = random.Uniform(2.4, 3.1);
   m_SulcusWidth = random.Uniform(0.25, 1.0);
-  m_SulcusDepth = random.Uniform(11.0, 16.0);
+  m_SulcusDepth = random.Uniform(17.0, 25.0);
   m_VentricleSize = random.Uniform(0.75, 1.45);
   m_Asymmetry = random.Uniform(-0.08, 0.08);
-  m_VesselShare = random.Uniform(0.9, 1.5);
+  m_VesselShare = random.Uniform(0.2, 1.1);
   for (int i = 0; i < 3; ++i)
   {
     m_Shift[i] = random.Uniform(-2.5, 2.5);
@@ -170,8 +170,13 @@ double
 PhantomAnatomy::Depth(const Position & position) const
 {
   const Position p = this->ToReference(position);
-  const Solids   solids = this->EvaluateSolids(p);
-  double         depth = SmoothMaximum(SmoothMaximum(solids.cerebrum, solids.cerebellum, 12.0), solids.stem, 9.0);
+  // Most of an image is air.
+  if (EllipsoidDepth(p, { 0.0, -4.0, 2.0 }, { 86.0, 104.0, 86.0 }) < 0.0)
+  {
+    return -100.0;
+  }
+  const Solids solids = this->EvaluateSolids(p);
+  double       depth = SmoothMaximum(SmoothMaximum(solids.cerebrum, solids.cerebellum, 22.0), solids.stem, 16.0);
   if (depth > -4.0 && depth < 6.0)
   {
     depth += 1.1 * m_SurfaceNoise.Value(p);
@@ -240,7 +245,7 @@ PhantomAnatomy::Evaluate(const Position & position, double depth) const
     // Folia: thin sheets, bent round the middle.
     const double bend = Length(0.35 * p[0], p[1] + 22.0, p[2] + 32.0) + 1.2 * m_WarpNoise.Value(p);
     const double sheet = 1.75 * std::abs(std::sin(bend * 3.14159265 / 5.5));
-    const double trunk = 14.0 - solids.cerebellum;
+    const double trunk = 18.0 - solids.cerebellum;
     surface = std::min(solids.cerebellum - 0.5, std::max(sheet, -trunk) - 0.1);
     cortex = 1.9;
   }
@@ -253,7 +258,7 @@ PhantomAnatomy::Evaluate(const Position & position, double depth) const
     Position       gradient;
     const double   value = m_SulcusNoise.Value(q, gradient);
     const double   slope = std::max(Length(gradient[0], gradient[1], gradient[2]), 0.04) * pull;
-    const double   reach = std::max(m_SulcusDepth + 4.0 * m_DepthNoise.Value(p), 3.0);
+    const double   reach = std::max(m_SulcusDepth + 6.0 * m_DepthNoise.Value(p), 4.0);
     const double   below = std::max(solids.cerebrum - reach, 0.0);
     const double   width = m_SulcusWidth * (1.2 - 0.7 * std::min(solids.cerebrum / reach, 1.0));
     surface = std::min(solids.cerebrum - 0.8, Length(std::abs(value) / slope, below, 0.0) - width);

@@ -67,7 +67,7 @@ CheckLength(const std::string & fileName, std::uint64_t bytes)
 
 template <typename TImage>
 void
-WriteImage(const TImage * image, const std::string & fileName)
+WriteNifti(const TImage * image, const std::string & fileName)
 {
   const auto writer = itk::ImageFileWriter<TImage>::New();
   // Without the factory, which is not made for several threads at once.
@@ -116,11 +116,11 @@ WriteCase(const Phantom & phantom, const std::string & name, const fs::path & fo
           const auto image = ToWholeNumbers(phantom.images[i]);
           itk::EncapsulateMetaData<std::string>(
             image->GetMetaDataDictionary(), "ITK_FileNotes", "Synthetic phantom, no patient");
-          WriteImage(image.GetPointer(), fileName);
+          WriteNifti(image.GetPointer(), fileName);
         }
         else
         {
-          WriteImage(phantom.labels.GetPointer(), fileName);
+          WriteNifti(phantom.labels.GetPointer(), fileName);
         }
       }
       catch (const itk::ExceptionObject & error)

@@ -84,7 +84,7 @@ PhantomScanner::PhantomScanner(std::uint64_t seed, std::uint64_t caseNumber, Sca
   const bool     thick = kind == ScannerKind::ThickSlice;
 
   // How far the lesion stands out. In patients this varies more than anything else.
-  const double lesionFlair = std::exp(random.Uniform(std::log(0.22), std::log(1.0)));
+  const double lesionFlair = std::exp(random.Uniform(std::log(0.25), std::log(0.9)));
   const double lesionT2 = std::exp(random.Uniform(std::log(0.3), std::log(1.4)));
   const double lesionT1 = random.Uniform(-0.02, 0.30);
   const double enhancement = random.Uniform(0.35, 1.0);
@@ -112,7 +112,7 @@ PhantomScanner::PhantomScanner(std::uint64_t seed, std::uint64_t caseNumber, Sca
         s.fluid = 1.0 - random.Uniform(0.6, 0.75) * (0.55 + 0.45 * flat);
         s.grey = 1.0 - random.Uniform(0.25, 0.36) * flat;
         s.deepGrey = 1.0 - random.Uniform(0.10, 0.18) * flat;
-        s.vessel = i == 0 ? s.grey : random.Uniform(1.3, 2.2);
+        s.vessel = i == 0 ? s.grey : random.Uniform(1.15, 1.9);
         s.infiltrated = 0.98 - lesionT1 + random.Normal(0.0, 0.02);
         s.solid = s.infiltrated + solidT1;
         s.necrosis = s.infiltrated - necrosisT1;
@@ -274,6 +274,8 @@ PhantomScanner::Acquire(Sequence             sequence,
     }
   });
 
+  const auto gain = static_cast<float>(s.gain);
+  const auto gamma = static_cast<float>(s.gamma);
   // Back to the grid, between the slices linearly, and through the machine's intensity curve.
   ForEachSlice(size[2], threads, [&](int z) {
     for (int y = 0; y < size[1]; ++y)
@@ -294,8 +296,7 @@ PhantomScanner::Acquire(Sequence             sequence,
         {
           value = acquired[voxel[axis] * plane + within];
         }
-        signal[z * stride[2] + y * stride[1] + x] =
-          static_cast<float>(s.gain * std::pow(static_cast<double>(value), s.gamma));
+        signal[z * stride[2] + y * stride[1] + x] = value > 0.0f ? gain * std::pow(value, gamma) : 0.0f;
       }
     }
   });

@@ -145,8 +145,8 @@ PhantomTumour::PhantomTumour(std::uint64_t          seed,
   m_RimWave = high ? random.Uniform(0.05, 0.10) * m_Radius : 0.0;
   m_MassEffect = random.Uniform(0.10, 0.40);
 
-  const double coreShare = random.Uniform(0.38, 0.72);
-  const double enhancingShare = random.Uniform(0.10, std::min(0.27, 0.6 * coreShare));
+  const double coreShare = random.Uniform(0.28, 0.62);
+  const double enhancingShare = random.Uniform(0.10, std::min(0.26, 0.65 * coreShare));
   // A low-grade tumour without a cyst is most homogeneous.
   m_HasNecrosis = high || random.Chance(0.6);
   const double necrosisShare = coreShare - enhancingShare;
@@ -248,8 +248,11 @@ PhantomTumour::ShapeField(const Position & p, const Tissues & tissues, double de
 double
 PhantomTumour::CoreField(const Position & p) const
 {
-  return Distance(m_CoreShape, p, m_CoreCentre) + 0.8 * m_ShapeWave * m_ShapeNoise.Value({ p[1], p[2], p[0] }) +
-         m_RimWave * m_CoreNoise.Value(p);
+  // The core has a middle and a form of its own, but keeps away from the margin, so that the rim is not cut open.
+  const double own =
+    Distance(m_CoreShape, p, m_CoreCentre) + 0.8 * m_ShapeWave * m_ShapeNoise.Value({ p[1], p[2], p[0] });
+  const double margin = Distance(m_Shape, p, m_Centre) + m_ShapeWave * m_ShapeNoise.Value(p);
+  return 0.4 * own + 0.6 * margin + m_RimWave * m_CoreNoise.Value(p);
 }
 
 double
@@ -260,7 +263,7 @@ PhantomTumour::NecrosisField(const Position & p) const
     return Distance(m_CoreShape, p, m_CystCentre) + 0.3 * m_ShapeWave * m_ShapeNoise.Value({ p[2], p[0], p[1] });
   }
   // The rim is thicker here and thinner there.
-  return this->CoreField(p) + 1.2 * m_RimWave * m_CoreNoise.Value({ p[2], p[0], p[1] });
+  return this->CoreField(p) + 0.7 * m_RimWave * m_CoreNoise.Value({ p[2], p[0], p[1] });
 }
 
 double

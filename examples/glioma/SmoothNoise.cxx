@@ -69,8 +69,27 @@ SmoothNoise::SmoothNoise(const CounterRandom & random, double knotSpacing)
 double
 SmoothNoise::Value(const Position & position) const
 {
-  Position unused;
-  return this->Value(position, unused);
+  const Weights x = CubicWeights((position[0] + halfExtent) * m_Scale + 1.0, m_Size);
+  const Weights y = CubicWeights((position[1] + halfExtent) * m_Scale + 1.0, m_Size);
+  const Weights z = CubicWeights((position[2] + halfExtent) * m_Scale + 1.0, m_Size);
+
+  float value = 0.0f;
+  for (int k = 0; k < 4; ++k)
+  {
+    float plane = 0.0f;
+    for (int j = 0; j < 4; ++j)
+    {
+      const float * knots = &m_Knots[(static_cast<std::size_t>(z.first + k) * m_Size + y.first + j) * m_Size + x.first];
+      float         line = 0.0f;
+      for (int i = 0; i < 4; ++i)
+      {
+        line += x.value[i] * knots[i];
+      }
+      plane += y.value[j] * line;
+    }
+    value += z.value[k] * plane;
+  }
+  return value;
 }
 
 double
