@@ -26,6 +26,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <mutex>
 #include <type_traits>
 #include <vector>
 
@@ -182,17 +183,28 @@ template <typename TInputImage, typename TMaskImage, typename TOutputImage>
 ModifiedTimeType
 N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GetTimeOfInputs() const
 {
-  const DataObject * const inputs[] = { this->GetInput(), this->GetMaskImage(), this->GetConfidenceImage() };
-  ModifiedTimeType         latest = 0;
-  for (const DataObject * const input : inputs)
+  // Each piece that a source makes modifies its output and so the pipeline's time further down: what counts is a change
+  // of a filter or of an image that no filter makes, or a change after the filter made it.
+  std::vector<const DataObject *> todo{ this->GetInput(), this->GetMaskImage(), this->GetConfidenceImage() };
+  ModifiedTimeType                latest = 0;
+  for (std::size_t n = 0; n < todo.size(); ++n)
   {
-    if (input != nullptr)
+    const DataObject * const data = todo[n];
+    if (data == nullptr || std::find(todo.begin(), todo.begin() + n, data) != todo.begin() + n)
     {
-      latest = std::max(latest, input->GetPipelineMTime());
-      // Each piece that a source makes modifies its output: only what came after is a change of the content.
-      if (!input->GetSource() || input->GetMTime() > input->GetUpdateMTime())
+      continue;
+    }
+    const auto source = data->GetSource();
+    if (!source || data->GetMTime() > data->GetUpdateMTime())
+    {
+      latest = std::max(latest, data->GetMTime());
+    }
+    if (source)
+    {
+      latest = std::max(latest, source->GetMTime());
+      for (const auto & input : source->GetInputs())
       {
-        latest = std::max(latest, input->GetMTime());
+        todo.push_back(input);
       }
     }
   }
@@ -439,6 +451,10 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData
 
   ProgressTransformer progress(m_FitIsNew ? 0.9F : 0.0F, 1.0F, this);
   m_FitIsNew = false;
+  // Thrown after the loop: not every ITK's threads hand a message on.
+  std::mutex                         badMutex;
+  SizeValueType                      badVoxels = 0;
+  typename InputImageType::IndexType firstBad{};
   this->GetMultiThreader()->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
   this->GetMultiThreader()->template ParallelizeImageRegion<ImageDimension>(
     output->GetRequestedRegion(),
@@ -478,8 +494,11 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData
               bad[0] += static_cast<IndexValueType>(n);
               if (mask == nullptr || this->IsInMask(mask->GetPixel(bad)))
               {
-                itkExceptionMacro("The image at index " << bad << " is " << value
-                                                        << ": mend the voxel, or give a mask that leaves it out.");
+                const std::lock_guard<std::mutex> lock(badMutex);
+                if (badVoxels++ == 0 || input->ComputeOffset(bad) < input->ComputeOffset(firstBad))
+                {
+                  firstBad = bad;
+                }
               }
             }
             const float corrected = value / std::exp(b);
@@ -487,10 +506,12 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData
             using OutputPixelType = typename OutputImageType::PixelType;
             if constexpr (std::is_integral<OutputPixelType>::value)
             {
-              target[n] = static_cast<OutputPixelType>(
-                std::clamp(std::round(static_cast<double>(corrected)),
-                           static_cast<double>(NumericTraits<OutputPixelType>::NonpositiveMin()),
-                           static_cast<double>(NumericTraits<OutputPixelType>::max())));
+              target[n] = !std::isfinite(value)
+                            ? OutputPixelType{}
+                            : static_cast<OutputPixelType>(
+                                std::clamp(std::round(static_cast<double>(corrected)),
+                                           static_cast<double>(NumericTraits<OutputPixelType>::NonpositiveMin()),
+                                           static_cast<double>(NumericTraits<OutputPixelType>::max())));
             }
             else
             {
@@ -501,6 +522,11 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData
       }
     },
     progress.GetProcessObject());
+  if (badVoxels > 0)
+  {
+    itkExceptionMacro("The image at index " << firstBad << " is " << input->GetPixel(firstBad) << " (one of "
+                                            << badVoxels << "): mend the voxels, or give a mask that leaves them out.");
+  }
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>

@@ -1,0 +1,715 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "itkN4BiasCorrectionChainFilter.h"
+
+#include "ObliqueImage.h"
+#include "RealTestData.h"
+
+#include "itkBinaryThresholdImageFilter.h"
+#include "itkCommand.h"
+#include "itkExtractImageFilter.h"
+#include "itkImageFileReader.h"
+#include "itkImageRegionConstIteratorWithIndex.h"
+#include "itkN4BiasFieldCorrectionImageFilter.h"
+#include "itkPipelineMonitorImageFilter.h"
+#include "itkShrinkImageFilter.h"
+#include "itkStreamingImageFilter.h"
+#include "itksys/SystemTools.hxx"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+namespace
+{
+template <unsigned int VDimension>
+using ImageOf = itk::Image<float, VDimension>;
+template <unsigned int VDimension>
+using MaskOf = itk::Image<unsigned char, VDimension>;
+using ImageType = ImageOf<3>;
+using MaskType = MaskOf<3>;
+using FilterType = itk::N4BiasCorrectionChainFilter<ImageType, MaskType>;
+
+// Log field of the phantom at p in [-1, 1]^3.
+double
+TrueLogField(const double p[3])
+{
+  return 0.25 * p[0] - 0.2 * p[1] * p[2] + 0.15 * std::cos(2.0 * p[2] + p[0]);
+}
+
+struct Phantom
+{
+  ImageType::Pointer image;
+  ImageType::Pointer field;
+  MaskType::Pointer  mask;
+  MaskType::Pointer  tissue; // 1 or 2 inside the mask
+
+  // Two tissues in shells of an ellipsoid, on a grid with every trap, unless plain.
+  Phantom(unsigned int nx, unsigned int ny, unsigned int nz, bool plain = false)
+    : image(oblique::Make<ImageType>(nx, ny, nz))
+    , field(oblique::Make<ImageType>(nx, ny, nz))
+    , mask(oblique::Make<MaskType>(nx, ny, nz))
+    , tissue(oblique::Make<MaskType>(nx, ny, nz))
+  {
+    const ImageType::RegionType region = image->GetLargestPossibleRegion();
+    std::uint64_t               k = 0;
+    for (itk::ImageRegionConstIteratorWithIndex<ImageType> it(image, region); !it.IsAtEnd(); ++it, ++k)
+    {
+      double p[3];
+      double radius = 0.0;
+      for (unsigned int d = 0; d < 3; ++d)
+      {
+        p[d] = region.GetSize(d) == 1 ? 0.0
+                                      : 2.0 * static_cast<double>(it.GetIndex()[d] - region.GetIndex(d)) /
+                                            static_cast<double>(region.GetSize(d) - 1) -
+                                          1.0;
+        radius += p[d] * p[d] / 0.8;
+      }
+      field->SetPixel(it.GetIndex(), static_cast<float>(TrueLogField(p)));
+      if (radius < 1.0)
+      {
+        const bool bright = std::sin(14.0 * radius + 3.0 * p[0]) > 0.0;
+        const auto noise = 12.0 * (static_cast<double>(oblique::Noise(k)) - 0.5);
+        mask->SetPixel(it.GetIndex(), 1);
+        tissue->SetPixel(it.GetIndex(), bright ? 2 : 1);
+        image->SetPixel(it.GetIndex(),
+                        static_cast<float>((bright ? 300.0 : 200.0) * std::exp(TrueLogField(p)) + noise));
+      }
+    }
+    if (plain)
+    {
+      for (itk::ImageBase<3> * const base :
+           { static_cast<itk::ImageBase<3> *>(image), static_cast<itk::ImageBase<3> *>(mask) })
+      {
+        ImageType::DirectionType identity;
+        identity.SetIdentity();
+        base->SetRegions(region.GetSize());
+        base->SetDirection(identity);
+      }
+    }
+  }
+};
+
+template <unsigned int VDimension>
+typename ImageOf<VDimension>::Pointer
+ITKsLogField(const ImageOf<VDimension> * image,
+             const MaskOf<VDimension> *  mask,
+             const ImageOf<VDimension> * confidence = nullptr,
+             unsigned int                iterations = 20)
+{
+  using N4Type = itk::N4BiasFieldCorrectionImageFilter<ImageOf<VDimension>, MaskOf<VDimension>, ImageOf<VDimension>>;
+  const auto                             n4 = N4Type::New();
+  typename N4Type::VariableSizeArrayType iterationsOfLevels(4);
+  iterationsOfLevels.Fill(iterations);
+  n4->SetInput(image);
+  n4->SetMaskImage(mask);
+  n4->SetConfidenceImage(confidence);
+  n4->SetNumberOfFittingLevels(4);
+  n4->SetMaximumNumberOfIterations(iterationsOfLevels);
+  n4->SetConvergenceThreshold(0.0);
+  n4->Update();
+  const auto field = n4->ReconstructBiasField(n4->GetLogBiasFieldControlPointLattice());
+  field->DisconnectPipeline();
+  return field;
+}
+
+template <typename TFilter>
+void
+ForceIterations(TFilter * filter, unsigned int iterations = 20)
+{
+  itk::Array<unsigned int> iterationsOfLevels(4);
+  iterationsOfLevels.Fill(iterations);
+  filter->SetMaximumNumberOfIterations(iterationsOfLevels);
+  filter->SetConvergenceThreshold(0.0);
+}
+
+// Largest difference inside the mask between ITK's field on the shrunken grid and ours at the voxels that were taken.
+float
+LargestDifference(const ImageType *     theirs,
+                  const MaskType *      smallMask,
+                  const ImageType *     ours,
+                  unsigned int          factor,
+                  ImageType::OffsetType first)
+{
+  float largest = 0.0F;
+  float highest = 0.0F;
+  for (itk::ImageRegionConstIteratorWithIndex<ImageType> it(theirs, theirs->GetLargestPossibleRegion()); !it.IsAtEnd();
+       ++it)
+  {
+    const ImageType::IndexType start = smallMask->GetLargestPossibleRegion().GetIndex();
+    ImageType::IndexType       small = it.GetIndex();
+    ImageType::IndexType       full;
+    for (unsigned int d = 0; d < 3; ++d)
+    {
+      const auto n = it.GetIndex()[d] - theirs->GetLargestPossibleRegion().GetIndex(d);
+      small[d] = start[d] + n;
+      full[d] = ours->GetLargestPossibleRegion().GetIndex(d) + first[d] + n * factor;
+    }
+    if (smallMask->GetPixel(small) != 0)
+    {
+      largest = std::max(largest, std::abs(it.Get() - ours->GetPixel(full)));
+      highest = std::max(highest, std::abs(it.Get()));
+    }
+  }
+  EXPECT_GT(highest, 0.05F) << "There is no field to compare.";
+  return largest;
+}
+
+template <typename TImage>
+typename TImage::Pointer
+Shrink(const TImage * image, unsigned int factor)
+{
+  const auto shrink = itk::ShrinkImageFilter<TImage, TImage>::New();
+  shrink->SetInput(image);
+  shrink->SetShrinkFactors(factor);
+  shrink->Update();
+  const typename TImage::Pointer output = shrink->GetOutput();
+  output->DisconnectPipeline();
+  return output;
+}
+
+template <typename TFilter>
+std::string
+MessageOf(TFilter * filter)
+{
+  try
+  {
+    filter->Update();
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    return error.GetDescription();
+  }
+  return "";
+}
+
+double
+VariationInTissue(const ImageType * image, const MaskType * tissue, unsigned char label)
+{
+  double sum = 0.0;
+  double squares = 0.0;
+  double count = 0.0;
+  for (itk::ImageRegionConstIteratorWithIndex<ImageType> it(image, image->GetLargestPossibleRegion()); !it.IsAtEnd();
+       ++it)
+  {
+    if (tissue->GetPixel(it.GetIndex()) == label)
+    {
+      const double value = it.Get();
+      sum += value;
+      squares += value * value;
+      ++count;
+    }
+  }
+  const double mean = sum / count;
+  return std::sqrt(squares / count - mean * mean) / mean;
+}
+
+FilterType::Pointer
+MakeFilter(const Phantom & phantom, unsigned int shrink = 2, unsigned int iterations = 5)
+{
+  const auto filter = FilterType::New();
+  filter->SetInput(phantom.image);
+  filter->SetMaskImage(phantom.mask);
+  filter->SetShrinkFactor(shrink);
+  ForceIterations(filter.GetPointer(), iterations);
+  return filter;
+}
+} // namespace
+
+TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterOnThePhantom)
+{
+  // Sizes that the factor does not divide.
+  const Phantom phantom(71, 62, 35, true);
+  const auto    small = Shrink(phantom.image.GetPointer(), 2);
+  const auto    smallMask = Shrink(phantom.mask.GetPointer(), 2);
+  const auto    theirs = ITKsLogField<3>(small, smallMask);
+  const auto    filter = MakeFilter(phantom, 2, 20);
+  filter->Update();
+  EXPECT_LT(LargestDifference(theirs, smallMask, filter->GetLogBiasField(), 2, { { 1, 1, 1 } }), 1e-4F);
+  EXPECT_EQ(filter->GetIterationsPerLevel().sum(), 80.0);
+}
+
+TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterOnARealCase)
+{
+  const std::string path = RealTestDataFolder() + "/BraTS2021_00003/BraTS2021_00003_t1.nii.gz";
+  if (!itksys::SystemTools::FileExists(path, true))
+  {
+    GTEST_SKIP() << "No real patient: " << path;
+  }
+  const auto image = itk::ReadImage<ImageType>(path);
+  const auto threshold = itk::BinaryThresholdImageFilter<ImageType, MaskType>::New();
+  threshold->SetInput(image);
+  threshold->SetLowerThreshold(1e-6F);
+  threshold->SetInsideValue(1);
+  threshold->SetOutsideValue(0);
+  threshold->Update();
+  const auto small = Shrink(image.GetPointer(), 4);
+  const auto smallMask = Shrink(threshold->GetOutput(), 4);
+  const auto theirs = ITKsLogField<3>(small, smallMask);
+  const auto filter = FilterType::New();
+  filter->SetInput(image);
+  filter->SetMaskImage(threshold->GetOutput());
+  ForceIterations(filter.GetPointer());
+  filter->Update();
+  // 240 = 4 * 60 and 155 = 4 * 38 + 3: the first voxel taken is at 2, 2, 3.
+  EXPECT_LT(LargestDifference(theirs, smallMask, filter->GetLogBiasField(), 4, { { 2, 2, 3 } }), 1e-4F);
+}
+
+TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterWithConfidence)
+{
+  const Phantom phantom(40, 36, 28, true);
+  const auto    confidence = ImageType::New();
+  confidence->CopyInformation(phantom.image);
+  confidence->SetRegions(phantom.image->GetLargestPossibleRegion());
+  confidence->Allocate();
+  oblique::FillWithNoise(confidence.GetPointer(), 3);
+  const auto count = confidence->GetLargestPossibleRegion().GetNumberOfPixels();
+  for (itk::SizeValueType n = 0; n < count; n += 7)
+  {
+    confidence->GetBufferPointer()[n] = n % 2 == 0 ? 0.0F : -1.0F;
+  }
+  const auto theirs = ITKsLogField<3>(phantom.image, phantom.mask, confidence);
+  const auto filter = MakeFilter(phantom, 1, 20);
+  filter->SetConfidenceImage(confidence);
+  filter->Update();
+  EXPECT_LT(LargestDifference(theirs, phantom.mask, filter->GetLogBiasField(), 1, { { 0, 0, 0 } }), 1e-4F);
+
+  const auto without = MakeFilter(phantom, 1, 20);
+  without->Update();
+  EXPECT_GT(LargestDifference(theirs, phantom.mask, without->GetLogBiasField(), 1, { { 0, 0, 0 } }), 1e-4F)
+    << "The confidence makes no difference.";
+}
+
+TEST(itkN4BiasCorrectionChainFilter, AOneVoxelThinImageEqualsITKsFilterInTwoDimensions)
+{
+  const Phantom phantom(72, 60, 1, true);
+  const auto    extract = itk::ExtractImageFilter<ImageType, ImageOf<2>>::New();
+  auto          slice = phantom.image->GetLargestPossibleRegion();
+  slice.SetSize(2, 0);
+  extract->SetInput(phantom.image);
+  extract->SetExtractionRegion(slice);
+  extract->SetDirectionCollapseToSubmatrix();
+  extract->Update();
+  const auto extractMask = itk::ExtractImageFilter<MaskType, MaskOf<2>>::New();
+  extractMask->SetInput(phantom.mask);
+  extractMask->SetExtractionRegion(slice);
+  extractMask->SetDirectionCollapseToSubmatrix();
+  extractMask->Update();
+  const auto theirs = ITKsLogField<2>(extract->GetOutput(), extractMask->GetOutput());
+
+  const auto filter = MakeFilter(phantom, 1, 20);
+  filter->Update();
+  const auto flat = itk::N4BiasCorrectionChainFilter<ImageOf<2>>::New();
+  flat->SetInput(extract->GetOutput());
+  flat->SetMaskImage(extractMask->GetOutput());
+  flat->SetShrinkFactor(1);
+  ForceIterations(flat.GetPointer());
+  flat->Update();
+
+  float               largest = 0.0F;
+  float               highest = 0.0F;
+  const auto          count = slice.GetSize(0) * slice.GetSize(1);
+  const float * const thin = filter->GetLogBiasField()->GetBufferPointer();
+  for (itk::SizeValueType n = 0; n < count; ++n)
+  {
+    ASSERT_EQ(thin[n], flat->GetLogBiasField()->GetBufferPointer()[n]);
+    if (phantom.mask->GetBufferPointer()[n] != 0)
+    {
+      largest = std::max(largest, std::abs(thin[n] - theirs->GetBufferPointer()[n]));
+      highest = std::max(highest, std::abs(thin[n]));
+    }
+  }
+  EXPECT_GT(highest, 0.05F);
+  EXPECT_LT(largest, 1e-4F);
+}
+
+TEST(itkN4BiasCorrectionChainFilter, RecoversAKnownField)
+{
+  const Phantom phantom(80, 72, 48);
+  const auto    filter = FilterType::New();
+  filter->SetInput(phantom.image);
+  filter->SetMaskImage(phantom.mask);
+  filter->SetShrinkFactor(2);
+  filter->Update();
+
+  double n = 0.0;
+  double sums[5] = {};
+  for (itk::ImageRegionConstIteratorWithIndex<ImageType> it(phantom.field, phantom.field->GetLargestPossibleRegion());
+       !it.IsAtEnd();
+       ++it)
+  {
+    if (phantom.mask->GetPixel(it.GetIndex()) != 0)
+    {
+      const double a = it.Get();
+      const double b = filter->GetLogBiasField()->GetPixel(it.GetIndex());
+      ++n;
+      sums[0] += a;
+      sums[1] += b;
+      sums[2] += a * a;
+      sums[3] += b * b;
+      sums[4] += a * b;
+    }
+  }
+  const double covariance = sums[4] - sums[0] * sums[1] / n;
+  EXPECT_GT(covariance / std::sqrt((sums[2] - sums[0] * sums[0] / n) * (sums[3] - sums[1] * sums[1] / n)), 0.98);
+  for (const unsigned char label : { 1, 2 })
+  {
+    EXPECT_LT(VariationInTissue(filter->GetOutput(), phantom.tissue, label),
+              0.4 * VariationInTissue(phantom.image, phantom.tissue, label));
+  }
+  // N4 leaves the field's mean open.
+  EXPECT_GT(filter->GetLogFieldMaximum() - filter->GetLogFieldMinimum(), 0.5);
+  EXPECT_GT(filter->GetFitSeconds(), 0.0);
+  EXPECT_EQ(filter->GetConvergencePerLevel().Size(), 4U);
+}
+
+TEST(itkN4BiasCorrectionChainFilter, TheOutputIsTheInputDividedByTheField)
+{
+  const Phantom phantom(30, 26, 20);
+  const auto    filter = MakeFilter(phantom);
+  filter->Update();
+  for (itk::ImageRegionConstIteratorWithIndex<ImageType> it(phantom.image, phantom.image->GetLargestPossibleRegion());
+       !it.IsAtEnd();
+       ++it)
+  {
+    const double expected =
+      it.Get() / std::exp(static_cast<double>(filter->GetLogBiasField()->GetPixel(it.GetIndex())));
+    ASSERT_NEAR(filter->GetOutput()->GetPixel(it.GetIndex()), expected, 1e-6 * std::abs(expected));
+  }
+
+  using ShortType = itk::Image<short, 3>;
+  const auto rounding = itk::N4BiasCorrectionChainFilter<ImageType, MaskType, ShortType>::New();
+  rounding->SetInput(phantom.image);
+  rounding->SetMaskImage(phantom.mask);
+  rounding->SetShrinkFactor(2);
+  ForceIterations(rounding.GetPointer(), 5);
+  rounding->Update();
+  const auto middle = phantom.image->GetLargestPossibleRegion().GetIndex() + itk::Offset<3>{ { 15, 13, 10 } };
+  EXPECT_EQ(rounding->GetOutput()->GetPixel(middle), std::lround(filter->GetOutput()->GetPixel(middle)));
+}
+
+TEST(itkN4BiasCorrectionChainFilter, WithoutAMaskOtsusThresholdIsTaken)
+{
+  const Phantom phantom(48, 44, 32);
+  const auto    masked = MakeFilter(phantom);
+  const auto    filter = MakeFilter(phantom);
+  filter->SetMaskImage(nullptr);
+  masked->Update();
+  filter->Update();
+  // Here the threshold lies between background and tissue.
+  const auto count = phantom.image->GetLargestPossibleRegion().GetNumberOfPixels();
+  float      largest = 0.0F;
+  for (itk::SizeValueType n = 0; n < count; ++n)
+  {
+    if (phantom.mask->GetBufferPointer()[n] != 0)
+    {
+      largest = std::max(
+        largest,
+        std::abs(filter->GetLogBiasField()->GetBufferPointer()[n] - masked->GetLogBiasField()->GetBufferPointer()[n]));
+    }
+  }
+  EXPECT_LT(largest, 0.01F);
+}
+
+TEST(itkN4BiasCorrectionChainFilter, MaskLabelChoosesTheVoxels)
+{
+  const Phantom phantom(40, 36, 24);
+  const auto    byLabel = MakeFilter(phantom);
+  byLabel->SetMaskImage(phantom.tissue);
+  byLabel->SetMaskLabel(2);
+  byLabel->UseMaskLabelOn();
+  const auto onlyTwo = oblique::Make<MaskType>(40, 36, 24);
+  for (itk::SizeValueType n = 0; n < onlyTwo->GetLargestPossibleRegion().GetNumberOfPixels(); ++n)
+  {
+    onlyTwo->GetBufferPointer()[n] = phantom.tissue->GetBufferPointer()[n] == 2 ? 1 : 0;
+  }
+  const auto byMask = MakeFilter(phantom);
+  byMask->SetMaskImage(onlyTwo);
+  const auto byAll = MakeFilter(phantom);
+  for (const auto & filter : { byLabel, byMask, byAll })
+  {
+    filter->Update();
+  }
+  EXPECT_TRUE(oblique::SameVoxels(byLabel->GetLogBiasField(), byMask->GetLogBiasField()));
+  EXPECT_FALSE(oblique::SameVoxels(byLabel->GetLogBiasField(), byAll->GetLogBiasField()));
+}
+
+TEST(itkN4BiasCorrectionChainFilter, AConstantImageGetsNoField)
+{
+  for (const bool masked : { true, false })
+  {
+    const Phantom phantom(20, 18, 16);
+    phantom.image->FillBuffer(117.0F);
+    const auto filter = MakeFilter(phantom);
+    if (!masked)
+    {
+      filter->SetMaskImage(nullptr);
+    }
+    filter->Update();
+    EXPECT_NE(filter->GetStatus().find("constant"), std::string::npos);
+    EXPECT_EQ(filter->GetLogFieldMinimum(), 0.0);
+    EXPECT_EQ(filter->GetLogFieldMaximum(), 0.0);
+    EXPECT_EQ(filter->GetIterationsPerLevel().sum(), 0.0);
+    EXPECT_TRUE(oblique::SameVoxels(filter->GetOutput(), phantom.image.GetPointer()));
+  }
+}
+
+TEST(itkN4BiasCorrectionChainFilter, NoFiniteVoxelInsideTheMaskIsRefused)
+{
+  for (const float bad : { std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity() })
+  {
+    // Start index 3, -2, 5; ShrinkFactor 2 takes 4, -1, 6 and so on: one voxel that is taken and one that is not.
+    for (const int x : { 14, 15 })
+    {
+      const Phantom        phantom(24, 20, 16);
+      ImageType::IndexType index = { { x, 7, 14 } };
+      ASSERT_EQ(phantom.mask->GetPixel(index), 1);
+      phantom.image->SetPixel(index, bad);
+      const auto        filter = MakeFilter(phantom);
+      const std::string message = MessageOf(filter.GetPointer());
+      EXPECT_NE(message.find("[" + std::to_string(x) + ", 7, 14]"), std::string::npos) << x << ": " << message;
+      phantom.mask->SetPixel(index, 0);
+      phantom.mask->Modified();
+      EXPECT_EQ(MessageOf(filter.GetPointer()), "");
+    }
+  }
+}
+
+TEST(itkN4BiasCorrectionChainFilter, AMaskThatCannotBeUsedIsRefused)
+{
+  const Phantom phantom(24, 20, 16);
+  const auto    filter = MakeFilter(phantom);
+  const auto    empty = oblique::Make<MaskType>(24, 20, 16);
+  filter->SetMaskImage(empty);
+  EXPECT_NE(MessageOf(filter.GetPointer()).find("mask has no voxel"), std::string::npos);
+
+  const auto larger = oblique::Make<MaskType>(25, 20, 16);
+  larger->FillBuffer(1);
+  filter->SetMaskImage(larger);
+  EXPECT_NE(MessageOf(filter.GetPointer()).find("resample the mask"), std::string::npos);
+
+  const auto elsewhere = oblique::Make<MaskType>(24, 20, 16);
+  elsewhere->FillBuffer(1);
+  const double spacing[] = { 1.0, 1.0, 1.0 };
+  elsewhere->SetSpacing(spacing);
+  filter->SetMaskImage(elsewhere);
+  EXPECT_NE(MessageOf(filter.GetPointer()).find("same physical space"), std::string::npos);
+
+  filter->SetMaskImage(phantom.mask);
+  EXPECT_EQ(MessageOf(filter.GetPointer()), "");
+}
+
+TEST(itkN4BiasCorrectionChainFilter, ParametersAreChecked)
+{
+  const Phantom phantom(16, 16, 16);
+  const auto    refuses = [&phantom](const std::string & text, auto change) {
+    const auto filter = MakeFilter(phantom);
+    change(filter.GetPointer());
+    const std::string message = MessageOf(filter.GetPointer());
+    EXPECT_NE(message.find(text), std::string::npos) << message;
+  };
+  refuses("ShrinkFactor is 0", [](FilterType * filter) { filter->SetShrinkFactor(0); });
+  refuses("SplineOrder is 2", [](FilterType * filter) { filter->SetSplineOrder(2); });
+  refuses("NumberOfFittingLevels is 0", [](FilterType * filter) { filter->SetNumberOfFittingLevels(0); });
+  refuses("has 4 entries", [](FilterType * filter) { filter->SetNumberOfFittingLevels(3); });
+  refuses("NumberOfHistogramBins is 1", [](FilterType * filter) { filter->SetNumberOfHistogramBins(1); });
+  refuses("WienerFilterNoise is 0", [](FilterType * filter) { filter->SetWienerFilterNoise(0.0); });
+  refuses("FullWidthAtHalfMaximum is -1",
+          [](FilterType * filter) { filter->SetBiasFieldFullWidthAtHalfMaximum(-1.0); });
+  refuses("ConvergenceThreshold is nan",
+          [](FilterType * filter) { filter->SetConvergenceThreshold(std::numeric_limits<double>::quiet_NaN()); });
+  refuses("NumberOfControlPoints is [4, 3, 4]", [](FilterType * filter) {
+    FilterType::ControlPointsType points;
+    points.Fill(4);
+    points[1] = 3;
+    filter->SetNumberOfControlPoints(points);
+  });
+  refuses("nonsense", [](FilterType * filter) { filter->SetDevice("nonsense"); });
+}
+
+TEST(itkN4BiasCorrectionChainFilter, KeepsGeometryAndDictionary)
+{
+  const Phantom phantom(20, 18, 16);
+  const auto    filter = MakeFilter(phantom);
+  filter->Update();
+  for (const ImageType * const output : { static_cast<const ImageType *>(filter->GetOutput()),
+                                          static_cast<const ImageType *>(filter->GetLogBiasField()) })
+  {
+    EXPECT_EQ(output->GetLargestPossibleRegion(), phantom.image->GetLargestPossibleRegion());
+    EXPECT_EQ(output->GetOrigin(), phantom.image->GetOrigin());
+    EXPECT_EQ(output->GetSpacing(), phantom.image->GetSpacing());
+    EXPECT_EQ(output->GetDirection(), phantom.image->GetDirection());
+    EXPECT_EQ(oblique::Scanner(output), "phantom");
+  }
+}
+
+TEST(itkN4BiasCorrectionChainFilter, TheStartIndexDoesNotMatter)
+{
+  for (const unsigned int shrink : { 3U, 4U })
+  {
+    const Phantom phantom(41, 38, 30);
+    const auto    filter = MakeFilter(phantom, shrink);
+    filter->Update();
+    const auto size = phantom.image->GetLargestPossibleRegion().GetSize();
+    const auto image = ImageType::New();
+    image->SetRegions(size);
+    image->Allocate();
+    const auto mask = MaskType::New();
+    mask->SetRegions(size);
+    mask->Allocate();
+    const auto count = image->GetLargestPossibleRegion().GetNumberOfPixels();
+    std::copy_n(phantom.image->GetBufferPointer(), count, image->GetBufferPointer());
+    std::copy_n(phantom.mask->GetBufferPointer(), count, mask->GetBufferPointer());
+    const auto plain = MakeFilter(phantom, shrink);
+    plain->SetInput(image);
+    plain->SetMaskImage(mask);
+    plain->Update();
+    EXPECT_TRUE(std::equal(plain->GetLogBiasField()->GetBufferPointer(),
+                           plain->GetLogBiasField()->GetBufferPointer() + count,
+                           filter->GetLogBiasField()->GetBufferPointer()));
+    EXPECT_LT(filter->GetLogFieldMinimum(), -0.05);
+  }
+}
+
+TEST(itkN4BiasCorrectionChainFilter, StreamsAndFitsOnce)
+{
+  const Phantom phantom(44, 40, 42);
+  const auto    whole = MakeFilter(phantom);
+  whole->Update();
+
+  const auto source = oblique::MakeSource(phantom.image.GetPointer());
+  const auto monitor = itk::PipelineMonitorImageFilter<ImageType>::New();
+  monitor->SetInput(source->GetOutput());
+  const auto filter = MakeFilter(phantom);
+  filter->SetInput(monitor->GetOutput());
+  unsigned int iterations = 0;
+  const auto   count = itk::CStyleCommand::New();
+  count->SetClientData(&iterations);
+  count->SetCallback(
+    [](itk::Object *, const itk::EventObject &, void * data) { ++*static_cast<unsigned int *>(data); });
+  filter->AddObserver(itk::IterationEvent(), count);
+  const auto streamer = itk::StreamingImageFilter<ImageType, ImageType>::New();
+  streamer->SetInput(filter->GetOutput());
+  streamer->SetNumberOfStreamDivisions(7);
+  streamer->Update();
+
+  EXPECT_TRUE(oblique::SameVoxels(streamer->GetOutput(), whole->GetOutput()));
+  EXPECT_EQ(iterations, 20U);
+  // 21 slices for the fit, 7 pieces for the division; never the whole image.
+  EXPECT_EQ(monitor->GetNumberOfUpdates(), 21U + 7U);
+  for (const auto & region : monitor->GetUpdatedRequestedRegions())
+  {
+    EXPECT_LE(region.GetSize(2), 6U);
+  }
+
+  // Nothing changed: nothing is fitted. A parameter changed, or a voxel: it is.
+  streamer->Update();
+  EXPECT_EQ(iterations, 20U);
+  filter->SetWienerFilterNoise(0.02);
+  streamer->Update();
+  EXPECT_EQ(iterations, 40U);
+  EXPECT_FALSE(oblique::SameVoxels(streamer->GetOutput(), whole->GetOutput()));
+  phantom.image->Modified();
+  streamer->Update();
+  EXPECT_EQ(iterations, 60U);
+}
+
+TEST(itkN4BiasCorrectionChainFilter, AnObserverCanAbort)
+{
+  const Phantom phantom(40, 36, 24);
+  const auto    filter = MakeFilter(phantom);
+  unsigned int  iterations = 0;
+  const auto    abort = itk::CStyleCommand::New();
+  abort->SetClientData(&iterations);
+  abort->SetCallback([](itk::Object * caller, const itk::EventObject &, void * data) {
+    if (++*static_cast<unsigned int *>(data) == 7)
+    {
+      static_cast<itk::ProcessObject *>(caller)->AbortGenerateDataOn();
+    }
+  });
+  const auto tag = filter->AddObserver(itk::IterationEvent(), abort);
+  EXPECT_THROW(filter->Update(), itk::ProcessAborted);
+  EXPECT_EQ(iterations, 7U);
+
+  // The next run starts anew and comes to its end.
+  filter->RemoveObserver(tag);
+  filter->Update();
+  const auto fresh = MakeFilter(phantom);
+  fresh->Update();
+  EXPECT_TRUE(oblique::SameVoxels(filter->GetOutput(), fresh->GetOutput()));
+}
+
+TEST(itkN4BiasCorrectionChainFilter, ThreadsAndOperatorsDoNotChangeTheField)
+{
+  // Large enough for several threads.
+  const Phantom phantom(72, 72, 50);
+  const auto    size = phantom.image->GetLargestPossibleRegion().GetSize();
+  const auto    one = itk::TensorProductN4::New();
+  const auto    three = itk::TensorProductN4::New();
+  const auto    operators = itk::TensorProductN4::New();
+  for (const auto & fit : { one, three, operators })
+  {
+    ForceIterations(fit.GetPointer(), 3);
+    fit->SetNumberOfThreads(fit == three ? 3 : 1);
+    fit->SetUseTorchOperators(fit == operators);
+    fit->Fit(phantom.image->GetBufferPointer(), phantom.mask->GetBufferPointer(), nullptr, size);
+  }
+  EXPECT_EQ(one->GetLattice(), three->GetLattice());
+  ASSERT_EQ(one->GetLattice().size(), operators->GetLattice().size());
+  EXPECT_EQ(one->GetLatticeSize()[0], 11U);
+  double highest = 0.0;
+  for (std::size_t n = 0; n < one->GetLattice().size(); ++n)
+  {
+    highest = std::max(highest, std::abs(one->GetLattice()[n]));
+    EXPECT_NEAR(one->GetLattice()[n], operators->GetLattice()[n], 2e-4);
+  }
+  EXPECT_GT(highest, 0.1);
+}
+
+TEST(itkN4BiasCorrectionChainFilter, RunsOnCuda)
+{
+  const Phantom phantom(48, 44, 32);
+  const auto    filter = MakeFilter(phantom);
+  filter->SetDevice("cuda");
+  const std::string message = MessageOf(filter.GetPointer());
+  if (message.find("torch failed on device") != std::string::npos)
+  {
+    GTEST_SKIP() << message;
+  }
+  ASSERT_EQ(message, "");
+  const auto cpu = MakeFilter(phantom);
+  cpu->Update();
+  for (itk::SizeValueType n = 0; n < phantom.image->GetLargestPossibleRegion().GetNumberOfPixels(); ++n)
+  {
+    ASSERT_NEAR(filter->GetLogBiasField()->GetBufferPointer()[n], cpu->GetLogBiasField()->GetBufferPointer()[n], 1e-3);
+  }
+}
+
+TEST(itkN4BiasCorrectionChainFilter, PrintsItsMembers)
+{
+  const auto         filter = FilterType::New();
+  std::ostringstream text;
+  filter->Print(text);
+  for (const char * const name :
+       { "ShrinkFactor: 4", "WienerFilterNoise: 0.01", "MaximumNumberOfIterations: [50, 50, 50, 50]", "Device: cpu" })
+  {
+    EXPECT_NE(text.str().find(name), std::string::npos) << name;
+  }
+  EXPECT_STREQ(filter->GetNameOfClass(), "N4BiasCorrectionChainFilter");
+}
