@@ -201,8 +201,8 @@ public:
   itkSetMacro(UpperQuantile, double);
   itkGetConstMacro(UpperQuantile, double);
   /** Voxels around the tumour on each side of its longest extent (grading). Default: 10. */
-  itkSetMacro(Margin, double);
-  itkGetConstMacro(Margin, double);
+  itkSetMacro(Margin, unsigned int);
+  itkGetConstMacro(Margin, unsigned int);
   /** Input voxels a side: of a patch (default 136), or of the tumour's cube (default 96). */
   itkSetMacro(PatchSize, unsigned int);
   itkGetConstMacro(PatchSize, unsigned int);
@@ -373,7 +373,7 @@ private:
   std::string   m_Standardization{ "brain" };
   double        m_LowerQuantile{ 0.0 };
   double        m_UpperQuantile{ 1.0 };
-  double        m_Margin{ 10.0 };
+  unsigned int  m_Margin{ 10 };
   unsigned int  m_PatchSize{ 136 };
   unsigned int  m_BatchSize{ 2 };
   double        m_TumourShare{ 0.5 };

@@ -18,6 +18,8 @@
 #ifndef AugmentationPipeline_h
 #define AugmentationPipeline_h
 
+#include "GliomaGradingExport.h"
+
 #include <array>
 #include <cstdint>
 #include <string>
@@ -25,12 +27,12 @@
 
 namespace itk
 {
-/** \class CounterRandom
+/** \class GliomaGrading_EXPORT CounterRandom
  * \brief Numbers that depend on a key and a counter only (splitmix64): the sample of a step is the same whichever
  * thread draws it, and a resumed training goes on with the same numbers without a stored state.
  * \ingroup GliomaGrading
  */
-class CounterRandom
+class GliomaGrading_EXPORT CounterRandom
 {
 public:
   explicit CounterRandom(std::uint64_t seed, std::uint64_t stream = 0, std::uint64_t item = 0);
@@ -57,7 +59,7 @@ private:
   std::uint64_t m_State;
 };
 
-/** \class AugmentationPipeline
+/** \class GliomaGrading_EXPORT AugmentationPipeline
  * \brief Cuts a turned, zoomed, flipped patch of a case by one trilinear resampling, then lets it look like another
  * scanner's.
  *
@@ -65,10 +67,10 @@ private:
  * through the same resampling, so that the label stays on its voxels. The intensity part works inside the brain; the
  * background stays 0.
  *
- * Every augmentation has a name and a strength (0: off); Names() lists them.
+ * Every augmentation has a name and a strength (0: off); Names() lists them. Exported for the tests alone.
  * \ingroup GliomaGrading
  */
-class AugmentationPipeline
+class GliomaGrading_EXPORT AugmentationPipeline
 {
 public:
   static constexpr unsigned int Channels = 4;

@@ -407,7 +407,6 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
           trainer.m_UpperQuantile <= 1.0,
         "The quantiles are " + number(trainer.m_LowerQuantile) + " and " + number(trainer.m_UpperQuantile) +
           "; they rise within [0, 1]");
-  check(trainer.m_Margin >= 0.0, "Margin is " + number(trainer.m_Margin) + "; it is at least 0");
   check(trainer.m_BatchSize >= 1, "BatchSize is 0; it is at least 1");
   check(trainer.m_TumourShare >= 0.0 && trainer.m_TumourShare <= 1.0,
         "TumourShare is " + number(trainer.m_TumourShare) + "; it is in [0, 1]");
@@ -1347,7 +1346,7 @@ TorchModelTrainer::SetTask(TaskEnum task)
   m_Standardization = "brain";
   m_LowerQuantile = 0.0;
   m_UpperQuantile = 1.0;
-  m_Margin = 10.0;
+  m_Margin = 10;
   m_PatchSize = grading ? 96 : 136;
   m_BatchSize = grading ? 4 : 2;
   m_TumourShare = 0.5;

@@ -270,7 +270,8 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
        "--loss", "cross-entropy", [](Trainer & x, const std::string &) { x.SetLoss(Trainer::LossEnum::CrossEntropy); })
       ->check(CLI::IsMember({ "cross-entropy" }));
     t.Add<double>("--dropout", "Dropout (0.4)", [](Trainer & x, double v) { x.SetDropout(v); });
-    t.Add<double>("--margin", "Voxels around the tumour (10)", [](Trainer & x, double v) { x.SetMargin(v); });
+    t.Add<unsigned int>(
+      "--margin", "Voxels around the tumour (10)", [](Trainer & x, unsigned int v) { x.SetMargin(v); });
     t.Add<double>("--label-smoothing", "Share of the target given to both grades (0)", [](Trainer & x, double v) {
       x.SetLabelSmoothing(v);
     });

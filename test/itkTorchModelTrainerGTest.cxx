@@ -1,0 +1,660 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "itkTorchModelTrainer.h"
+
+#include "../src/AugmentationPipeline.h"
+
+#include "itkCommand.h"
+#include "itkImage.h"
+#include "itkImageFileWriter.h"
+#include "itkImageRegionIteratorWithIndex.h"
+#include "itkTorchModel.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
+namespace
+{
+namespace fs = std::filesystem;
+
+using Trainer = itk::TorchModelTrainer;
+using ImageType = itk::Image<float, 3>;
+using Pipeline = itk::AugmentationPipeline;
+
+constexpr int side = 30;
+
+/** A folder of its own for each test, gone afterwards. */
+class TorchModelTrainer : public testing::Test
+{
+protected:
+  void
+  SetUp() override
+  {
+    m_Folder = fs::temp_directory_path() /
+               (std::string("glioma-trainer-") + testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(m_Folder);
+    fs::create_directories(m_Folder);
+  }
+  void
+  TearDown() override
+  {
+    fs::remove_all(m_Folder);
+  }
+
+  /** Four sequences of 4 mm voxels, in which a ball is bright on T2 and FLAIR and, for HGG, on T1c; and its mask. */
+  void
+  WriteCase(const std::string & name, int number, bool hgg)
+  {
+    const char * const files[5] = { "t1", "t1c", "t2", "flair", "seg" };
+    const double       centre[3] = { 10.0 + number % 3 * 4, 11.0 + number / 2 % 3 * 3, 13.0 + number % 2 * 4 };
+    itk::CounterRandom random(7, static_cast<std::uint64_t>(number));
+    for (unsigned int f = 0; f < 5; ++f)
+    {
+      ImageType::Pointer    image = ImageType::New();
+      ImageType::SizeType   size{ { side, side + 2, side } };
+      ImageType::RegionType region(size);
+      image->SetRegions(region);
+      ImageType::SpacingType spacing;
+      spacing.Fill(4.0);
+      image->SetSpacing(spacing);
+      image->Allocate(true);
+      for (itk::ImageRegionIteratorWithIndex<ImageType> it(image, region); !it.IsAtEnd(); ++it)
+      {
+        const auto index = it.GetIndex();
+        double     far = 0.0;
+        bool       border = false;
+        for (unsigned int a = 0; a < 3; ++a)
+        {
+          far += (index[a] - centre[a]) * (index[a] - centre[a]);
+          border = border || index[a] < 2 || index[a] >= static_cast<long>(size[a]) - 2;
+        }
+        if (border)
+        {
+          continue;
+        }
+        const bool tumour = far <= 25.0;
+        const bool bright = tumour && (f >= 2 || (f == 1 && hgg));
+        it.Set(f == 4 ? (tumour ? 2.0F : 0.0F)
+                      : static_cast<float>(100.0 + 5.0 * random.Normal() + (bright ? 60.0 : 0.0)));
+      }
+      auto writer = itk::ImageFileWriter<ImageType>::New();
+      writer->SetFileName((m_Folder / (name + '-' + files[f] + ".nrrd")).string());
+      writer->SetInput(image);
+      writer->Update();
+    }
+    m_Rows += name;
+    for (const char * const file : files)
+    {
+      m_Rows += ',' + name + '-' + file + ".nrrd";
+    }
+    m_Rows += hgg ? ",HGG\n" : ",LGG\n";
+  }
+
+  std::string
+  WriteCohort(int cases)
+  {
+    for (int i = 0; i < cases; ++i)
+    {
+      this->WriteCase("case-" + std::to_string(i), i, i % 2 == 1);
+    }
+    return this->WriteText("COHORT.csv", "case,t1,t1c,t2,flair,seg,grade\n" + m_Rows);
+  }
+
+  std::string
+  WriteText(const std::string & name, const std::string & text)
+  {
+    std::ofstream(m_Folder / name) << text;
+    return (m_Folder / name).string();
+  }
+
+  Trainer::Pointer
+  SmallTrainer(Trainer::TaskEnum task, const std::string & cohort, const std::string & output)
+  {
+    auto trainer = Trainer::New();
+    trainer->SetTask(task);
+    trainer->UseDemonstrationRecipe();
+    trainer->AddCohort(cohort);
+    trainer->SetOutput((m_Folder / output).string());
+    trainer->SetWidth(4);
+    trainer->SetLevels(2);
+    trainer->SetSpacing(4.0);
+    trainer->SetBiasCorrection("none");
+    trainer->SetPatchSize(task == Trainer::TaskEnum::Grading ? 72 : 36);
+    trainer->SetMargin(4);
+    trainer->SetWarmUpSteps(3);
+    trainer->SetNumberOfThreads(1);
+    return trainer;
+  }
+
+  std::vector<double>
+  Losses(const std::string & output)
+  {
+    std::ifstream       log(m_Folder / (output + ".csv"));
+    std::string         line;
+    std::vector<double> losses;
+    std::getline(log, line);
+    EXPECT_EQ(line, "step,seconds,loss,rate,validation");
+    while (std::getline(log, line))
+    {
+      std::istringstream fields(line);
+      std::string        step;
+      std::string        seconds;
+      std::string        loss;
+      std::getline(fields, step, ',');
+      std::getline(fields, seconds, ',');
+      std::getline(fields, loss, ',');
+      losses.push_back(std::stod(loss));
+      EXPECT_EQ(std::stoul(step), losses.size());
+    }
+    return losses;
+  }
+
+  std::string
+  Bytes(const std::string & file)
+  {
+    std::ifstream stream(m_Folder / file, std::ios::binary);
+    EXPECT_TRUE(stream.good()) << file;
+    return { std::istreambuf_iterator<char>(stream), {} };
+  }
+
+  fs::path    m_Folder;
+  std::string m_Rows;
+};
+
+double
+Mean(const std::vector<double> & values, std::size_t from, std::size_t to)
+{
+  double sum = 0.0;
+  for (std::size_t i = from; i < to; ++i)
+  {
+    sum += values[i];
+  }
+  return sum / static_cast<double>(to - from);
+}
+} // namespace
+
+TEST_F(TorchModelTrainer, DefaultsAreThePapers)
+{
+  auto trainer = Trainer::New();
+  EXPECT_EQ(trainer->GetTask(), Trainer::TaskEnum::Segmentation);
+  EXPECT_EQ(trainer->GetOptimizer(), Trainer::OptimizerEnum::Adam);
+  EXPECT_EQ(trainer->GetLoss(), Trainer::LossEnum::CrossEntropy);
+  EXPECT_EQ(trainer->GetSchedule(), Trainer::ScheduleEnum::Constant);
+  EXPECT_EQ(trainer->GetLearningRate(), 5e-5);
+  EXPECT_EQ(trainer->GetWeightDecay(), 1e-6);
+  EXPECT_TRUE(trainer->GetDecayKernelsOnly());
+  EXPECT_EQ(trainer->GetSpatialDropout(), 0.05);
+  EXPECT_EQ(trainer->GetSpacing(), 1.0);
+  EXPECT_EQ(trainer->GetPatchSize(), 136u);
+  EXPECT_EQ(trainer->GetTumourShare(), 0.5);
+  EXPECT_EQ(trainer->GetWarmUpSteps(), 0u);
+  EXPECT_EQ(trainer->GetGradientClipping(), 0.0);
+  EXPECT_EQ(trainer->GetPrecision(), Trainer::PrecisionEnum::Float32);
+  EXPECT_TRUE(trainer->GetAugmentations().empty());
+
+  trainer->UseDemonstrationRecipe();
+  EXPECT_NE(trainer->GetLearningRate(), 5e-5);
+  trainer->SetTask(Trainer::TaskEnum::Grading);
+  EXPECT_EQ(trainer->GetOptimizer(), Trainer::OptimizerEnum::Adam);
+  EXPECT_EQ(trainer->GetLearningRate(), 1e-4);
+  EXPECT_EQ(trainer->GetWeightDecay(), 1e-4);
+  EXPECT_FALSE(trainer->GetDecayKernelsOnly());
+  EXPECT_EQ(trainer->GetDropout(), 0.4);
+  EXPECT_EQ(trainer->GetSpatialDropout(), 0.0);
+  EXPECT_EQ(trainer->GetPatchSize(), 96u);
+  EXPECT_EQ(trainer->GetMargin(), 10u);
+  EXPECT_EQ(trainer->GetLabelSmoothing(), 0.0);
+  EXPECT_FALSE(trainer->GetBalance());
+  EXPECT_EQ(trainer->GetAugmentations(),
+            (std::vector<std::string>{ "sagittal-flip", "rotation", "quarter-turns", "gamma" }));
+  Pipeline augmentation;
+  for (const std::string & name : trainer->GetAugmentations())
+  {
+    augmentation.Add(name);
+  }
+  EXPECT_EQ(augmentation.Strength("rotation"), 20.0);
+  EXPECT_EQ(augmentation.Strength("gamma"), 0.15);
+
+  std::ostringstream text;
+  trainer->Print(text);
+  EXPECT_NE(text.str().find("LearningRate: 0.0001"), std::string::npos);
+}
+
+TEST_F(TorchModelTrainer, ListsEveryProblemAtOnce)
+{
+  this->WriteCase("good", 0, false);
+  const std::string cohort =
+    this->WriteText("COHORT.csv",
+                    "case,t1,t1c,t2,flair,seg,grade\n" + m_Rows +
+                      "bad name,good-t1.nrrd,good-t1c.nrrd,good-t2.nrrd,good-flair.nrrd,good-seg.nrrd,LGG\n"
+                      "lost,good-t1.nrrd,nowhere.nrrd,good-t2.nrrd,good-flair.nrrd,good-seg.nrrd,LGG\n"
+                      "twice,good-t1.nrrd,good-t1.nrrd,good-t2.nrrd,good-flair.nrrd,good-seg.nrrd,LGG\n"
+                      "graded,good-t1.nrrd,good-t1c.nrrd,good-t2.nrrd,good-flair.nrrd,good-seg.nrrd,IV\n"
+                      "unmasked,good-t1.nrrd,good-t1c.nrrd,good-t2.nrrd,good-flair.nrrd,,LGG\n"
+                      "good,good-t1.nrrd,good-t1c.nrrd,good-t2.nrrd,good-flair.nrrd,good-seg.nrrd,LGG\n");
+  auto trainer = this->SmallTrainer(Trainer::TaskEnum::Grading, cohort, "bundle");
+  trainer->SetPatchSize(95);
+  trainer->AddLeftOutCase("stranger");
+  trainer->AddLeftOutSite("nowhere");
+  try
+  {
+    trainer->Train();
+    FAIL() << "nothing was refused";
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    const std::string text = error.GetDescription();
+    for (const char * const part : { "'bad name'",
+                                     "nowhere.nrrd",
+                                     "t1 and t1c name the same file",
+                                     "'IV' is neither LGG nor HGG",
+                                     "unmasked has no tumour mask",
+                                     "good occurs twice",
+                                     "95",
+                                     "stranger",
+                                     "site nowhere",
+                                     "MaximumMinutes",
+                                     "both grades" })
+    {
+      EXPECT_NE(text.find(part), std::string::npos) << part << " is not in:\n" << text;
+    }
+  }
+  EXPECT_FALSE(fs::exists(m_Folder / "bundle"));
+  EXPECT_THROW(trainer->AddAugmentation("elastic"), itk::ExceptionObject);
+  EXPECT_THROW(trainer->AddAugmentation("zoom=-1"), itk::ExceptionObject);
+}
+
+TEST_F(TorchModelTrainer, NamesCasesWithoutTumourOnTheirGrid)
+{
+  const std::string  cohort = this->WriteCohort(2);
+  ImageType::Pointer empty = ImageType::New();
+  empty->SetRegions(ImageType::SizeType{ { side, side + 2, side } });
+  ImageType::SpacingType spacing;
+  spacing.Fill(4.0);
+  empty->SetSpacing(spacing);
+  empty->Allocate(true);
+  for (const int number : { 0, 1 })
+  {
+    auto writer = itk::ImageFileWriter<ImageType>::New();
+    writer->SetFileName((m_Folder / ("case-" + std::to_string(number) + "-seg.nrrd")).string());
+    writer->SetInput(empty);
+    writer->Update();
+  }
+  auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, "bundle");
+  trainer->SetMaximumSteps(1);
+  try
+  {
+    trainer->Train();
+    FAIL() << "an empty mask was accepted";
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    const std::string text = error.GetDescription();
+    EXPECT_NE(text.find("case-0"), std::string::npos) << text;
+    EXPECT_NE(text.find("case-1"), std::string::npos) << text;
+    EXPECT_NE(text.find("no tumour"), std::string::npos) << text;
+  }
+}
+
+TEST_F(TorchModelTrainer, LearnsToSegment)
+{
+  auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, this->WriteCohort(4), "bundle");
+  trainer->SetLearningRate(1e-2);
+  trainer->SetMaximumSteps(60);
+  trainer->AddValidationCase("case-3");
+  trainer->ClearAugmentations();
+  // Every turn and flip: were the label not on its voxels, nothing could be learned.
+  for (const char * const name : { "rotation-3d", "zoom", "mirror", "quarter-turns", "shift", "gain=0.2", "noise" })
+  {
+    trainer->AddAugmentation(name);
+  }
+  trainer->Train();
+  const std::vector<double> losses = this->Losses("bundle");
+  ASSERT_EQ(losses.size(), 60u);
+  EXPECT_LT(Mean(losses, 50, 60), 0.4 * Mean(losses, 0, 5));
+  ASSERT_EQ(trainer->GetScores().size(), 1u);
+  EXPECT_EQ(trainer->GetScores()[0].Case, "case-3");
+  EXPECT_GT(trainer->GetScores()[0].Value, 0.8);
+
+  auto model = itk::TorchModel::New();
+  model->SetPath((m_Folder / "bundle").string());
+  model->Load();
+  EXPECT_TRUE(model->VerifyGoldenPair());
+  EXPECT_EQ(model->GetManifest().Spacing[2], 4.0);
+  EXPECT_EQ(model->GetManifest().Halo, 10u);
+  EXPECT_EQ(model->GetManifest().LowerQuantile, 0.005);
+  EXPECT_EQ(model->GetManifest().BiasCorrection, "none");
+  EXPECT_TRUE(model->GetManifest().Demonstration);
+  EXPECT_EQ(model->GetManifest().TrainingCases.size(), 3u);
+}
+
+TEST_F(TorchModelTrainer, LearnsToGrade)
+{
+  const std::string cohort = this->WriteCohort(6);
+  auto              trainer = this->SmallTrainer(Trainer::TaskEnum::Grading, cohort, "bundle");
+  trainer->SetMaximumSteps(16);
+  trainer->SetLearningRate(3e-3);
+  trainer->SetDropout(0.0);
+  trainer->SetLabelSmoothing(0.0);
+  trainer->ClearAugmentations();
+  for (const char * const name : { "mirror", "rotation-3d", "box-jitter" })
+  {
+    trainer->AddAugmentation(name);
+  }
+  trainer->AddValidationCase("case-4");
+  trainer->AddValidationCase("case-5");
+  trainer->SetAttributionFile(
+    this->WriteText("attribution.csv", "case,licence,attribution\ncase-*,CC0,\"A, B\"\ncase-1,CC BY 4.0,C\n"));
+  trainer->Train();
+  const std::vector<double> losses = this->Losses("bundle");
+  EXPECT_LT(Mean(losses, 12, 16), Mean(losses, 0, 4));
+  ASSERT_EQ(trainer->GetScores().size(), 2u);
+  EXPECT_GT(trainer->GetScores()[1].Value, trainer->GetScores()[0].Value);
+  auto model = itk::TorchModel::New();
+  model->SetPath((m_Folder / "bundle").string());
+  model->ReadManifest();
+  EXPECT_EQ(model->GetManifest().OutputSize, 72u);
+  EXPECT_EQ(model->GetManifest().Margin, 4.0);
+  EXPECT_EQ(model->GetManifest().FitMode, "cube");
+  ASSERT_EQ(model->GetManifest().TrainingCases.size(), 4u);
+  EXPECT_EQ(model->GetManifest().TrainingCases[0].Attribution, "A, B");
+  EXPECT_EQ(model->GetManifest().TrainingCases[1].Licence, "CC BY 4.0");
+}
+
+TEST_F(TorchModelTrainer, ResumesBitForBit)
+{
+  const std::string cohort = this->WriteCohort(3);
+  for (const bool adamW : { true, false })
+  {
+    const std::string name = adamW ? "adamw" : "adam";
+    const auto        make = [&](const std::string & output) {
+      auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+      trainer->SetOptimizer(adamW ? Trainer::OptimizerEnum::AdamW : Trainer::OptimizerEnum::Adam);
+      trainer->SetSpatialDropout(0.3);
+      trainer->SetMaximumSteps(7);
+      return trainer;
+    };
+    auto whole = make(name + "-whole");
+    whole->Train();
+
+    auto first = make(name + "-parts");
+    first->AddObserver(itk::IterationEvent(), [&](const itk::EventObject &) {
+      if (first->GetStep() == 3)
+      {
+        first->Stop();
+      }
+    });
+    first->Train();
+    EXPECT_EQ(first->GetStep(), 3u);
+    EXPECT_NE(this->Bytes(name + "-whole/models/model.safetensors"),
+              this->Bytes(name + "-parts/models/model.safetensors"));
+
+    auto again = make(name + "-parts");
+    EXPECT_THROW(again->Train(), itk::ExceptionObject) << "a checkpoint was overwritten";
+    again->ResumeOn();
+    again->SetBatchSize(3);
+    EXPECT_THROW(again->Train(), itk::ExceptionObject) << "another training was resumed";
+    again->SetBatchSize(whole->GetBatchSize());
+    again->Train();
+    EXPECT_EQ(again->GetStep(), 7u);
+    EXPECT_EQ(this->Bytes(name + "-whole/models/model.safetensors"),
+              this->Bytes(name + "-parts/models/model.safetensors"));
+    EXPECT_EQ(this->Losses(name + "-whole"), this->Losses(name + "-parts"));
+  }
+}
+
+TEST_F(TorchModelTrainer, StartsFromABundle)
+{
+  const std::string cohort = this->WriteCohort(3);
+  auto              first = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, "first");
+  first->SetMaximumSteps(2);
+  first->Train();
+  auto second = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, "second");
+  second->SetInitialBundle((m_Folder / "first").string());
+  second->SetMaximumSteps(1);
+  second->SetLearningRate(1e-12);
+  second->SetWeightDecay(0.0);
+  second->Train();
+  // At a rate of nothing the second's golden output differs by its moving averages alone; a fresh one's is far off.
+  const auto golden = [&](const std::string & name) {
+    auto model = itk::TorchModel::New();
+    model->SetPath((m_Folder / name).string());
+    model->ReadManifest();
+    return model->GetManifest().GoldenOutput;
+  };
+  auto other = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, "other");
+  other->SetMaximumSteps(1);
+  other->SetSeed(5);
+  other->Train();
+  const std::string weights = this->Bytes("first/models/model.safetensors");
+  EXPECT_EQ(weights.size(), this->Bytes("second/models/model.safetensors").size());
+  const std::vector<double> a = golden("first");
+  const std::vector<double> b = golden("second");
+  const std::vector<double> c = golden("other");
+  double                    near = 0.0;
+  double                    far = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+  {
+    near = std::max(near, std::abs(a[i] - b[i]));
+    far = std::max(far, std::abs(a[i] - c[i]));
+  }
+  EXPECT_LT(near, far);
+  second = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, "third");
+  second->SetInitialBundle((m_Folder / "first").string());
+  second->SetMaximumSteps(1);
+  second->SetWidth(6);
+  EXPECT_THROW(second->Train(), itk::ExceptionObject);
+}
+
+namespace
+{
+/** A volume of 24x20x16 with one marked voxel in the second sequence and in the tumour. */
+struct MarkedVolume
+{
+  MarkedVolume()
+    : Intensities(static_cast<std::size_t>(Size[0] * Size[1] * Size[2] * 4), 0.0F)
+    , Brain(Intensities.size() / 4, 255)
+    , Tumour(Brain.size(), 0)
+  {
+    const std::size_t voxel = static_cast<std::size_t>((Marker[2] * Size[1] + Marker[1]) * Size[0] + Marker[0]);
+    Intensities[voxel * 4 + 1] = 1.0F;
+    Tumour[voxel] = 255;
+  }
+  Pipeline::Volume
+  View() const
+  {
+    Pipeline::Volume view;
+    view.Size = Size;
+    view.Intensities = Intensities.data();
+    view.Brain = Brain.data();
+    view.Tumour = Tumour.data();
+    return view;
+  }
+  std::array<std::int64_t, 3> Size{ { 24, 20, 16 } };
+  std::array<std::int64_t, 3> Marker{ { 15, 8, 6 } };
+  std::vector<float>          Intensities;
+  std::vector<std::uint8_t>   Brain;
+  std::vector<std::uint8_t>   Tumour;
+};
+
+std::array<double, 3>
+CentreOfMass(const float * values, std::int64_t n)
+{
+  std::array<double, 3> sum{ { 0, 0, 0 } };
+  double                mass = 0.0;
+  for (std::int64_t i = 0; i < n * n * n; ++i)
+  {
+    const std::int64_t at[3] = { i % n, i / n % n, i / (n * n) };
+    for (unsigned int a = 0; a < 3; ++a)
+    {
+      sum[a] += values[i] * static_cast<double>(at[a]);
+    }
+    mass += values[i];
+  }
+  for (double & each : sum)
+  {
+    each /= mass;
+  }
+  return sum;
+}
+} // namespace
+
+TEST_F(TorchModelTrainer, AugmentationKeepsTheLabelOnItsVoxels)
+{
+  const MarkedVolume volume;
+  Pipeline           pipeline;
+  for (const char * const name : { "sagittal-flip", "rotation", "quarter-turns=1", "rotation-3d", "zoom", "mirror" })
+  {
+    pipeline.Add(name);
+  }
+  for (std::uint64_t trial = 0; trial < 40; ++trial)
+  {
+    itk::CounterRandom  random(3, trial);
+    Pipeline::Placement placement;
+    placement.Centre = { { 13.0, 9.0, 7.0 } };
+    pipeline.Turn(random, placement);
+    Pipeline::Patch patch;
+    Pipeline::Resample(volume.View(), placement, 17, patch);
+    // The tumour lies where the placement's inverse puts the marker, and the sequence's mark with it.
+    const std::array<double, 3> label = CentreOfMass(patch.Tumour.data(), 17);
+    const std::array<double, 3> mark = CentreOfMass(patch.Intensities.data() + 17 * 17 * 17, 17);
+    for (unsigned int a = 0; a < 3; ++a)
+    {
+      double back = placement.Centre[a];
+      for (unsigned int b = 0; b < 3; ++b)
+      {
+        back += placement.Matrix[a][b] * (label[b] - 8.0);
+      }
+      EXPECT_NEAR(back, static_cast<double>(volume.Marker[a]), 0.6) << "trial " << trial << " axis " << a;
+      EXPECT_NEAR(label[a], mark[a], 1e-3);
+    }
+  }
+}
+
+TEST_F(TorchModelTrainer, SagittalFlipMirrorsLeftAndRightAlone)
+{
+  const MarkedVolume  volume;
+  Pipeline            pipeline;
+  Pipeline::Placement placement;
+  placement.Centre = { { 12.0, 9.0, 7.0 } };
+  pipeline.Add("sagittal-flip=1");
+  itk::CounterRandom random(1);
+  pipeline.Turn(random, placement);
+  Pipeline::Patch patch;
+  Pipeline::Resample(volume.View(), placement, 17, patch);
+  const std::array<double, 3> at = CentreOfMass(patch.Tumour.data(), 17);
+  EXPECT_NEAR(at[0], 8.0 - 3.0, 1e-6);
+  EXPECT_NEAR(at[1], 8.0 - 1.0, 1e-6);
+  EXPECT_NEAR(at[2], 8.0 - 1.0, 1e-6);
+}
+
+TEST_F(TorchModelTrainer, UnturnedPatchIsTheVolumeItself)
+{
+  MarkedVolume       volume;
+  itk::CounterRandom random(9);
+  for (float & value : volume.Intensities)
+  {
+    value = static_cast<float>(random.Normal());
+  }
+  Pipeline::Placement placement;
+  placement.Centre = { { 7.5, 6.5, 5.5 } };
+  Pipeline::Patch patch;
+  Pipeline::Resample(volume.View(), placement, 8, patch);
+  for (int z = 0; z < 8; ++z)
+  {
+    for (int y = 0; y < 8; ++y)
+    {
+      for (int x = 0; x < 8; ++x)
+      {
+        for (int c = 0; c < 4; ++c)
+        {
+          ASSERT_EQ(patch.Intensities[((c * 8 + z) * 8 + y) * 8 + x],
+                    volume.Intensities[(((z + 2) * 20 + y + 3) * 24 + x + 4) * 4 + c]);
+        }
+      }
+    }
+  }
+  // Without an intensity augmentation nothing changes, and the background stays 0 with all of them.
+  Pipeline        pipeline;
+  Pipeline::Patch same = patch;
+  pipeline.ChangeScanner(random, same);
+  EXPECT_EQ(same.Intensities, patch.Intensities);
+  for (const auto & description : Pipeline::Names())
+  {
+    pipeline.Add(description.Name);
+  }
+  std::fill(patch.Brain.begin(), patch.Brain.begin() + 100, 0.0F);
+  same = patch;
+  pipeline.ChangeScanner(random, same);
+  EXPECT_NE(same.Intensities, patch.Intensities);
+  for (int c = 0; c < 4; ++c)
+  {
+    for (int i = 0; i < 100; ++i)
+    {
+      ASSERT_EQ(same.Intensities[c * 512 + i], 0.0F);
+    }
+  }
+}
+
+TEST_F(TorchModelTrainer, GammaIsThePapersTransformation)
+{
+  MarkedVolume        volume;
+  Pipeline::Placement placement;
+  placement.Centre = { { 7.5, 6.5, 5.5 } };
+  itk::CounterRandom random(9);
+  for (float & value : volume.Intensities)
+  {
+    value = static_cast<float>(random.Normal());
+  }
+  Pipeline::Patch before;
+  Pipeline::Resample(volume.View(), placement, 8, before);
+  Pipeline::Patch after = before;
+  Pipeline        pipeline;
+  pipeline.Add("gamma");
+  pipeline.ChangeScanner(random, after);
+  // One power for all sequences, read off one voxel, gives every other.
+  double gamma = 0.0;
+  for (int c = 0; c < 4; ++c)
+  {
+    const float * const x = before.Intensities.data() + c * 512;
+    const float * const y = after.Intensities.data() + c * 512;
+    const double        low = *std::min_element(x, x + 512);
+    const double        high = *std::max_element(x, x + 512);
+    for (int i = 0; i < 512; ++i)
+    {
+      const double share = (x[i] - low) / (high - low);
+      if (gamma == 0.0 && share > 0.2 && share < 0.8)
+      {
+        gamma = std::log((y[i] - low) / (high - low)) / std::log(share);
+        EXPECT_GE(gamma, 0.85);
+        EXPECT_LE(gamma, 1.15);
+        EXPECT_NE(gamma, 1.0);
+      }
+      if (gamma != 0.0)
+      {
+        ASSERT_NEAR(y[i], low + (high - low) * std::pow(share, gamma), 1e-4);
+      }
+    }
+  }
+  EXPECT_NE(gamma, 0.0);
+}
