@@ -353,6 +353,7 @@ TEST_F(TorchModelTrainer, LearnsToGrade)
   const std::string cohort = this->WriteCohort(6);
   auto              trainer = this->SmallTrainer(Trainer::TaskEnum::Grading, cohort, "bundle");
   trainer->SetMaximumSteps(16);
+  trainer->SetBatchSize(2);
   trainer->SetLearningRate(3e-3);
   trainer->SetDropout(0.0);
   trainer->SetLabelSmoothing(0.0);
