@@ -31,6 +31,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <sstream>
 
 namespace itk
@@ -640,8 +641,10 @@ TorchModel::WriteSeededBundle(const std::string & path, const TorchModelManifest
   {
     complete.TrainingData = "random weights, not trained";
   }
-  const at::Generator                generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  std::shared_ptr<torch::nn::Module> network;
+  const at::Generator                        generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  std::shared_ptr<torch::nn::Module>         network;
+  std::function<void(const torch::Tensor &)> forward;
+  unsigned int                               size = complete.Padded ? 32 : 80; // two cells a side in the deepest layer
   if (complete.Network == "PereiraSegmentationNetwork")
   {
     SegmentationNetworkOptions options;
@@ -650,7 +653,12 @@ TorchModel::WriteSeededBundle(const std::string & path, const TorchModelManifest
     options.Width = complete.Width;
     options.Levels = complete.Levels;
     options.Padded = complete.Padded;
-    network = std::make_shared<PereiraSegmentationNetworkImpl>(options);
+    options.SpatialDropout = 0.0;
+    const auto built = std::make_shared<PereiraSegmentationNetworkImpl>(options);
+    forward = [built](const torch::Tensor & x) { built->forward(x); };
+    network = built;
+    size = complete.Padded ? std::max(32u, 2 * complete.TileStep)
+                           : (2 * complete.Halo + 2 * complete.TileStep) / complete.TileStep * complete.TileStep;
   }
   else
   {
@@ -659,9 +667,27 @@ TorchModel::WriteSeededBundle(const std::string & path, const TorchModelManifest
     options.Classes = static_cast<int64_t>(complete.ClassNames.size());
     options.Width = complete.Width;
     options.Padded = complete.Padded;
-    network = std::make_shared<PereiraGradingNetworkImpl>(options);
+    options.Dropout = 0.0;
+    const auto built = std::make_shared<PereiraGradingNetworkImpl>(options);
+    forward = [built](const torch::Tensor & x) { built->forward(x); };
+    network = built;
   }
   InitializeHeNormal(*network, generator);
+  // Batch norm learns the statistics of noise in one forward, so that the logits are of order one as in a trained
+  // network.
+  for (const auto & module : network->modules(true))
+  {
+    if (auto * normalization = module->as<torch::nn::BatchNorm3dImpl>())
+    {
+      normalization->options.momentum(1.0);
+    }
+  }
+  const TorchVolume noise =
+    GoldenInput(seed, { { size, size, size } }, static_cast<unsigned int>(complete.ChannelNames.size()));
+  const TorchVolumeView view{ noise.Buffer.data(), noise.Components, noise.RegionSize, 0, 0 };
+  torch::NoGradGuard    noGradient;
+  network->train();
+  forward(TensorOf(view, false, torch::kCPU));
   WriteNativeBundle(path, complete, *network);
 }
 

@@ -1,0 +1,500 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "ObliqueImage.h"
+#include "SeededBundles.h"
+
+#include "itkCommand.h"
+#include "itkPipelineMonitorImageFilter.h"
+#include "itkStreamingImageFilter.h"
+#include "itkTorchSegmentationFilter.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <functional>
+
+namespace
+{
+using VectorImageType = itk::VectorImage<float, 3>;
+using LabelImageType = itk::Image<unsigned char, 3>;
+using FilterType = itk::TorchSegmentationFilter<>;
+using itk::Index;
+using itk::Size;
+
+VectorImageType::Pointer
+MakeInput(unsigned int x, unsigned int y, unsigned int z, unsigned int components = 4)
+{
+  auto image = oblique::Make<VectorImageType>(x, y, z, components);
+  oblique::FillWithNoise(image.GetPointer());
+  for (itk::SizeValueType k = 0; k < components * image->GetBufferedRegion().GetNumberOfPixels(); ++k)
+  {
+    image->GetBufferPointer()[k] = 4.0F * image->GetBufferPointer()[k] - 2.0F;
+  }
+  return image;
+}
+
+FilterType::Pointer
+MakeFilter(const itk::TorchModel * model, const VectorImageType * input)
+{
+  auto filter = FilterType::New();
+  filter->SetModel(model);
+  filter->SetInput(input);
+  filter->GenerateProbabilitiesOn();
+  return filter;
+}
+
+/** A box of the image that may lie outside of it, as the model sees it. */
+itk::TorchVolume
+Box(const VectorImageType * image, std::array<long, 3> first, std::array<long, 3> size, std::vector<float> outside)
+{
+  const auto       components = image->GetNumberOfComponentsPerPixel();
+  const auto       n = image->GetLargestPossibleRegion().GetSize();
+  itk::TorchVolume box;
+  box.Components = components;
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    box.RegionSize[axis] = static_cast<itk::SizeValueType>(size[axis]);
+  }
+  for (long z = first[2]; z < first[2] + size[2]; ++z)
+  {
+    for (long y = first[1]; y < first[1] + size[1]; ++y)
+    {
+      for (long x = first[0]; x < first[0] + size[0]; ++x)
+      {
+        const bool inside = x >= 0 && y >= 0 && z >= 0 && x < static_cast<long>(n[0]) && y < static_cast<long>(n[1]) &&
+                            z < static_cast<long>(n[2]);
+        for (unsigned int c = 0; c < components; ++c)
+        {
+          box.Buffer.push_back(
+            inside
+              ? image
+                  ->GetBufferPointer()[((z * static_cast<long>(n[1]) + y) * static_cast<long>(n[0]) + x) * components +
+                                       c]
+              : outside[c]);
+        }
+      }
+    }
+  }
+  return box;
+}
+
+itk::TorchVolume
+Probabilities(const itk::TorchModel * model, const itk::TorchVolume & box)
+{
+  return model->ComputeProbabilities(itk::TorchVolumeView{ box.Buffer.data(), box.Components, box.RegionSize, 0, 0 });
+}
+
+/** The whole image in one forward of an unpadded L = 3 network: halo 22, step 4. */
+itk::TorchVolume
+OnePass(const itk::TorchModel * model, const VectorImageType * image, std::vector<float> outside = { 0, 0, 0, 0 })
+{
+  const auto          n = image->GetLargestPossibleRegion().GetSize();
+  std::array<long, 3> size{};
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    size[axis] = (static_cast<long>(n[axis]) + 3) / 4 * 4 + 44;
+  }
+  return Probabilities(model, Box(image, { -22, -22, -22 }, size, std::move(outside)));
+}
+
+/** Largest difference of the probabilities; labels must be their largest. */
+double
+Difference(FilterType * filter, const itk::TorchVolume & truth)
+{
+  const auto * probabilities = filter->GetProbabilities();
+  const auto   n = probabilities->GetBufferedRegion().GetSize();
+  double       largest = 0.0;
+  double       spread = 0.0;
+  for (std::size_t z = 0; z < n[2]; ++z)
+  {
+    for (std::size_t y = 0; y < n[1]; ++y)
+    {
+      for (std::size_t x = 0; x < n[0]; ++x)
+      {
+        const std::size_t k = (z * n[1] + y) * n[0] + x;
+        const std::size_t t = (z * truth.RegionSize[1] + y) * truth.RegionSize[0] + x;
+        const float *     p = probabilities->GetBufferPointer() + 2 * k;
+        for (unsigned int c = 0; c < 2; ++c)
+        {
+          largest = std::max(largest, std::abs(double{ p[c] } - truth.Buffer[2 * t + c]));
+        }
+        spread = std::max(spread, std::abs(double{ p[0] } - probabilities->GetBufferPointer()[0]));
+        EXPECT_EQ(filter->GetOutput()->GetBufferPointer()[k], p[1] > p[0] ? 1 : 0);
+      }
+    }
+  }
+  EXPECT_GT(spread, 0.01) << "an output that says nothing";
+  return largest;
+}
+
+std::string
+MessageOf(const std::function<void()> & action)
+{
+  try
+  {
+    action();
+  }
+  catch (const itk::ExceptionObject & e)
+  {
+    return e.GetDescription();
+  }
+  return {};
+}
+
+#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+class TorchSegmentationFilter : public ::testing::Test
+{
+protected:
+  static void
+  SetUpTestSuite()
+  {
+    s_Folder = std::make_unique<TemporaryFolder>();
+    s_Model = LoadSeeded(*s_Folder / "unpadded", TinySegmentationManifest(2));
+    s_Padded = LoadSeeded(*s_Folder / "padded", TinySegmentationManifest(2, 3, true));
+    // Tests run beside one another.
+    s_Model->SetNumberOfThreads(1);
+    s_Padded->SetNumberOfThreads(1);
+  }
+  static void
+  TearDownTestSuite()
+  {
+    s_Model = nullptr;
+    s_Padded = nullptr;
+    s_Folder.reset();
+  }
+  static std::unique_ptr<TemporaryFolder> s_Folder;
+  static itk::TorchModel::Pointer         s_Model, s_Padded;
+};
+std::unique_ptr<TemporaryFolder> TorchSegmentationFilter::s_Folder;
+itk::TorchModel::Pointer         TorchSegmentationFilter::s_Model;
+itk::TorchModel::Pointer         TorchSegmentationFilter::s_Padded;
+} // namespace
+
+TEST_F(TorchSegmentationFilter, TilesGiveWhatOnePassGives)
+{
+  const auto input = MakeInput(44, 37, 29);
+  const auto truth = OnePass(s_Model, input);
+  auto       filter = MakeFilter(s_Model, input);
+  filter->SetTileSize(Size<3>{ { 64, 64, 64 } });
+  filter->Update();
+  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 3u * 2u * 2u);
+  EXPECT_LT(Difference(filter, truth), 1e-5);
+  filter->SetTileSize(Size<3>{ { 68, 84, 56 } });
+  filter->Update();
+  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 2u * 1u * 3u);
+  EXPECT_LT(Difference(filter, truth), 1e-5);
+  // Chosen: the whole image where the memory lets it, more tiles where not.
+  filter->SetTileSize(Size<3>{ { 0, 0, 0 } });
+  filter->Update();
+  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 1u);
+  EXPECT_LT(Difference(filter, truth), 1e-6);
+  filter->SetTileMemory(12);
+  filter->Update();
+  EXPECT_GT(filter->GetNumberOfComputedTiles(), 1u);
+  EXPECT_LT(Difference(filter, truth), 1e-5);
+}
+
+TEST_F(TorchSegmentationFilter, FourLevelsDropTheSurplusVoxels)
+{
+  // 104 voxels give 12, of which 8 are kept: starts stay on the pooling grid.
+  const auto model = LoadSeeded(*s_Folder / "deep", TinySegmentationManifest(1, 4));
+  const auto input = MakeInput(20, 8, 7);
+  const auto truth = Probabilities(model, Box(input, { -46, -46, -46 }, { 120, 104, 104 }, { 0, 0, 0, 0 }));
+  auto       filter = MakeFilter(model, input);
+  filter->SetTileSize(Size<3>{ { 104, 104, 104 } });
+  filter->Update();
+  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 3u);
+  EXPECT_LT(Difference(filter, truth), 1e-5);
+}
+
+TEST_F(TorchSegmentationFilter, StreamsWithTheSameBits)
+{
+  const auto input = MakeInput(10, 11, 140);
+  for (const auto & model : { s_Model, s_Padded })
+  {
+    const bool padded = model == s_Padded;
+    auto       whole = MakeFilter(model, input);
+    whole->SetTileSize(padded ? Size<3>{ { 16, 24, 16 } } : Size<3>{ { 56, 56, 64 } });
+    whole->Update();
+    auto again = MakeFilter(model, input);
+    again->SetTileSize(whole->GetTileSize());
+    again->Update();
+    EXPECT_TRUE(oblique::SameVoxels(again->GetProbabilities(), whole->GetProbabilities()));
+    for (const unsigned int divisions : { 1u, 7u })
+    {
+      auto source = oblique::MakeSource(input.GetPointer());
+      auto monitor = itk::PipelineMonitorImageFilter<VectorImageType>::New();
+      monitor->SetInput(source->GetOutput());
+      auto filter = MakeFilter(model, monitor->GetOutput());
+      filter->SetTileSize(whole->GetTileSize());
+      auto labels = itk::StreamingImageFilter<LabelImageType, LabelImageType>::New();
+      labels->SetInput(filter->GetOutput());
+      labels->SetNumberOfStreamDivisions(divisions);
+      labels->Update();
+      EXPECT_TRUE(oblique::SameVoxels(labels->GetOutput(), whole->GetOutput()));
+      // The last piece finds its input lying ready: it is a part of what the one before read.
+      EXPECT_GE(monitor->GetNumberOfUpdates(), padded ? divisions / 2 : std::max(1u, divisions - 1));
+      auto probabilities = itk::StreamingImageFilter<VectorImageType, VectorImageType>::New();
+      probabilities->SetInput(filter->GetProbabilities());
+      probabilities->SetNumberOfStreamDivisions(divisions);
+      probabilities->Update();
+      EXPECT_TRUE(oblique::SameVoxels(probabilities->GetOutput(), whole->GetProbabilities()));
+      if (divisions > 1)
+      {
+        // Only the support of a piece was asked for: a tile of 20 voxels and the halo, or patches of 16 around 36.
+        const auto asked = monitor->GetUpdatedBufferedRegions();
+        for (const auto & region : asked)
+        {
+          EXPECT_LE(region.GetSize(2), padded ? 60u : 64u);
+        }
+      }
+    }
+  }
+}
+
+TEST_F(TorchSegmentationFilter, PiecesAreWholeTiles)
+{
+  const auto input = MakeInput(18, 21, 90);
+  auto       filter = MakeFilter(s_Model, input);
+  filter->SetTileSize(Size<3>{ { 64, 68, 64 } });
+  filter->UpdateOutputInformation();
+  const auto start = input->GetLargestPossibleRegion().GetIndex();
+  filter->GetOutput()->SetRequestedRegion(
+    LabelImageType::RegionType(Index<3>{ { start[0] + 3, start[1] + 4, start[2] + 45 } }, Size<3>{ { 2, 2, 2 } }));
+  filter->GetOutput()->PropagateRequestedRegion();
+  const auto region = filter->GetOutput()->GetRequestedRegion();
+  EXPECT_EQ(region.GetIndex(2), start[2] + 40);
+  EXPECT_EQ(region.GetSize(2), 20u);
+  EXPECT_EQ(region.GetSize(0), 18u);
+  EXPECT_EQ(input->GetRequestedRegion().GetIndex(2), start[2] + 18);
+  EXPECT_EQ(input->GetRequestedRegion().GetSize(2), 64u);
+}
+
+TEST_F(TorchSegmentationFilter, OutsideTheMaskIsBackground)
+{
+  const auto input = MakeInput(44, 37, 29);
+  auto       mask = oblique::Make<LabelImageType>(44, 37, 29);
+  auto       all = MakeFilter(s_Model, input);
+  all->SetTileSize(Size<3>{ { 64, 64, 64 } });
+  all->Update();
+  // Two of the twelve tiles.
+  const auto start = mask->GetLargestPossibleRegion().GetIndex();
+  for (long x = 15; x < 30; ++x)
+  {
+    mask->SetPixel(Index<3>{ { start[0] + x, start[1] + 25, start[2] + 3 } }, 7);
+  }
+  auto filter = MakeFilter(s_Model, input);
+  filter->SetTileSize(Size<3>{ { 64, 64, 64 } });
+  filter->SetMaskImage(mask);
+  filter->Update();
+  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 2u);
+  std::size_t inside = 0;
+  for (std::size_t k = 0; k < mask->GetBufferedRegion().GetNumberOfPixels(); ++k)
+  {
+    const float * p = filter->GetProbabilities()->GetBufferPointer() + 2 * k;
+    if (mask->GetBufferPointer()[k] != 0)
+    {
+      ++inside;
+      EXPECT_EQ(p[0], all->GetProbabilities()->GetBufferPointer()[2 * k]);
+      EXPECT_EQ(filter->GetOutput()->GetBufferPointer()[k], all->GetOutput()->GetBufferPointer()[k]);
+    }
+    else
+    {
+      ASSERT_EQ(p[0], 1.0F);
+      ASSERT_EQ(p[1], 0.0F);
+      ASSERT_EQ(filter->GetOutput()->GetBufferPointer()[k], 0);
+    }
+  }
+  EXPECT_EQ(inside, 15u);
+}
+
+TEST_F(TorchSegmentationFilter, OutsideValuesSurroundTheImage)
+{
+  const auto input = MakeInput(12, 9, 8);
+  auto       filter = MakeFilter(s_Model, input);
+  filter->Update();
+  const auto         zero = OnePass(s_Model, input);
+  const auto         other = OnePass(s_Model, input, { -1.0F, 0.5F, 2.0F, -3.0F });
+  itk::Array<double> values(4);
+  EXPECT_LT(Difference(filter, zero), 1e-6);
+  values[0] = -1.0;
+  values[1] = 0.5;
+  values[2] = 2.0;
+  values[3] = -3.0;
+  filter->SetOutsideValues(values);
+  filter->Update();
+  EXPECT_LT(Difference(filter, other), 1e-6);
+  EXPECT_GT(Difference(filter, zero), 1e-3);
+}
+
+TEST_F(TorchSegmentationFilter, PaddedNetworksAreBlendedAsMonaiDoes)
+{
+  // Image 27 x 20 x 10, patch 16 x 20 x 16, overlap 0.25: starts 0, 11 | 0 | -3.
+  const auto input = MakeInput(27, 20, 10);
+  auto       filter = MakeFilter(s_Padded, input);
+  filter->SetTileSize(Size<3>{ { 16, 20, 16 } });
+  filter->Update();
+  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 2u);
+  itk::TorchVolume truth;
+  truth.Components = 2;
+  truth.RegionSize = input->GetLargestPossibleRegion().GetSize();
+  std::vector<double> sum(2 * 27 * 20 * 10, 0.0);
+  std::vector<double> weight(27 * 20 * 10, 0.0);
+  const auto          gaussian = [](long i, double n) {
+    const double d = (static_cast<double>(i) - (n - 1.0) / 2.0) / (0.125 * n);
+    return std::exp(-0.5 * d * d);
+  };
+  const double floor = std::max(gaussian(0, 16) * gaussian(0, 20) * gaussian(0, 16), 1e-3);
+  for (const long start : { 0L, 11L })
+  {
+    const auto patch = Probabilities(s_Padded, Box(input, { start, 0, -3 }, { 16, 20, 16 }, { 0, 0, 0, 0 }));
+    for (long z = 0; z < 10; ++z)
+    {
+      for (long y = 0; y < 20; ++y)
+      {
+        for (long x = 0; x < 16; ++x)
+        {
+          const double      w = std::max(gaussian(x, 16) * gaussian(y, 20) * gaussian(z + 3, 16), floor);
+          const std::size_t to = static_cast<std::size_t>((z * 20 + y) * 27 + x + start);
+          const std::size_t from = static_cast<std::size_t>(((z + 3) * 20 + y) * 16 + x);
+          weight[to] += w;
+          sum[2 * to] += w * patch.Buffer[2 * from];
+          sum[2 * to + 1] += w * patch.Buffer[2 * from + 1];
+        }
+      }
+    }
+  }
+  for (std::size_t k = 0; k < sum.size(); ++k)
+  {
+    truth.Buffer.push_back(static_cast<float>(sum[k] / weight[k / 2]));
+  }
+  EXPECT_LT(Difference(filter, truth), 1e-6);
+}
+
+TEST_F(TorchSegmentationFilter, KeepsGeometryAndDictionary)
+{
+  const auto input = MakeInput(12, 9, 8);
+  auto       filter = MakeFilter(s_Model, input);
+  filter->Update();
+  for (const itk::ImageBase<3> * output : { static_cast<const itk::ImageBase<3> *>(filter->GetOutput()),
+                                            static_cast<const itk::ImageBase<3> *>(filter->GetProbabilities()) })
+  {
+    EXPECT_EQ(output->GetLargestPossibleRegion(), input->GetLargestPossibleRegion());
+    EXPECT_EQ(output->GetOrigin(), input->GetOrigin());
+    EXPECT_EQ(output->GetSpacing(), input->GetSpacing());
+    EXPECT_EQ(output->GetDirection(), input->GetDirection());
+    EXPECT_EQ(oblique::Scanner(output), "phantom");
+  }
+  EXPECT_EQ(filter->GetProbabilities()->GetNumberOfComponentsPerPixel(), 2u);
+}
+
+TEST_F(TorchSegmentationFilter, WithoutProbabilitiesOutputOneIsEmpty)
+{
+  const auto input = MakeInput(12, 9, 8);
+  auto       filter = MakeFilter(s_Model, input);
+  filter->GenerateProbabilitiesOff();
+  filter->Update();
+  EXPECT_EQ(filter->GetProbabilities()->GetBufferedRegion().GetNumberOfPixels(), 0u);
+  EXPECT_EQ(filter->GetOutput()->GetBufferedRegion(), input->GetLargestPossibleRegion());
+}
+
+TEST_F(TorchSegmentationFilter, WrongInputIsRefusedWithBothSides)
+{
+  const auto input = MakeInput(12, 9, 8);
+  const auto update = [](const itk::TorchModel * model, const VectorImageType * image) {
+    return MessageOf([&] { MakeFilter(model, image)->Update(); });
+  };
+  EXPECT_CONTAINS(update(nullptr, input), "No model is set");
+  EXPECT_CONTAINS(update(itk::TorchModel::New(), input), "not loaded");
+  EXPECT_CONTAINS(update(LoadSeeded(*s_Folder / "g", TinyGradingManifest(1)), input), "not for segmentation");
+  const std::string channels = update(s_Model, MakeInput(12, 9, 8, 3));
+  EXPECT_CONTAINS(channels, "has 3 components");
+  EXPECT_CONTAINS(channels, "wants 4: T1 T1c T2 FLAIR");
+
+  auto manifest = TinySegmentationManifest();
+  manifest.Spacing = { { 0.9, 1.1, 1.0 } };
+  const std::string spacing = update(LoadSeeded(*s_Folder / "spacing", manifest), input);
+  EXPECT_CONTAINS(spacing, "2.5 mm on axis 2");
+  EXPECT_CONTAINS(spacing, "GliomaGradingFilter");
+  manifest.Spacing = { { 0.905, 1.1, 2.5 } };
+  manifest.Orientation = "LPS";
+  EXPECT_EQ(update(LoadSeeded(*s_Folder / "spacing", manifest), input), "");
+  manifest.Orientation = "RAS";
+  const std::string orientation = update(LoadSeeded(*s_Folder / "spacing", manifest), input);
+  EXPECT_CONTAINS(orientation, "increase to LPS");
+  EXPECT_CONTAINS(orientation, "wants RAS");
+
+  auto filter = MakeFilter(s_Model, input);
+  filter->SetTileSize(Size<3>{ { 64, 50, 64 } });
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "50 voxels on axis 1");
+  filter->SetTileSize(Size<3>{ { 64, 64, 44 } });
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "44 voxels on axis 2");
+  filter->SetTileSize(Size<3>{ { 0, 0, 0 } });
+  filter->SetTileMemory(1);
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "TileMemory is 1 MB");
+  filter->SetTileMemory(2048);
+  filter->SetMaskImage(oblique::Make<LabelImageType>(12, 9, 7));
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "The mask has the region");
+  filter->SetMaskImage(nullptr);
+  filter->SetOutsideValues(itk::Array<double>(3, 0.0));
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "OutsideValues has 3 values");
+}
+
+TEST_F(TorchSegmentationFilter, ReportsProgressAndAborts)
+{
+  const auto input = MakeInput(44, 37, 10);
+  auto       filter = MakeFilter(s_Model, input);
+  filter->SetTileSize(Size<3>{ { 64, 64, 64 } });
+  std::vector<float> seen;
+  const auto         tag = filter->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) {
+    seen.push_back(filter->GetProgress());
+    if (seen.size() == 3)
+    {
+      filter->AbortGenerateDataOn();
+    }
+  });
+  EXPECT_THROW(filter->Update(), itk::ProcessAborted);
+  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 2u);
+  EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+  filter->RemoveObserver(tag);
+  filter->AbortGenerateDataOff();
+  filter->Modified();
+  filter->Update();
+  EXPECT_EQ(filter->GetProgress(), 1.0F);
+  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 6u);
+}
+
+TEST_F(TorchSegmentationFilter, RunsAgainWhenTheModelChanges)
+{
+  const std::string path = *s_Folder / "changing";
+  const auto        model = LoadSeeded(path, TinySegmentationManifest());
+  const auto        input = MakeInput(12, 9, 8);
+  auto              filter = MakeFilter(model, input);
+  filter->Update();
+  const auto before = filter->GetMTime();
+  itk::TorchModel::WriteSeededBundle(path, TinySegmentationManifest(), 2);
+  model->Load();
+  EXPECT_GT(filter->GetMTime(), before);
+  const float first = filter->GetProbabilities()->GetBufferPointer()[0];
+  filter->Update();
+  EXPECT_NE(filter->GetProbabilities()->GetBufferPointer()[0], first);
+  std::ostringstream printed;
+  filter->Print(printed);
+  EXPECT_CONTAINS(printed.str(), "TileMemory: 2048");
+}
