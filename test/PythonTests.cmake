@@ -12,3 +12,10 @@ add_test(NAME Python:EqualsPyTorch COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURR
                                            "$<TARGET_FILE:RunBundle>"
 )
 set_tests_properties(Python:EqualsPyTorch PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
+
+add_executable(ExplainProgram ExplainProgram.cxx)
+target_link_libraries(ExplainProgram PRIVATE GliomaGrading ${ITK_LIBRARIES})
+add_test(NAME Python:ExplanationsEqualPyTorch COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_explanations_equal_pytorch.py"
+                                                      "$<TARGET_FILE:RunBundle>" "$<TARGET_FILE:ExplainProgram>"
+)
+set_tests_properties(Python:ExplanationsEqualPyTorch PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
