@@ -538,6 +538,10 @@ private:
       // Some graphs (attributes that change) cannot be frozen; they run as they are.
     }
     torch::jit::Inline(*plain);
+    if (m_Type == torch::kBFloat16)
+    {
+      RefuseStrides(plain->block());
+    }
     m_PlainTakesSelf = plain->inputs().size() == 2;
     const torch::jit::AliasDb aliases(plain);
     m_WritesToInput = aliases.hasWriters(plain->inputs().back());
@@ -557,6 +561,33 @@ private:
           (node->inputs().size() != 3 || node->input(1) != m_Edited.Run))
       {
         itkGenericExceptionMacro("The model '" << m_File << "' calls an operator that belongs to this module");
+      }
+    }
+  }
+
+  /** Several versions of torch compute strided convolutions in bfloat16 wrongly where the output is one voxel wide. */
+  void
+  RefuseStrides(Block * block) const
+  {
+    for (Node * node : block->nodes())
+    {
+      for (Block * inner : node->blocks())
+      {
+        RefuseStrides(inner);
+      }
+      const std::string name = node->kind().toUnqualString();
+      if (name != "conv3d" && name != "_convolution" && name != "convolution")
+      {
+        continue;
+      }
+      const std::optional<c10::IValue> stride = torch::jit::toIValue(node->input(3));
+      const std::vector<int64_t>       steps =
+        stride && stride->isIntList() ? stride->toIntVector() : std::vector<int64_t>{ 0 };
+      if (std::any_of(steps.begin(), steps.end(), [](int64_t step) { return step != 1; }))
+      {
+        itkGenericExceptionMacro("The model '" << m_File
+                                               << "' has strided convolutions, which bfloat16 computes wrongly in some "
+                                                  "versions of torch: use the precision Float32");
       }
     }
   }

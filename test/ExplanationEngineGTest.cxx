@@ -629,6 +629,33 @@ def forward(self, x):
     "absent.ts");
 }
 
+TEST(ExplanationEngine, BFloat16RefusesStridesAndExplanations)
+{
+  const TemporaryFolder folder;
+  const Tensor          x = Weights({ 1, 2, 4, 4, 4 }, 13);
+  for (const bool strided : { false, true })
+  {
+    torch::jit::Module module =
+      Convolution("Layer",
+                  Weights({ 3, 2, 1, 1, 1 }, 12),
+                  strided ? "def forward(self, x):\n    return torch.conv3d(x, self.weight, "
+                            "None, [2, 2, 2])\n"
+                          : "def forward(self, x):\n    return torch.conv3d(x, self.weight)\n");
+    const std::string file = folder / (strided ? "strided.ts" : "plain.ts");
+    module.save(file);
+    const auto load = [&] { return itk::MakeTorchScriptBackend(ForeignManifest(), file, torch::kCPU, true); };
+    if (strided)
+    {
+      EXPECT_CONTAINS(MessageOf(load), "strided convolutions");
+      continue;
+    }
+    const Tensor output = load()->Forward(x);
+    EXPECT_EQ(output.scalar_type(), torch::kFloat);
+    EXPECT_LT(RelativeDifference(output, torch::conv3d(x, Weights({ 3, 2, 1, 1, 1 }, 12))), 0.02);
+    EXPECT_CONTAINS(MessageOf([&] { load()->ForwardTraced(x, {}, nullptr); }), "float32");
+  }
+}
+
 namespace
 {
 using ImageType = itk::VectorImage<float, 3>;
