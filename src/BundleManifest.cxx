@@ -424,6 +424,10 @@ PutText(Json & json, const char * key, const std::string & value)
 TorchModelManifest
 ReadBundleManifest(const std::string & bundle)
 {
+  if (!fs::exists(fs::path(bundle) / "configs/metadata.json"))
+  {
+    itkGenericExceptionMacro("The folder '" << bundle << "' is not a model bundle: it has no configs/metadata.json");
+  }
   const fs::path metadataPath = PathInsideBundle(bundle, "configs/metadata.json");
   const Json     metadata = ReadJson(metadataPath);
   const Section  top(metadata, metadataPath.string(), "");

@@ -6,8 +6,6 @@ if(NOT Python3_Interpreter_FOUND)
   return()
 endif()
 get_filename_component(_site_packages "${GliomaGrading_TORCH_ROOT}" DIRECTORY)
-add_executable(RunBundle RunBundle.cxx)
-target_link_libraries(RunBundle PRIVATE GliomaGrading ${ITK_LIBRARIES})
 add_test(NAME Python:EqualsPyTorch COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/compare_with_pytorch.py"
                                            "$<TARGET_FILE:RunBundle>"
 )

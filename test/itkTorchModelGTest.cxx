@@ -316,7 +316,7 @@ TEST(TorchModel, DamagedWeightsAreRefused)
 {
   const TemporaryFolder folder;
   const std::string     bundle = folder / "s";
-  itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(), 1);
+  itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(2), 1);
   const std::string weights = bundle + "/models/model.safetensors";
   const std::string good = ReadAll(weights);
 
@@ -356,7 +356,7 @@ TEST(TorchModel, DamagedWeightsAreRefused)
   };
   for (const auto & one : damaged)
   {
-    itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(), 1);
+    itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(2), 1);
     ReplaceWeights(bundle, one.Bytes);
     if (one.Message == "damaged")
     {
@@ -372,14 +372,14 @@ TEST(TorchModel, DamagedWeightsAreRefused)
   const std::size_t last = good.size() - sizeof(float);
   ASSERT_GT(last, 8 + header);
   std::memcpy(&notFinite[last], &nan, sizeof(float));
-  itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(), 1);
+  itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(2), 1);
   ReplaceWeights(bundle, notFinite);
   EXPECT_CONTAINS(MessageOfLoading(bundle), "NaN or infinity in '");
 
   // A network of another width.
-  itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(), 1);
+  itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(2), 1);
   const std::string path = bundle + "/configs/metadata.json";
-  WriteAll(path, Replaced(ReadAll(path), "\"width\": 4", "\"width\": 5"));
+  WriteAll(path, Replaced(ReadAll(path), "\"width\": 2", "\"width\": 3"));
   EXPECT_CONTAINS(MessageOfLoading(bundle), "the network needs");
 }
 
