@@ -482,3 +482,29 @@ TEST(TorchModel, UnknownDeviceAndPrecisionAreRefused)
   model->SetPrecision(itk::TorchModelEnums::Precision::BFloat16);
   EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "bfloat16 is for segmentation only");
 }
+
+TEST(TorchModel, BFloat16StaysNearFloat32)
+{
+  const TemporaryFolder folder;
+  const auto            model = LoadSeeded(folder / "s", TinySegmentationManifest());
+  const Cube            cube = RandomCube(4, 48, 56, 48);
+  const auto            exact = model->ComputeProbabilities(cube.View).Buffer;
+  model->SetPrecision(itk::TorchModelEnums::Precision::BFloat16);
+  const std::string message = MessageOf([&] { model->Load(); });
+  if (!message.empty())
+  {
+    EXPECT_CONTAINS(message, "no bfloat16 arithmetic");
+    GTEST_SKIP() << "This processor has no bfloat16 arithmetic";
+  }
+  const auto half = model->ComputeProbabilities(cube.View).Buffer;
+  ASSERT_EQ(half.size(), exact.size());
+  double mean = 0.0;
+  for (std::size_t i = 0; i < half.size(); ++i)
+  {
+    mean += std::abs(half[i] - exact[i]) / static_cast<double>(half.size());
+    ASSERT_NEAR(half[i], exact[i], 0.1);
+  }
+  EXPECT_LT(mean, 0.02);
+  EXPECT_NE(half, exact);
+  EXPECT_TRUE(model->VerifyGoldenPair());
+}
