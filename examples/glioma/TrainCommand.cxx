@@ -21,12 +21,16 @@
 #include "itkTorchModelTrainer.h"
 
 #include <unistd.h>
+#ifdef __GLIBC__
+#  include <malloc.h>
+#endif
 
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <functional>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -187,6 +191,12 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
           [&] { std::cerr << (::isatty(STDERR_FILENO) != 0 ? "\r\033[K" : "") << trainer->GetStatus() << std::endl; });
   observe(itk::IterationEvent(), [&] { ShowProgress(*trainer); });
 
+#ifdef __GLIBC__
+  // Each step's maps are freed and wanted again: kept in the heap they save a tenth of the time.
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  ::mallopt(M_TOP_PAD, 256 << 20);
+#endif
   runningTrainer = trainer.GetPointer();
   std::signal(SIGINT, StopTraining);
   std::signal(SIGTERM, StopTraining);
