@@ -20,11 +20,10 @@
 #include "Safetensors.h"
 #include "Sha256.h"
 
-#include "itkConnectedComponentImageFilter.h"
+#include "itkBoundingBoxROIFilter.h"
 #include "itkImageFileReader.h"
-#include "itkImageRegionConstIterator.h"
 #include "itkModelSpaceFilter.h"
-#include "itkN4BiasCorrectionChainFilter.h"
+#include "itkSequencePreparationFilter.h"
 #include "itkVectorImage.h"
 
 #include <algorithm>
@@ -32,7 +31,6 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <limits>
 #include <map>
 #include <set>
 #include <sstream>
@@ -99,18 +97,46 @@ ToModelSpace(const TImage * image, double spacing)
 }
 
 /** A mask as an image of 0 and 1, resampled and smoothed as the sequences are: the share of a voxel. */
+template <typename TMask>
 FloatImage::Pointer
-ShareInModelSpace(const FloatImage * mask, double spacing)
+ShareInModelSpace(const TMask * mask, double spacing)
 {
   FloatImage::Pointer share = FloatImage::New();
   share->CopyInformation(mask);
   share->SetRegions(mask->GetLargestPossibleRegion());
   share->Allocate();
   const SizeValueType voxels = mask->GetLargestPossibleRegion().GetNumberOfPixels();
-  std::transform(mask->GetBufferPointer(), mask->GetBufferPointer() + voxels, share->GetBufferPointer(), [](float v) {
-    return v > 0.0F ? 1.0F : 0.0F;
+  std::transform(mask->GetBufferPointer(), mask->GetBufferPointer() + voxels, share->GetBufferPointer(), [](auto v) {
+    return v > 0 ? 1.0F : 0.0F;
   });
   return ToModelSpace(share.GetPointer(), spacing);
+}
+
+void
+CheckGrid(const ImageBase<3> & image,
+          const std::string &  file,
+          const ImageBase<3> & reference,
+          const std::string &  referenceFile)
+{
+  bool same = image.GetLargestPossibleRegion() == reference.GetLargestPossibleRegion();
+  for (unsigned int a = 0; a < 3; ++a)
+  {
+    const double voxel = reference.GetSpacing()[a];
+    same = same && std::abs(image.GetSpacing()[a] - voxel) <= 1e-3 * voxel &&
+           std::abs(image.GetOrigin()[a] - reference.GetOrigin()[a]) <= 1e-3 * voxel;
+    for (unsigned int b = 0; b < 3; ++b)
+    {
+      same = same && std::abs(image.GetDirection()[a][b] - reference.GetDirection()[a][b]) <= 1e-3;
+    }
+  }
+  if (!same)
+  {
+    itkGenericExceptionMacro("the grid of "
+                             << file << " (" << image.GetLargestPossibleRegion().GetSize() << " voxels, spacing "
+                             << image.GetSpacing() << ", origin " << image.GetOrigin() << ") is not that of "
+                             << referenceFile << " (" << reference.GetLargestPossibleRegion().GetSize() << ", "
+                             << reference.GetSpacing() << ", " << reference.GetOrigin() << "); resample one of them");
+  }
 }
 
 torch::Tensor
@@ -329,7 +355,7 @@ CohortCache::Key(const CohortCase & cohortCase) const
 {
   std::ostringstream text;
   text.precision(17);
-  text << "4 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
+  text << "5 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
        << m_Parameters.UpperQuantile << ' ' << m_Parameters.Standardization << ' ' << m_Parameters.AroundTumour << ' '
        << m_Parameters.Margin << ' ' << m_Parameters.BFloat16 << '\n';
   std::vector<std::string> files(cohortCase.Sequences.begin(), cohortCase.Sequences.end());
@@ -368,7 +394,7 @@ CohortCache::Get(const CohortCase & cohortCase) const
   if (fs::exists(path))
   {
     const std::map<std::string, torch::Tensor> stored = ReadSafetensors(path);
-    for (const char * const name : { "intensities", "brain", "tumour", "box" })
+    for (const char * const name : { "intensities", "brain", "tumour", "box", "background" })
     {
       if (stored.count(name) == 0)
       {
@@ -379,12 +405,14 @@ CohortCache::Get(const CohortCase & cohortCase) const
     prepared.Brain = stored.at("brain");
     prepared.Tumour = stored.at("tumour");
     const torch::Tensor box = stored.at("box").to(torch::kFloat64).contiguous();
+    const torch::Tensor background = stored.at("background").to(torch::kFloat32).contiguous();
     if (prepared.Brain.dim() != 3 || prepared.Tumour.sizes() != prepared.Brain.sizes() ||
-        prepared.Intensities.numel() != 4 * prepared.Brain.numel() || box.numel() != 6 ||
+        prepared.Intensities.numel() != 4 * prepared.Brain.numel() || box.numel() != 6 || background.numel() != 4 ||
         prepared.Brain.scalar_type() != torch::kUInt8 || prepared.Tumour.scalar_type() != torch::kUInt8)
     {
       itkGenericExceptionMacro("The cached case " << path << " is damaged; delete the file");
     }
+    std::copy_n(background.const_data_ptr<float>(), 4, prepared.Background.begin());
     for (unsigned int a = 0; a < 3; ++a)
     {
       prepared.BoxLow[a] = box.const_data_ptr<double>()[a];
@@ -401,11 +429,13 @@ CohortCache::Get(const CohortCase & cohortCase) const
       box.mutable_data_ptr<double>()[3 + a] = prepared.BoxHigh[a];
     }
     fs::create_directories(m_Folder);
-    WriteSafetensors(path,
-                     { { "intensities", prepared.Intensities },
-                       { "brain", prepared.Brain },
-                       { "tumour", prepared.Tumour },
-                       { "box", box } });
+    WriteSafetensors(
+      path,
+      { { "intensities", prepared.Intensities },
+        { "brain", prepared.Brain },
+        { "tumour", prepared.Tumour },
+        { "box", box },
+        { "background", torch::tensor(std::vector<float>(prepared.Background.begin(), prepared.Background.end())) } });
   }
   prepared.Name = cohortCase.Name;
   prepared.Grade = cohortCase.Grade == "HGG" ? 1 : cohortCase.Grade == "LGG" ? 0 : -1;
@@ -417,144 +447,54 @@ CohortCache::Get(const CohortCase & cohortCase) const
 PreparedCase
 CohortCache::Prepare(const CohortCase & cohortCase) const
 {
-  std::array<FloatImage::Pointer, 4> sequences;
+  using PreparationType = SequencePreparationFilter<FloatImage, MaskImage>;
+  auto               preparation = PreparationType::New();
+  const char * const names[4] = { "T1", "T1c", "T2", "FLAIR" };
   for (unsigned int i = 0; i < 4; ++i)
   {
-    sequences[i] = LoadImage<FloatImage>(cohortCase.Sequences[i]);
+    preparation->SetSequence(names[i], LoadImage<FloatImage>(cohortCase.Sequences[i]));
   }
-  const FloatImage::RegionType region = sequences[0]->GetLargestPossibleRegion();
-  const auto                   sameGrid = [&](const FloatImage * image, const std::string & file) {
-    if (image->GetLargestPossibleRegion() != region)
-    {
-      itkGenericExceptionMacro("the grid of " << file << ", " << image->GetLargestPossibleRegion().GetSize()
-                                              << " voxels, is not that of " << cohortCase.Sequences[0] << ", "
-                                              << region.GetSize());
-    }
-  };
-  for (unsigned int i = 1; i < 4; ++i)
-  {
-    sameGrid(sequences[i], cohortCase.Sequences[i]);
-  }
-  FloatImage::Pointer tumour = LoadImage<FloatImage>(cohortCase.Tumour);
-  sameGrid(tumour, cohortCase.Tumour);
-
-  const SizeValueType voxels = region.GetNumberOfPixels();
-  FloatImage::Pointer brain = FloatImage::New();
-  brain->CopyInformation(sequences[0]);
-  brain->SetRegions(region);
-  brain->Allocate(true);
   if (!cohortCase.BrainMask.empty())
   {
-    brain = LoadImage<FloatImage>(cohortCase.BrainMask);
-    sameGrid(brain, cohortCase.BrainMask);
+    preparation->SetBrainMaskImage(LoadImage<MaskImage>(cohortCase.BrainMask));
   }
-  else
-  {
-    for (SizeValueType v = 0; v < voxels; ++v)
-    {
-      bool any = false;
-      for (const auto & sequence : sequences)
-      {
-        any = any || sequence->GetBufferPointer()[v] != 0.0F;
-      }
-      brain->GetBufferPointer()[v] = any ? 1.0F : 0.0F;
-    }
-  }
-  if (m_Parameters.Standardization != "brain")
-  {
-    itkGenericExceptionMacro("the standardization '" << m_Parameters.Standardization << "' is not there yet");
-  }
-  if (m_Parameters.BiasCorrection == "n4")
-  {
-    for (auto & sequence : sequences)
-    {
-      // N4 takes logarithms: voxels of the brain at 0 or below do not count for its fit.
-      auto positive = MaskImage::New();
-      positive->CopyInformation(sequence);
-      positive->SetRegions(region);
-      positive->Allocate();
-      for (SizeValueType v = 0; v < voxels; ++v)
-      {
-        positive->GetBufferPointer()[v] =
-          brain->GetBufferPointer()[v] > 0.0F && sequence->GetBufferPointer()[v] > 0.0F ? 1 : 0;
-      }
-      auto n4 = N4BiasCorrectionChainFilter<FloatImage, MaskImage>::New();
-      n4->SetInput(sequence);
-      n4->SetMaskImage(positive);
-      n4->Update();
-      sequence = n4->GetOutput();
-      sequence->DisconnectPipeline();
-    }
-  }
-  SequencesImage::Pointer standardized = SequencesImage::New();
-  standardized->CopyInformation(sequences[0]);
-  standardized->SetRegions(region);
-  standardized->SetNumberOfComponentsPerPixel(4);
-  standardized->Allocate(true);
+  preparation->SetBiasCorrection(m_Parameters.BiasCorrection == "n4" ? PreparationType::BiasCorrectionEnum::N4
+                                                                     : PreparationType::BiasCorrectionEnum::None);
+  preparation->SetStandardization(m_Parameters.Standardization == "brain"
+                                    ? PreparationType::StandardizationEnum::Brain
+                                    : PreparationType::StandardizationEnum::Image);
+  preparation->SetLowerQuantile(m_Parameters.LowerQuantile);
+  preparation->SetUpperQuantile(m_Parameters.UpperQuantile);
+  preparation->Update();
+  SequencesImage::Pointer standardized = preparation->GetOutput();
+
+  const FloatImage::Pointer tumour = LoadImage<FloatImage>(cohortCase.Tumour);
+  CheckGrid(*tumour, cohortCase.Tumour, *standardized, cohortCase.Sequences[0]);
+  const FloatImage::Pointer brainShare = ShareInModelSpace(preparation->GetBrainMask(), m_Parameters.Spacing);
+  const FloatImage::Pointer tumourShare = ShareInModelSpace(tumour.GetPointer(), m_Parameters.Spacing);
+
+  PreparedCase prepared;
+  // The background is 0 in the brain's standardization, -mean/sd in the image's; stored is what lies above it.
+  const MaskImage::PixelType * const brain = preparation->GetBrainMask()->GetBufferPointer();
+  const SizeValueType                voxels = standardized->GetLargestPossibleRegion().GetNumberOfPixels();
+  const SizeValueType                outside = static_cast<SizeValueType>(std::find(brain, brain + voxels, 0) - brain);
   for (unsigned int c = 0; c < 4; ++c)
   {
-    std::vector<float> inside;
-    const float *      in = sequences[c]->GetBufferPointer();
-    for (SizeValueType v = 0; v < voxels; ++v)
-    {
-      if (brain->GetBufferPointer()[v] > 0.0F)
-      {
-        inside.push_back(in[v]);
-      }
-    }
-    if (inside.empty())
-    {
-      itkGenericExceptionMacro("the brain mask is empty");
-    }
-    const auto quantile = [&](double q) {
-      const auto k = static_cast<std::ptrdiff_t>(q * static_cast<double>(inside.size() - 1));
-      std::nth_element(inside.begin(), inside.begin() + k, inside.end());
-      return inside[k];
-    };
-    const float low = quantile(m_Parameters.LowerQuantile);
-    const float high = quantile(m_Parameters.UpperQuantile);
-    double      sum = 0.0;
-    double      square = 0.0;
-    for (const float value : inside)
-    {
-      const double clipped = std::clamp(value, low, high);
-      sum += clipped;
-      square += clipped * clipped;
-    }
-    const double mean = sum / static_cast<double>(inside.size());
-    const double sigma = std::sqrt(std::max(0.0, square / static_cast<double>(inside.size()) - mean * mean));
-    if (!(sigma > 0.0))
-    {
-      itkGenericExceptionMacro("" << cohortCase.Sequences[c] << " is constant in the brain");
-    }
-    for (SizeValueType v = 0; v < voxels; ++v)
-    {
-      if (brain->GetBufferPointer()[v] > 0.0F)
-      {
-        standardized->GetBufferPointer()[v * 4 + c] =
-          static_cast<float>((static_cast<double>(std::clamp(in[v], low, high)) - mean) / sigma);
-      }
-    }
+    prepared.Background[c] = outside < voxels ? standardized->GetBufferPointer()[outside * 4 + c] : 0.0F;
   }
 
-  const SequencesImage::Pointer model = ToModelSpace(standardized.GetPointer(), m_Parameters.Spacing);
-  const FloatImage::Pointer     brainShare = ShareInModelSpace(brain, m_Parameters.Spacing);
-  const FloatImage::Pointer     tumourShare = ShareInModelSpace(tumour, m_Parameters.Spacing);
-
-  const SequencesImage::SizeType size = model->GetLargestPossibleRegion().GetSize();
-  const auto                     shape = [&](std::vector<std::int64_t> tail) {
-    std::vector<std::int64_t> all{ static_cast<std::int64_t>(size[2]),
-                                   static_cast<std::int64_t>(size[1]),
-                                   static_cast<std::int64_t>(size[0]) };
-    all.insert(all.end(), tail.begin(), tail.end());
-    return all;
+  const SequencesImage::Pointer   model = ToModelSpace(standardized.GetPointer(), m_Parameters.Spacing);
+  const auto                      size = model->GetLargestPossibleRegion().GetSize();
+  const std::vector<std::int64_t> shape{ static_cast<std::int64_t>(size[2]),
+                                         static_cast<std::int64_t>(size[1]),
+                                         static_cast<std::int64_t>(size[0]) };
+  const torch::Tensor             x = torch::from_blob(model->GetBufferPointer(), { shape[0], shape[1], shape[2], 4 }) -
+                          torch::tensor(std::vector<float>(prepared.Background.begin(), prepared.Background.end()));
+  const auto toBytes = [&](FloatImage * share) {
+    return (torch::from_blob(share->GetBufferPointer(), shape) * 255.0F + 0.5F).clamp(0, 255).to(torch::kUInt8);
   };
-  torch::Tensor x = torch::from_blob(model->GetBufferPointer(), shape({ 4 }));
-  const auto    toBytes = [&](FloatImage * share) {
-    return (torch::from_blob(share->GetBufferPointer(), shape({})) * 255.0F + 0.5F).clamp(0, 255).to(torch::kUInt8);
-  };
-  torch::Tensor brainBytes = toBytes(brainShare);
-  torch::Tensor tumourBytes = toBytes(tumourShare);
+  const torch::Tensor brainBytes = toBytes(brainShare);
+  const torch::Tensor tumourBytes = toBytes(tumourShare);
 
   std::array<std::int64_t, 3> low;
   std::array<std::int64_t, 3> high;
@@ -562,44 +502,23 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
   {
     itkGenericExceptionMacro("the brain mask is empty");
   }
-  // The box counts components of at least 5 % of the largest, 26-connected, as BoundingBoxROIFilter does.
   MaskImage::Pointer hard = MaskImage::New();
-  hard->SetRegions(size);
+  hard->CopyInformation(model);
+  hard->SetRegions(model->GetLargestPossibleRegion());
   hard->Allocate();
   const std::uint8_t * bytes = tumourBytes.const_data_ptr<std::uint8_t>();
   std::transform(bytes, bytes + tumourBytes.numel(), hard->GetBufferPointer(), [](std::uint8_t b) { return b > 127; });
-  auto components = ConnectedComponentImageFilter<MaskImage, Image<unsigned int, 3>>::New();
-  components->SetInput(hard);
-  components->FullyConnectedOn();
-  components->Update();
-  std::vector<std::int64_t>                        counts(components->GetObjectCount() + 1, 0);
-  ImageRegionConstIterator<Image<unsigned int, 3>> it(components->GetOutput(),
-                                                      components->GetOutput()->GetLargestPossibleRegion());
-  for (; !it.IsAtEnd(); ++it)
-  {
-    ++counts[it.Get()];
-  }
-  const std::int64_t largest = counts.size() > 1 ? *std::max_element(counts.begin() + 1, counts.end()) : 0;
-  if (largest == 0)
+  if (std::find(hard->GetBufferPointer(), hard->GetBufferPointer() + tumourBytes.numel(), 1) ==
+      hard->GetBufferPointer() + tumourBytes.numel())
   {
     itkGenericExceptionMacro("the mask " << cohortCase.Tumour
                                          << " has no tumour (no label above 0) on the model's grid");
   }
-  std::array<std::int64_t, 3> boxLow;
-  std::array<std::int64_t, 3> boxHigh;
-  boxLow.fill(std::numeric_limits<std::int64_t>::max());
-  boxHigh.fill(-1);
-  for (it.GoToBegin(); !it.IsAtEnd(); ++it)
-  {
-    if (it.Get() > 0 && static_cast<double>(counts[it.Get()]) >= 0.05 * static_cast<double>(largest))
-    {
-      for (unsigned int a = 0; a < 3; ++a)
-      {
-        boxLow[a] = std::min<std::int64_t>(boxLow[a], it.GetIndex()[a]);
-        boxHigh[a] = std::max<std::int64_t>(boxHigh[a], it.GetIndex()[a]);
-      }
-    }
-  }
+  auto region = BoundingBoxROIFilter<SequencesImage, MaskImage>::New();
+  region->SetInput(model);
+  region->SetMaskImage(hard);
+  region->UpdateOutputInformation();
+  const auto box = region->GetBoxRegion();
   if (m_Parameters.AroundTumour)
   {
     // A cube turned by 20 degrees about each axis, zoomed by 1.16 and shifted by a twentieth stays within 1.9 of its
@@ -607,17 +526,16 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
     double longest = 0.0;
     for (unsigned int a = 0; a < 3; ++a)
     {
-      longest = std::max(longest, static_cast<double>(boxHigh[a] - boxLow[a] + 1));
+      longest = std::max(longest, static_cast<double>(box.GetSize(a)));
     }
     const double reach = 0.95 * (longest * 1.1 + 2.0 * m_Parameters.Margin);
     for (unsigned int a = 0; a < 3; ++a)
     {
-      const double centre = 0.5 * static_cast<double>(boxLow[a] + boxHigh[a]);
+      const double centre = static_cast<double>(box.GetIndex(a)) + 0.5 * (static_cast<double>(box.GetSize(a)) - 1.0);
       low[a] = std::max(low[a], static_cast<std::int64_t>(std::floor(centre - reach)));
       high[a] = std::min(high[a], static_cast<std::int64_t>(std::ceil(centre + reach)));
     }
   }
-  PreparedCase prepared;
   prepared.Intensities = Cut(x, low, high);
   if (m_Parameters.BFloat16)
   {
@@ -627,8 +545,8 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
   prepared.Tumour = Cut(tumourBytes, low, high);
   for (unsigned int a = 0; a < 3; ++a)
   {
-    prepared.BoxLow[a] = static_cast<double>(boxLow[a] - low[a]);
-    prepared.BoxHigh[a] = static_cast<double>(boxHigh[a] - low[a]);
+    prepared.BoxLow[a] = static_cast<double>(box.GetIndex(a) - low[a]);
+    prepared.BoxHigh[a] = prepared.BoxLow[a] + static_cast<double>(box.GetSize(a)) - 1.0;
   }
   return prepared;
 }

@@ -56,12 +56,14 @@ SplitCsvLine(const std::string & line);
 struct PreparedCase
 {
   std::string   Name;
-  torch::Tensor Intensities; // float32, or bfloat16 for the large crops of grading
+  torch::Tensor Intensities; // above Background; float32, or bfloat16 for the large crops of grading
   torch::Tensor Brain;       // uint8, 255 = all of the voxel
   torch::Tensor Tumour;      // uint8
   /** Lowest and highest voxel of the tumour's box, in indices (x, y, z) of the crop. */
   std::array<double, 3> BoxLow{ { 0, 0, 0 } };
   std::array<double, 3> BoxHigh{ { 0, 0, 0 } };
+  /** Of each sequence: 0 where the brain is standardized, -mean/sd where the whole image is. */
+  std::array<float, 4> Background{ { 0, 0, 0, 0 } };
 
   // Not stored in the cache:
   int                       Grade{ -1 }; // 0 LGG, 1 HGG

@@ -278,6 +278,22 @@ struct CohortPlan
   std::vector<std::string>                      Problems;
 };
 
+void
+AddBackground(const PreparedCase & prepared, AugmentationPipeline::Patch & patch)
+{
+  const std::size_t voxels = patch.Brain.size();
+  for (unsigned int c = 0; c < AugmentationPipeline::Channels; ++c)
+  {
+    if (prepared.Background[c] != 0.0F)
+    {
+      for (std::size_t i = 0; i < voxels; ++i)
+      {
+        patch.Intensities[c * voxels + i] += prepared.Background[c];
+      }
+    }
+  }
+}
+
 bool
 Contains(const std::vector<std::string> & list, const std::string & value)
 {
@@ -564,7 +580,8 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
   parameters.Standardization = m_Trainer.m_Standardization;
   parameters.AroundTumour = !m_Segmentation;
   parameters.Margin = m_Trainer.m_Margin;
-  parameters.BFloat16 = !m_Segmentation;
+  // Half the memory for the large crops; above an image's background the rounding would be larger.
+  parameters.BFloat16 = !m_Segmentation && m_Trainer.m_Standardization == "brain";
   std::string folder = m_Trainer.m_CacheFolder;
   if (folder.empty())
   {
@@ -1070,6 +1087,7 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
       patch = CutCube(prepared, low, high, m_Trainer.m_Margin, size, placement, moved);
     }
     m_Augmentation.ChangeScanner(random, patch);
+    AddBackground(prepared, patch);
   }
   return batch;
 }
@@ -1215,7 +1233,9 @@ TorchModelTrainer::Session::Score()
         padding.push_back(halo);
         padding.push_back(halo + (step - whole % step) % step);
       }
-      x = torch::constant_pad_nd(x, padding, 0.0).contiguous(torch::MemoryFormat::ChannelsLast3d);
+      x = torch::constant_pad_nd(x, padding, 0.0);
+      x = (x + torch::tensor(std::vector<float>(c.Background.begin(), c.Background.end())).view({ 1, 4, 1, 1, 1 }))
+            .contiguous(torch::MemoryFormat::ChannelsLast3d);
       const torch::Tensor p = torch::softmax(this->Forward(x.to(m_Device)).cpu(), 1)[0][1]
                                 .narrow(0, 0, c.Brain.size(0))
                                 .narrow(1, 0, c.Brain.size(1))
@@ -1228,11 +1248,11 @@ TorchModelTrainer::Session::Score()
     }
     else
     {
-      const auto                        n = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
-      const AugmentationPipeline::Patch patch =
-        CutCube(c, c.BoxLow, c.BoxHigh, m_Trainer.m_Margin, n, {}, { { 0, 0, 0 } });
-      const torch::Tensor x = torch::from_blob(const_cast<float *>(patch.Intensities.data()), { 1, 4, n, n, n })
-                                .contiguous(torch::MemoryFormat::ChannelsLast3d);
+      const auto                  n = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
+      AugmentationPipeline::Patch patch = CutCube(c, c.BoxLow, c.BoxHigh, m_Trainer.m_Margin, n, {}, { { 0, 0, 0 } });
+      AddBackground(c, patch);
+      const torch::Tensor x =
+        torch::from_blob(patch.Intensities.data(), { 1, 4, n, n, n }).contiguous(torch::MemoryFormat::ChannelsLast3d);
       score.Value = torch::softmax(this->Forward(x.to(m_Device)).cpu(), 1)[0][1].item<double>();
     }
     m_Trainer.m_Scores.push_back(score);

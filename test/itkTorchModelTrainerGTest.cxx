@@ -19,10 +19,15 @@
 
 #include "../src/AugmentationPipeline.h"
 
+#include "itkBoundingBoxROIFilter.h"
+#include "itkCastImageFilter.h"
 #include "itkCommand.h"
 #include "itkImage.h"
+#include "itkImageFileReader.h"
 #include "itkImageFileWriter.h"
 #include "itkImageRegionIteratorWithIndex.h"
+#include "itkModelSpaceFilter.h"
+#include "itkSequencePreparationFilter.h"
 #include "itkTorchModel.h"
 
 #include <gtest/gtest.h>
@@ -658,4 +663,97 @@ TEST_F(TorchModelTrainer, GammaIsThePapersTransformation)
     }
   }
   EXPECT_NE(gamma, 0.0);
+}
+
+TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
+{
+  // Axes turned and flipped, shifted origin: training must bring it to the model's space as the filters do.
+  const std::string cohort = this->WriteCohort(3);
+  const auto        read = [&](const std::string & file) {
+    auto reader = itk::ImageFileReader<ImageType>::New();
+    reader->SetFileName((m_Folder / file).string());
+    reader->Update();
+    return ImageType::Pointer(reader->GetOutput());
+  };
+  for (const char * const file : { "t1", "t1c", "t2", "flair", "seg" })
+  {
+    const std::string        name = std::string("case-2-") + file + ".nrrd";
+    const ImageType::Pointer image = read(name);
+    ImageType::DirectionType direction;
+    direction.Fill(0.0);
+    direction[1][0] = -1.0;
+    direction[2][1] = 1.0;
+    direction[0][2] = 1.0;
+    image->SetDirection(direction);
+    ImageType::PointType origin;
+    origin.Fill(-37.0);
+    image->SetOrigin(origin);
+    auto writer = itk::ImageFileWriter<ImageType>::New();
+    writer->SetFileName((m_Folder / name).string());
+    writer->SetInput(image);
+    writer->Update();
+  }
+  for (const char * const standardization : { "brain", "image" })
+  {
+    const std::string output = std::string("bundle-") + standardization;
+    auto              trainer = this->SmallTrainer(Trainer::TaskEnum::Grading, cohort, output);
+    trainer->SetStandardization(standardization);
+    trainer->SetBatchSize(2);
+    trainer->SetMaximumSteps(2);
+    trainer->AddValidationCase("case-2");
+    trainer->Train();
+
+    using MaskType = itk::Image<unsigned char, 3>;
+    using VectorType = itk::VectorImage<float, 3>;
+    auto preparation = itk::SequencePreparationFilter<ImageType, MaskType>::New();
+    preparation->SetSequence("T1", read("case-2-t1.nrrd"));
+    preparation->SetSequence("T1c", read("case-2-t1c.nrrd"));
+    preparation->SetSequence("T2", read("case-2-t2.nrrd"));
+    preparation->SetSequence("FLAIR", read("case-2-flair.nrrd"));
+    preparation->SetBiasCorrection(itk::SequencePreparationFilterEnums::BiasCorrection::None);
+    preparation->SetLowerQuantile(0.005);
+    preparation->SetUpperQuantile(0.995);
+    if (std::string(standardization) == "image")
+    {
+      preparation->SetStandardization(itk::SequencePreparationFilterEnums::Standardization::Image);
+    }
+    auto space = itk::ModelSpaceFilter<VectorType>::New();
+    space->SetInput(preparation->GetOutput());
+    space->SetOutputOrientation("LPS");
+    auto maskSpace = itk::ModelSpaceFilter<ImageType>::New();
+    maskSpace->SetInput(read("case-2-seg.nrrd"));
+    maskSpace->SetOutputOrientation("LPS");
+    auto mask = itk::CastImageFilter<ImageType, MaskType>::New();
+    mask->SetInput(maskSpace->GetOutput());
+    space->Update();
+    auto roi = itk::BoundingBoxROIFilter<VectorType, MaskType>::New();
+    roi->SetInput(space->GetOutput());
+    roi->SetMaskImage(mask->GetOutput());
+    roi->SetMargin(4);
+    roi->SetOutputSize(72);
+    // Voxel 0 is background.
+    const auto         background = space->GetOutput()->GetPixel({ { 0, 0, 0 } });
+    itk::Array<double> outside(4);
+    for (unsigned int c = 0; c < 4; ++c)
+    {
+      outside[c] = background[c];
+    }
+    roi->SetOutsideValue(outside);
+    roi->Update();
+
+    auto model = itk::TorchModel::New();
+    model->SetPath((m_Folder / output).string());
+    model->Load();
+    itk::TorchVolumeView view;
+    view.Buffer = roi->GetOutput()->GetBufferPointer();
+    view.Components = 4;
+    view.RegionSize = roi->GetOutput()->GetBufferedRegion().GetSize();
+    const std::vector<double> logits = model->ComputeLogits(view);
+    // With the brain's standardization the crops of grading are kept in bfloat16.
+    EXPECT_NEAR(trainer->GetScores().at(0).Value,
+                1.0 / (1.0 + std::exp(logits[0] - logits[1])),
+                std::string(standardization) == "brain" ? 3e-3 : 1e-5)
+      << standardization;
+    EXPECT_GT(std::abs(logits[0] - logits[1]), 1e-4);
+  }
 }
