@@ -451,10 +451,9 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
   }
   if (grading)
   {
-    check(
-      trainer.m_PatchSize >= 40 &&
-        (trainer.m_Padded ? trainer.m_PatchSize % 8 == 0 : trainer.m_PatchSize % 8 == 0 && trainer.m_PatchSize >= 72),
-      "PatchSize is " + std::to_string(trainer.m_PatchSize) + "; the grading network takes multiples of 8 from 72 on");
+    check(trainer.m_PatchSize % 8 == 0 && trainer.m_PatchSize >= (trainer.m_Padded ? 8u : 72u),
+          "PatchSize is " + std::to_string(trainer.m_PatchSize) +
+            "; the grading network takes multiples of 8, without padding from 72 on");
   }
   else if (trainer.m_Levels >= 2 && trainer.m_Levels <= 6 && trainer.m_Width >= 1)
   {
