@@ -18,17 +18,6 @@
 #ifndef Sha256_h
 #define Sha256_h
 
-#include <string>
-
-namespace itk
-{
-/** SHA-256 of a file's bytes as 64 lower-case hexadecimal digits; throws ExceptionObject where it cannot be read. */
-std::string
-Sha256OfFile(const std::string & path);
-
-/** SHA-256 of a block of memory as 64 lower-case hexadecimal digits. */
-std::string
-Sha256OfMemory(const void * data, std::size_t bytes);
-} // namespace itk
+#include "itkSha256.h"
 
 #endif // Sha256_h

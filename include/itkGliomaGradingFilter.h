@@ -1,0 +1,390 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#ifndef itkGliomaGradingFilter_h
+#define itkGliomaGradingFilter_h
+
+#include "itkArray.h"
+#include "itkAxisAlignedMapping.h"
+#include "itkSequencePreparationFilter.h"
+#include "itkTorchModel.h"
+
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace itk
+{
+/** \class GliomaGradingFilterEnums
+ * \brief Enumerations of GliomaGradingFilter.
+ * \ingroup GliomaGrading
+ */
+class GliomaGradingFilterEnums
+{
+public:
+  /** \class Explain
+   * \ingroup GliomaGrading
+   * Which maps explain the grade. */
+  enum class Explain : uint8_t
+  {
+    None,
+    GradCAM,
+    GuidedBackpropagation,
+    All
+  };
+};
+
+/** Prints the name of an explanation. */
+inline std::ostream &
+operator<<(std::ostream & out, const GliomaGradingFilterEnums::Explain value)
+{
+  const char * const names[] = { "none", "gradcam", "guided-backprop", "all" };
+  return out << names[static_cast<unsigned int>(value)];
+}
+
+/** \class GliomaGradingFilter
+ * \brief From four sequences of a brain to its tumour, the tumour's grade, and the maps that explain the grade.
+ *
+ * T1, T1c, T2 and FLAIR on one grid are prepared as each model's manifest says (SequencePreparationFilter), brought to
+ * the segmentation model's orientation and spacing, and segmented inside the brain's box. The probabilities come back
+ * to the input's grid, where the label is decided: 1 where the probability of a tumour is above 0.5 inside the brain,
+ * without components smaller than 5 % of the largest. The tumour's cube on the grading model's grid is graded and
+ * explained by one forward, and the maps come back to the input's grid. All resampling is along the image's own axes,
+ * in index space: a copy with another origin or an oblique direction gives the same bits.
+ *
+ * Where no tumour is found there is no grade, and the verdict is "review": the model of the tumour's region never sees
+ * another one.
+ *
+ * The primary output is the label image (1: whole tumour), on the input's grid with its meta-data dictionary; all other
+ * results have getters of their own. An image that was not asked for or does not exist is null. Changing what is
+ * explained re-runs the explanation alone.
+ *
+ * Research use only. Method: Pereira et al. 2018 (arXiv 1809.09468).
+ * \sa SequencePreparationFilter TorchSegmentationFilter BoundingBoxROIFilter ExplanationQualityFilter
+ * \ingroup GliomaGrading
+ */
+template <typename TInputImage = Image<float, 3>, typename TMaskImage = Image<unsigned char, 3>>
+class ITK_TEMPLATE_EXPORT GliomaGradingFilter : public ImageToImageFilter<TInputImage, TMaskImage>
+{
+public:
+  ITK_DISALLOW_COPY_AND_MOVE(GliomaGradingFilter);
+
+  using Self = GliomaGradingFilter;
+  using InputImageType = TInputImage;
+  using MaskImageType = TMaskImage;
+  using Superclass = ImageToImageFilter<InputImageType, MaskImageType>;
+  using Pointer = SmartPointer<Self>;
+  using ConstPointer = SmartPointer<const Self>;
+  using RealImageType = Image<float, 3>;
+  using VectorImageType = VectorImage<float, 3>;
+  using ExplainEnum = GliomaGradingFilterEnums::Explain;
+  using PreparationType = SequencePreparationFilter<InputImageType, MaskImageType>;
+
+  itkNewMacro(Self);
+  itkOverrideGetNameOfClassMacro(GliomaGradingFilter);
+
+  static constexpr unsigned int ImageDimension = TInputImage::ImageDimension;
+
+  /** The image of "T1", "T1c", "T2" or "FLAIR". */
+  void
+  SetSequence(const std::string & name, const InputImageType * image);
+  const InputImageType *
+  GetSequence(const std::string & name) const;
+  static const std::vector<std::string> &
+  GetSequenceNames();
+
+  /** Optional brain: everything where it is 0 is ignored. */
+  itkSetInputMacro(BrainMaskImage, MaskImageType);
+  itkGetInputMacro(BrainMaskImage, MaskImageType);
+
+  /** Optional tumour: is taken instead of a segmentation; not 0 inside. */
+  itkSetInputMacro(TumourMaskImage, MaskImageType);
+  itkGetInputMacro(TumourMaskImage, MaskImageType);
+
+  /** Loaded model that finds the tumour. Not needed with a tumour mask. */
+  itkSetConstObjectMacro(SegmentationModel, TorchModel);
+  itkGetConstObjectMacro(SegmentationModel, TorchModel);
+
+  /** Loaded model that grades the tumour's region. */
+  itkSetConstObjectMacro(GradingModel, TorchModel);
+  itkGetConstObjectMacro(GradingModel, TorchModel);
+
+  /** Default: All. */
+  itkSetEnumMacro(Explain, ExplainEnum);
+  itkGetEnumMacro(Explain, ExplainEnum);
+
+  /** Class to explain, or -1: the predicted one. Default: -1. */
+  itkSetMacro(ClassToExplain, int);
+  itkGetConstMacro(ClassToExplain, int);
+
+  /** Explain the probability instead of the logit. Default: off. */
+  itkSetMacro(ExplainProbability, bool);
+  itkGetConstMacro(ExplainProbability, bool);
+  itkBooleanMacro(ExplainProbability);
+
+  /** Keep the prepared volumes (GetPrepared()) and the region (GetRegionImage()). Default: off, they are freed. */
+  itkSetMacro(KeepIntermediates, bool);
+  itkGetConstMacro(KeepIntermediates, bool);
+  itkBooleanMacro(KeepIntermediates);
+
+  /** Latest time of this filter and its models. */
+  ModifiedTimeType
+  GetMTime() const override;
+
+  /** Probability of a tumour on the input's grid; null with a tumour mask. */
+  const RealImageType *
+  GetTumourProbability() const
+  {
+    return m_Probability;
+  }
+  /** The brain that was used: 1 inside. */
+  const MaskImageType *
+  GetBrainMask() const
+  {
+    return m_Brain;
+  }
+
+  /** Layers to explain by GradCAM. Default: none named, which means res3 and res4 where the grading model has them,
+   * else all that its manifest lists. */
+  void
+  AddGradCAMLayer(const std::string & layer);
+  void
+  ClearGradCAMLayers();
+  /** The layers that GradCAM explains: those added, or the default of the grading model. */
+  std::vector<std::string>
+  GetGradCAMLayers() const;
+  /** GradCAM of a layer on the input's grid, raw magnitudes; null where the layer was not explained. */
+  const RealImageType *
+  GetGradCAM(const std::string & layer) const;
+  /** 1 where the layer's cells reach: elsewhere its map says nothing. */
+  const MaskImageType *
+  GetGradCAMSupport(const std::string & layer) const;
+  /** False where no cell of the layer is above 0. */
+  bool
+  GetGradCAMHasPositiveCell(const std::string & layer) const;
+  /** Guided backpropagation on the input's grid, one component a sequence. */
+  const VectorImageType *
+  GetGuidedBackpropagation() const
+  {
+    return m_Guided;
+  }
+
+  /** With KeepIntermediates: the standardized sequences that the region was cut from, and the region. */
+  const VectorImageType *
+  GetPrepared() const
+  {
+    return m_KeepIntermediates ? m_Prepared.GetPointer() : nullptr;
+  }
+  const VectorImageType *
+  GetRegionImage() const
+  {
+    return m_KeepIntermediates ? m_Region.GetPointer() : nullptr;
+  }
+
+  /** Name of the grade, such as "HGG"; empty where no tumour was found. */
+  itkGetStringMacro(Grade);
+  /** Names of the classes of the grading model. */
+  std::vector<std::string>
+  GetClassNames() const;
+  /** Probability of each class; empty where no tumour was found. */
+  const std::vector<double> &
+  GetProbabilities() const
+  {
+    return m_Probabilities;
+  }
+  const std::vector<double> &
+  GetLogits() const
+  {
+    return m_Logits;
+  }
+  /** Class that the maps explain. */
+  itkGetConstMacro(ExplainedClass, unsigned int);
+
+  itkGetConstMacro(TumourFound, bool);
+  /** Volume of the label image's tumour, ml. */
+  itkGetConstMacro(TumourVolume, double);
+  /** Volume of the brain, ml. */
+  itkGetConstMacro(BrainVolume, double);
+  itkGetConstMacro(BrainMaskWasGiven, bool);
+
+  /** \class RegionReport
+   * \brief Where the graded region lies.
+   * \ingroup GliomaGrading
+   */
+  struct RegionReport
+  {
+    /** Box of the tumour in indices of the input image. */
+    ImageRegion<3> Box;
+    /** Centre of the region in mm, and its sides along the input's axes in mm. */
+    Point<double, 3>      Centre;
+    std::array<double, 3> Sides{ { 0.0, 0.0, 0.0 } };
+    /** Spacing of the region's voxels in mm, along its own axes. */
+    std::array<double, 3> Spacing{ { 0.0, 0.0, 0.0 } };
+    unsigned int          OutputSize{ 0 };
+    bool                  Tiny{ false };
+    bool                  TouchesBorder{ false };
+    bool                  SeveralFoci{ false };
+    bool                  LeavesImage{ false };
+  };
+  const RegionReport &
+  GetRegionReport() const
+  {
+    return m_RegionReport;
+  }
+
+  /** Numbers of ExplanationQualityFilter by name, such as "gradcam-res3-tumour-share". */
+  const std::vector<std::pair<std::string, double>> &
+  GetQuality() const
+  {
+    return m_Quality;
+  }
+
+  /** Reasons for a look by a person; none: the verdict is "no-flags". Neither is a clinical acceptance. */
+  const std::vector<std::string> &
+  GetReviewReasons() const
+  {
+    return m_ReviewReasons;
+  }
+
+  /** What was done to the sequences for the grading model. */
+  const std::vector<typename PreparationType::SequenceReport> &
+  GetSequenceReports() const
+  {
+    return m_SequenceReports;
+  }
+
+  /** Wall-clock seconds of the stages of the last update, in their order. */
+  const std::vector<std::pair<std::string, double>> &
+  GetStageSeconds() const
+  {
+    return m_StageSeconds;
+  }
+  /** Stage that runs now, for an observer of ProgressEvent; empty: none. */
+  itkGetStringMacro(CurrentStage);
+
+protected:
+  GliomaGradingFilter();
+  ~GliomaGradingFilter() override = default;
+
+  void
+  VerifyPreconditions() const override;
+  void
+  VerifyInputInformation() const override;
+  void
+  GenerateOutputInformation() override;
+  void
+  GenerateInputRequestedRegion() override;
+  void
+  EnlargeOutputRequestedRegion(DataObject * output) override;
+  void
+  GenerateData() override;
+  void
+  PrintSelf(std::ostream & os, Indent indent) const override;
+
+private:
+  using RegionType = ImageRegion<3>;
+  using MaskPixelType = typename MaskImageType::PixelType;
+  using PreparationPointer = typename PreparationType::Pointer;
+
+  void
+  CheckModel(const TorchModel * model, const std::string & role, const std::string & task) const;
+  std::vector<std::uintptr_t>
+  SignatureOfInputs() const;
+  PreparationPointer
+  Prepare(const TorchModelManifest & manifest, float progressStart, float progressWeight);
+  void
+  PrepareAndFindTumour();
+  void
+  FindTumour(const VectorImageType * prepared);
+  void
+  TakeTumourMask();
+  void
+  KeepLargeComponents(MaskImageType * labels) const;
+  void
+  CutRegion(const VectorImageType * prepared);
+  void
+  GradeAndExplain();
+  void
+  BringMapsBack(const TorchExplanation & explanation);
+  void
+  JudgeExplanation();
+  template <typename TMapImage>
+  void
+  Judge(const TMapImage * map, const MaskImageType * support, const std::string & name, bool positive);
+  void
+  Reset();
+  template <typename TFilter>
+  void
+  Run(TFilter * filter, float progressStart, float progressWeight);
+  void
+  BeginStage(const std::string & name, float progress);
+  void
+  EndStage();
+
+  TorchModel::ConstPointer m_SegmentationModel;
+  TorchModel::ConstPointer m_GradingModel;
+  ExplainEnum              m_Explain{ ExplainEnum::All };
+  int                      m_ClassToExplain{ -1 };
+  bool                     m_ExplainProbability{ false };
+  bool                     m_KeepIntermediates{ false };
+  std::vector<std::string> m_GradCAMLayers;
+
+  // What lives as long as the inputs do not change.
+  std::vector<std::uintptr_t>                           m_Signature;
+  typename MaskImageType::Pointer                       m_Labels;
+  typename MaskImageType::Pointer                       m_Brain;
+  typename RealImageType::Pointer                       m_Probability;
+  typename VectorImageType::Pointer                     m_Prepared;
+  typename VectorImageType::Pointer                     m_Region;
+  AxisAlignedMapping                                    m_RegionMapping; // region's voxels to the input's indices
+  RegionReport                                          m_RegionReport;
+  bool                                                  m_TumourFound{ false };
+  double                                                m_TumourVolume{ 0.0 };
+  double                                                m_BrainVolume{ 0.0 };
+  bool                                                  m_BrainMaskWasGiven{ false };
+  std::vector<std::string>                              m_TumourReasons;
+  std::vector<typename PreparationType::SequenceReport> m_SequenceReports;
+
+  // What an explanation gave.
+  struct LayerMaps
+  {
+    typename RealImageType::Pointer Map;
+    typename MaskImageType::Pointer Support;
+    bool                            HasPositiveCell{ false };
+  };
+  std::map<std::string, LayerMaps>            m_GradCAM;
+  typename VectorImageType::Pointer           m_Guided;
+  std::string                                 m_Grade;
+  std::vector<double>                         m_Probabilities;
+  std::vector<double>                         m_Logits;
+  unsigned int                                m_ExplainedClass{ 0 };
+  std::vector<std::pair<std::string, double>> m_Quality;
+  std::vector<std::string>                    m_ReviewReasons;
+
+  std::vector<std::pair<std::string, double>> m_StageSeconds;
+  std::string                                 m_CurrentStage;
+  double                                      m_StageStart{ 0.0 };
+};
+} // namespace itk
+
+#ifndef ITK_MANUAL_INSTANTIATION
+#  include "itkGliomaGradingFilter.hxx"
+#endif
+
+#endif // itkGliomaGradingFilter_h

@@ -1,0 +1,1097 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#ifndef itkGliomaGradingFilter_hxx
+#define itkGliomaGradingFilter_hxx
+
+#include "itkBoundingBoxROIFilter.h"
+#include "itkCommand.h"
+#include "itkConnectedRuns.h"
+#include "itkExplanationQualityFilter.h"
+#include "itkFromModelSpaceFilter.h"
+#include "itkImageAlgorithm.h"
+#include "itkMaskedStandardizeFilter.h"
+#include "itkModelSpaceFilter.h"
+#include "itkTorchSegmentationFilter.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+namespace itk
+{
+template <typename TInputImage, typename TMaskImage>
+GliomaGradingFilter<TInputImage, TMaskImage>::GliomaGradingFilter()
+{
+  this->SetNumberOfRequiredInputs(0);
+  this->AddOptionalInputName("BrainMaskImage");
+  this->AddOptionalInputName("TumourMaskImage");
+  this->SetCoordinateTolerance(1e-3);
+  this->SetDirectionTolerance(1e-3);
+}
+
+template <typename TInputImage, typename TMaskImage>
+const std::vector<std::string> &
+GliomaGradingFilter<TInputImage, TMaskImage>::GetSequenceNames()
+{
+  static const std::vector<std::string> names{ "T1", "T1c", "T2", "FLAIR" };
+  return names;
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::SetSequence(const std::string & name, const InputImageType * image)
+{
+  const auto & names = GetSequenceNames();
+  const auto   found = std::find(names.begin(), names.end(), name);
+  if (found == names.end())
+  {
+    itkExceptionMacro("There is no sequence '" << name << "'; the names are T1, T1c, T2 and FLAIR.");
+  }
+  this->SetNthInput(static_cast<unsigned int>(found - names.begin()), const_cast<InputImageType *>(image));
+}
+
+template <typename TInputImage, typename TMaskImage>
+auto
+GliomaGradingFilter<TInputImage, TMaskImage>::GetSequence(const std::string & name) const -> const InputImageType *
+{
+  const auto & names = GetSequenceNames();
+  const auto   found = std::find(names.begin(), names.end(), name);
+  return found == names.end() ? nullptr : this->GetInput(static_cast<unsigned int>(found - names.begin()));
+}
+
+template <typename TInputImage, typename TMaskImage>
+ModifiedTimeType
+GliomaGradingFilter<TInputImage, TMaskImage>::GetMTime() const
+{
+  ModifiedTimeType time = Superclass::GetMTime();
+  for (const TorchModel * model : { m_SegmentationModel.GetPointer(), m_GradingModel.GetPointer() })
+  {
+    time = std::max(time, model ? model->GetMTime() : 0);
+  }
+  return time;
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::AddGradCAMLayer(const std::string & layer)
+{
+  m_GradCAMLayers.push_back(layer);
+  this->Modified();
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::ClearGradCAMLayers()
+{
+  m_GradCAMLayers.clear();
+  this->Modified();
+}
+
+template <typename TInputImage, typename TMaskImage>
+std::vector<std::string>
+GliomaGradingFilter<TInputImage, TMaskImage>::GetGradCAMLayers() const
+{
+  if (!m_GradCAMLayers.empty() || !m_GradingModel)
+  {
+    return m_GradCAMLayers;
+  }
+  std::vector<std::string> ofThePaper;
+  std::vector<std::string> all;
+  for (const TorchLayerGeometry & layer : m_GradingModel->GetManifest().Layers)
+  {
+    all.push_back(layer.Layer);
+    if (layer.Layer == "res3" || layer.Layer == "res4")
+    {
+      ofThePaper.push_back(layer.Layer);
+    }
+  }
+  return ofThePaper.empty() ? all : ofThePaper;
+}
+
+template <typename TInputImage, typename TMaskImage>
+auto
+GliomaGradingFilter<TInputImage, TMaskImage>::GetGradCAM(const std::string & layer) const -> const RealImageType *
+{
+  const auto found = m_GradCAM.find(layer);
+  return found == m_GradCAM.end() ? nullptr : found->second.Map.GetPointer();
+}
+
+template <typename TInputImage, typename TMaskImage>
+auto
+GliomaGradingFilter<TInputImage, TMaskImage>::GetGradCAMSupport(const std::string & layer) const
+  -> const MaskImageType *
+{
+  const auto found = m_GradCAM.find(layer);
+  return found == m_GradCAM.end() ? nullptr : found->second.Support.GetPointer();
+}
+
+template <typename TInputImage, typename TMaskImage>
+bool
+GliomaGradingFilter<TInputImage, TMaskImage>::GetGradCAMHasPositiveCell(const std::string & layer) const
+{
+  const auto found = m_GradCAM.find(layer);
+  return found != m_GradCAM.end() && found->second.HasPositiveCell;
+}
+
+template <typename TInputImage, typename TMaskImage>
+std::vector<std::string>
+GliomaGradingFilter<TInputImage, TMaskImage>::GetClassNames() const
+{
+  return m_GradingModel ? m_GradingModel->GetManifest().ClassNames : std::vector<std::string>();
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::CheckModel(const TorchModel *  model,
+                                                         const std::string & role,
+                                                         const std::string & task) const
+{
+  if (model == nullptr)
+  {
+    itkExceptionMacro("The " << role << " model is missing; call Set"
+                             << (task == "grading" ? "Grading" : "Segmentation") << "Model().");
+  }
+  if (!model->IsLoaded())
+  {
+    itkExceptionMacro("The " << role << " model " << model->GetPath() << " is not loaded; call Load() first.");
+  }
+  const TorchModelManifest & manifest = model->GetManifest();
+  if (manifest.Task != task)
+  {
+    itkExceptionMacro("The " << role << " model " << model->GetPath() << " is made for the task '" << manifest.Task
+                             << "', not for '" << task << "'; give another model.");
+  }
+  std::vector<std::string> wanted = manifest.ChannelNames;
+  std::vector<std::string> given = GetSequenceNames();
+  std::sort(wanted.begin(), wanted.end());
+  std::sort(given.begin(), given.end());
+  if (wanted != given)
+  {
+    std::string text;
+    for (const std::string & name : manifest.ChannelNames)
+    {
+      text += (text.empty() ? "" : ", ") + name;
+    }
+    itkExceptionMacro("The " << role << " model " << model->GetPath() << " wants the channels " << text
+                             << "; this filter has T1, T1c, T2 and FLAIR.");
+  }
+  const auto need = [&](bool isSaid, const std::string & key) {
+    if (!isSaid)
+    {
+      itkExceptionMacro("The manifest of the " << role << " model " << model->GetPath() << " does not say its " << key
+                                               << "; add it to the bundle's gliomagrading.json.");
+    }
+  };
+  need(manifest.BiasCorrection == "n4" || manifest.BiasCorrection == "none", "bias correction (n4 or none)");
+  need(manifest.Standardization == "brain" || manifest.Standardization == "image", "standardization (brain or image)");
+  if (task == "grading")
+  {
+    need(manifest.OutputSize > 0, "output size");
+    need(!manifest.FitMode.empty(), "fit mode (cube, stretch or letterbox)");
+    if (manifest.Region != "tumour")
+    {
+      itkExceptionMacro("The grading model " << model->GetPath() << " is made for the region '" << manifest.Region
+                                             << "'; this filter shows it the tumour's region.");
+    }
+    if (m_ClassToExplain >= static_cast<int>(manifest.ClassNames.size()))
+    {
+      itkExceptionMacro("ClassToExplain is " << m_ClassToExplain << "; the grading model has "
+                                             << manifest.ClassNames.size() << " classes, counted from 0.");
+    }
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::VerifyPreconditions() const
+{
+  Superclass::VerifyPreconditions();
+  for (unsigned int i = 0; i < GetSequenceNames().size(); ++i)
+  {
+    if (this->GetInput(i) == nullptr)
+    {
+      itkExceptionMacro("The sequence " << GetSequenceNames()[i] << " is missing; call SetSequence(\""
+                                        << GetSequenceNames()[i] << "\", image).");
+    }
+  }
+  if (m_ClassToExplain < -1)
+  {
+    itkExceptionMacro("ClassToExplain is " << m_ClassToExplain << "; give a class, or -1 for the predicted one.");
+  }
+  if (!this->GetTumourMaskImage())
+  {
+    this->CheckModel(m_SegmentationModel, "segmentation", "segmentation");
+  }
+  this->CheckModel(m_GradingModel, "grading", "grading");
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::VerifyInputInformation() const
+{
+  // SequencePreparationFilter compares the sequences and the brain mask; the tumour mask is its business too little.
+  const MaskImageType * tumour = this->GetTumourMaskImage();
+  if (tumour)
+  {
+    const InputImageType * first = this->GetInput(0);
+    if (tumour->GetLargestPossibleRegion() != first->GetLargestPossibleRegion())
+    {
+      itkExceptionMacro("The tumour mask covers " << tumour->GetLargestPossibleRegion().GetIndex() << " + "
+                                                  << tumour->GetLargestPossibleRegion().GetSize() << ", the sequences "
+                                                  << first->GetLargestPossibleRegion().GetIndex() << " + "
+                                                  << first->GetLargestPossibleRegion().GetSize()
+                                                  << "; resample the mask to their grid.");
+    }
+    for (unsigned int d = 0; d < ImageDimension; ++d)
+    {
+      const double voxel = first->GetSpacing()[d];
+      const double apart =
+        std::max(std::abs(tumour->GetSpacing()[d] - voxel), std::abs(tumour->GetOrigin()[d] - first->GetOrigin()[d])) /
+        voxel;
+      double turned = 0.0;
+      for (unsigned int c = 0; c < ImageDimension; ++c)
+      {
+        turned = std::max(turned, std::abs(tumour->GetDirection()[d][c] - first->GetDirection()[d][c]));
+      }
+      if (!(apart <= this->GetCoordinateTolerance() && turned <= this->GetDirectionTolerance()))
+      {
+        itkExceptionMacro("The grid of the tumour mask differs from the sequences' along axis "
+                          << d << " by " << apart << " of a voxel (tolerance " << this->GetCoordinateTolerance()
+                          << ") and " << turned << " in a direction cosine (tolerance " << this->GetDirectionTolerance()
+                          << "); resample the mask to their grid.");
+      }
+    }
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::GenerateOutputInformation()
+{
+  Superclass::GenerateOutputInformation();
+  this->GetOutput()->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::GenerateInputRequestedRegion()
+{
+  Superclass::GenerateInputRequestedRegion();
+  for (const auto & name : this->GetInputNames())
+  {
+    DataObject * input = this->ProcessObject::GetInput(name);
+    if (input)
+    {
+      input->SetRequestedRegionToLargestPossibleRegion();
+    }
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::EnlargeOutputRequestedRegion(DataObject * output)
+{
+  Superclass::EnlargeOutputRequestedRegion(output);
+  output->SetRequestedRegionToLargestPossibleRegion();
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::BeginStage(const std::string & name, float progress)
+{
+  m_CurrentStage = name;
+  m_StageStart = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  this->UpdateProgress(progress);
+  if (this->GetAbortGenerateData())
+  {
+    throw ProcessAborted(__FILE__, __LINE__);
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::EndStage()
+{
+  const double now = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  m_StageSeconds.emplace_back(m_CurrentStage, now - m_StageStart);
+  m_CurrentStage.clear();
+}
+
+template <typename TInputImage, typename TMaskImage>
+template <typename TFilter>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::Run(TFilter * filter, float progressStart, float progressWeight)
+{
+  filter->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  const unsigned long observer =
+    filter->AddObserver(ProgressEvent(), [this, filter, progressStart, progressWeight](const EventObject &) {
+      this->UpdateProgress(progressStart + progressWeight * filter->GetProgress());
+      if (this->GetAbortGenerateData())
+      {
+        filter->AbortGenerateDataOn();
+      }
+    });
+  filter->Update();
+  filter->RemoveObserver(observer);
+}
+
+template <typename TInputImage, typename TMaskImage>
+std::vector<std::uintptr_t>
+GliomaGradingFilter<TInputImage, TMaskImage>::SignatureOfInputs() const
+{
+  std::vector<std::uintptr_t> signature;
+  for (const auto & name : this->GetInputNames())
+  {
+    const DataObject * input = this->ProcessObject::GetInput(name);
+    signature.push_back(reinterpret_cast<std::uintptr_t>(input));
+    signature.push_back(input ? input->GetMTime() : 0);
+    signature.push_back(input ? input->GetUpdateMTime() : 0);
+  }
+  for (const TorchModel * model : { m_SegmentationModel.GetPointer(), m_GradingModel.GetPointer() })
+  {
+    signature.push_back(reinterpret_cast<std::uintptr_t>(model));
+    signature.push_back(model ? model->GetMTime() : 0);
+  }
+  for (const double tolerance : { this->GetCoordinateTolerance(), this->GetDirectionTolerance() })
+  {
+    std::uintptr_t bits = 0;
+    std::memcpy(&bits, &tolerance, std::min(sizeof(bits), sizeof(tolerance)));
+    signature.push_back(bits);
+  }
+  signature.push_back(m_KeepIntermediates);
+  return signature;
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::Reset()
+{
+  m_Signature.clear();
+  m_Labels = nullptr;
+  m_Brain = nullptr;
+  m_Probability = nullptr;
+  m_Prepared = nullptr;
+  m_Region = nullptr;
+  m_RegionReport = RegionReport();
+  m_TumourFound = false;
+  m_TumourVolume = 0.0;
+  m_TumourReasons.clear();
+  m_SequenceReports.clear();
+}
+
+template <typename TInputImage, typename TMaskImage>
+auto
+GliomaGradingFilter<TInputImage, TMaskImage>::Prepare(const TorchModelManifest & manifest,
+                                                      float                      progressStart,
+                                                      float                      progressWeight) -> PreparationPointer
+{
+  using BiasCorrectionEnum = typename PreparationType::BiasCorrectionEnum;
+  using StandardizationEnum = typename PreparationType::StandardizationEnum;
+  auto preparation = PreparationType::New();
+  preparation->ClearSequenceNames();
+  for (const std::string & name : manifest.ChannelNames)
+  {
+    preparation->AddSequenceName(name);
+    auto view = InputImageType::New();
+    view->Graft(this->GetSequence(name));
+    view->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+    preparation->SetSequence(name, view);
+  }
+  const MaskImageType * brain = m_Brain ? m_Brain.GetPointer() : this->GetBrainMaskImage();
+  if (brain)
+  {
+    auto view = MaskImageType::New();
+    view->Graft(brain);
+    preparation->SetBrainMaskImage(view);
+  }
+  preparation->SetCoordinateTolerance(this->GetCoordinateTolerance());
+  preparation->SetDirectionTolerance(this->GetDirectionTolerance());
+  preparation->SetBiasCorrection(manifest.BiasCorrection == "n4" ? BiasCorrectionEnum::N4 : BiasCorrectionEnum::None);
+  preparation->SetStandardization(manifest.Standardization == "brain" ? StandardizationEnum::Brain
+                                                                      : StandardizationEnum::Image);
+  preparation->SetLowerQuantile(manifest.LowerQuantile);
+  preparation->SetUpperQuantile(manifest.UpperQuantile);
+  preparation->SetOutsideValue(static_cast<float>(manifest.OutsideValue));
+  // A raw pointer: the filter would keep itself alive.
+  const PreparationType * const running = preparation.GetPointer();
+  preparation->AddObserver(ProgressEvent(),
+                           [this, running](const EventObject &) { m_CurrentStage = running->GetCurrentStage(); });
+  this->Run(preparation.GetPointer(), progressStart, progressWeight);
+  for (const auto & stage : preparation->GetStageSeconds())
+  {
+    m_StageSeconds.push_back(stage);
+  }
+  m_CurrentStage.clear();
+  return preparation;
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::KeepLargeComponents(MaskImageType * labels) const
+{
+  constexpr double    smallestShare = 0.05;
+  const ConnectedRuns runs(labels->GetBufferPointer(), labels->GetLargestPossibleRegion().GetSize(), true);
+  if (runs.GetComponents().empty())
+  {
+    return;
+  }
+  const auto & components = runs.GetComponents();
+  const double largest = static_cast<double>(components[runs.GetLargest()].voxels);
+  const auto   width = labels->GetLargestPossibleRegion().GetSize(0);
+  for (const ConnectedRuns::Run & run : runs.GetRuns())
+  {
+    if (static_cast<double>(components[run.component].voxels) < smallestShare * largest)
+    {
+      MaskPixelType * const line = labels->GetBufferPointer() + run.line * width;
+      std::fill(line + run.begin, line + run.end, MaskPixelType{});
+    }
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::FindTumour(const VectorImageType * prepared)
+{
+  const TorchModelManifest & manifest = m_SegmentationModel->GetManifest();
+  const auto                 setGrid = [&](auto * filter) {
+    typename VectorImageType::SpacingType spacing;
+    std::copy(manifest.Spacing.begin(), manifest.Spacing.end(), spacing.Begin());
+    filter->SetOutputOrientation(manifest.Orientation);
+    filter->SetOutputSpacing(spacing);
+  };
+  using MaskToModelType = ModelSpaceFilter<MaskImageType>;
+  auto maskToModel = MaskToModelType::New();
+  maskToModel->SetInput(m_Brain);
+  maskToModel->SetInterpolation(MaskToModelType::InterpolationEnum::NearestNeighbor);
+  setGrid(maskToModel.GetPointer());
+  this->Run(maskToModel.GetPointer(), 0.42f, 0.0f);
+  typename MaskImageType::Pointer mask = maskToModel->GetOutput();
+  mask->DisconnectPipeline();
+
+  // The brain's box on the model's grid, starting on the grid on which tiles may start.
+  const RegionType    whole = mask->GetLargestPossibleRegion();
+  const ConnectedRuns runs(mask->GetBufferPointer(), whole.GetSize(), true);
+  if (runs.GetComponents().empty())
+  {
+    itkExceptionMacro("The brain mask is empty on the segmentation model's grid of spacing "
+                      << mask->GetSpacing() << " mm; check the mask and the spacing of the images.");
+  }
+  RegionType box;
+  for (unsigned int d = 0; d < ImageDimension; ++d)
+  {
+    IndexValueType lower = static_cast<IndexValueType>(whole.GetSize(d));
+    IndexValueType upper = 0;
+    for (const auto & component : runs.GetComponents())
+    {
+      lower = std::min(lower, static_cast<IndexValueType>(component.lower[d]));
+      upper = std::max(upper, static_cast<IndexValueType>(component.upper[d]));
+    }
+    // One voxel more: what is interpolated at the brain's surface needs the background beside it.
+    lower = std::max<IndexValueType>(0, lower - 1);
+    upper = std::min<IndexValueType>(static_cast<IndexValueType>(whole.GetSize(d)) - 1, upper + 1);
+    const auto step = static_cast<IndexValueType>(std::max(1u, manifest.TileStep));
+    lower -= lower % step;
+    box.SetIndex(d, whole.GetIndex(d) + lower);
+    box.SetSize(d, static_cast<SizeValueType>(upper - lower + 1));
+  }
+  const auto cut = [&box](auto * image) {
+    using ImageType = std::remove_pointer_t<decltype(image)>;
+    auto part = ImageType::New();
+    part->CopyInformation(image);
+    part->SetRegions(box);
+    part->Allocate();
+    ImageAlgorithm::Copy(image, part.GetPointer(), box, box);
+    return part;
+  };
+  const auto brain = cut(mask.GetPointer());
+  mask = nullptr;
+
+  auto toModel = ModelSpaceFilter<VectorImageType>::New();
+  auto view = VectorImageType::New();
+  view->Graft(prepared);
+  toModel->SetInput(view);
+  toModel->SetOutsideValue(manifest.OutsideValue);
+  setGrid(toModel.GetPointer());
+  this->Run(toModel.GetPointer(), 0.42f, 0.03f);
+  const AxisAlignedMapping          mapping = toModel->GetMapping();
+  typename VectorImageType::Pointer part = cut(toModel->GetOutput());
+  toModel = nullptr;
+
+  using SegmentationType = TorchSegmentationFilter<VectorImageType, MaskImageType>;
+  auto segmentation = SegmentationType::New();
+  segmentation->SetInput(part);
+  segmentation->SetMaskImage(brain);
+  segmentation->SetModel(m_SegmentationModel);
+  segmentation->GenerateProbabilitiesOn();
+  this->Run(segmentation.GetPointer(), 0.45f, 0.35f);
+  const auto *       classes = segmentation->GetProbabilities();
+  const unsigned int number = classes->GetNumberOfComponentsPerPixel();
+
+  // Everything that is not the background is tumour.
+  auto tumour = RealImageType::New();
+  tumour->CopyInformation(part);
+  tumour->SetRegions(box);
+  tumour->Allocate();
+  auto weight = RealImageType::New();
+  weight->CopyInformation(part);
+  weight->SetRegions(box);
+  weight->Allocate();
+  const float * probability = classes->GetBufferPointer();
+  for (SizeValueType i = 0; i < box.GetNumberOfPixels(); ++i, probability += number)
+  {
+    const bool isInside = brain->GetBufferPointer()[i] != MaskPixelType{};
+    float      sum = number == 1 ? probability[0] : 0.0f;
+    for (unsigned int c = 1; c < number; ++c)
+    {
+      sum += probability[c];
+    }
+    tumour->GetBufferPointer()[i] = isInside ? std::min(1.0f, sum) : 0.0f;
+    weight->GetBufferPointer()[i] = isInside ? 1.0f : 0.0f;
+  }
+  segmentation = nullptr;
+  part = nullptr;
+
+  const auto bringBack = [&](RealImageType * image) {
+    auto back = FromModelSpaceFilter<RealImageType>::New();
+    back->SetInput(image);
+    back->SetReferenceImage(m_Labels);
+    back->SetModelMapping(mapping);
+    this->Run(back.GetPointer(), 0.82f, 0.0f);
+    typename RealImageType::Pointer result = back->GetOutput();
+    result->DisconnectPipeline();
+    return result;
+  };
+  // The background is no evidence against a tumour at the brain's surface: only voxels of the brain are averaged.
+  m_Probability = bringBack(tumour);
+  const typename RealImageType::Pointer weights = bringBack(weight);
+  for (SizeValueType i = 0; i < m_Labels->GetLargestPossibleRegion().GetNumberOfPixels(); ++i)
+  {
+    float &     value = m_Probability->GetBufferPointer()[i];
+    const float share = weights->GetBufferPointer()[i];
+    const bool  isInside = m_Brain->GetBufferPointer()[i] != MaskPixelType{};
+    value = isInside && share > 0.0f ? std::min(1.0f, value / share) : 0.0f;
+    m_Labels->GetBufferPointer()[i] = value > 0.5f ? 1 : 0;
+  }
+  m_Probability->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+  this->KeepLargeComponents(m_Labels);
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::TakeTumourMask()
+{
+  const MaskImageType * given = this->GetTumourMaskImage();
+  const RegionType      region = m_Labels->GetLargestPossibleRegion();
+  ImageAlgorithm::Copy(given, m_Labels.GetPointer(), region, region);
+  SizeValueType   inside = 0;
+  MaskPixelType * label = m_Labels->GetBufferPointer();
+  for (SizeValueType i = 0; i < region.GetNumberOfPixels(); ++i)
+  {
+    label[i] = label[i] != MaskPixelType{} ? 1 : 0;
+    inside += label[i];
+  }
+  if (inside == 0 || inside == region.GetNumberOfPixels())
+  {
+    itkExceptionMacro("The tumour mask " << (inside ? "covers the whole image" : "is empty")
+                                         << ": give a mask that is not 0 inside the tumour alone, or none, so that the "
+                                            "tumour is segmented.");
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * prepared)
+{
+  const TorchModelManifest &            manifest = m_GradingModel->GetManifest();
+  typename VectorImageType::SpacingType spacing;
+  std::copy(manifest.Spacing.begin(), manifest.Spacing.end(), spacing.Begin());
+
+  auto toModel = ModelSpaceFilter<VectorImageType>::New();
+  auto view = VectorImageType::New();
+  view->Graft(prepared);
+  toModel->SetInput(view);
+  toModel->SetOutputOrientation(manifest.Orientation);
+  toModel->SetOutputSpacing(spacing);
+  toModel->SetOutsideValue(manifest.OutsideValue);
+  this->Run(toModel.GetPointer(), 0.84f, 0.02f);
+
+  using MaskToModelType = ModelSpaceFilter<MaskImageType>;
+  auto maskToModel = MaskToModelType::New();
+  maskToModel->SetInput(m_Labels);
+  maskToModel->SetInterpolation(MaskToModelType::InterpolationEnum::NearestNeighbor);
+  maskToModel->SetOutputOrientation(manifest.Orientation);
+  maskToModel->SetOutputSpacing(spacing);
+  this->Run(maskToModel.GetPointer(), 0.86f, 0.0f);
+
+  const MaskPixelType * const first = maskToModel->GetOutput()->GetBufferPointer();
+  const SizeValueType         voxels = maskToModel->GetOutput()->GetLargestPossibleRegion().GetNumberOfPixels();
+  if (std::all_of(first, first + voxels, [](MaskPixelType value) { return value == MaskPixelType{}; }))
+  {
+    m_TumourFound = false;
+    m_TumourReasons.push_back("the tumour is smaller than a voxel of the grading model's grid");
+    return;
+  }
+
+  using RegionFilterType = BoundingBoxROIFilter<VectorImageType, MaskImageType>;
+  using ModeEnum = typename RegionFilterType::ModeEnum;
+  using StatusFlagEnum = typename RegionFilterType::StatusFlagEnum;
+  const std::map<std::string, ModeEnum> modes{ { "cube", ModeEnum::Cube },
+                                               { "stretch", ModeEnum::Stretch },
+                                               { "letterbox", ModeEnum::Letterbox } };
+  const auto                            mode = modes.find(manifest.FitMode);
+  if (mode == modes.end())
+  {
+    itkExceptionMacro("The grading model " << m_GradingModel->GetPath() << " says the fit mode '" << manifest.FitMode
+                                           << "'; known are cube, stretch and letterbox.");
+  }
+  auto region = RegionFilterType::New();
+  region->SetInput(toModel->GetOutput());
+  region->SetMaskImage(maskToModel->GetOutput());
+  region->SetMode(mode->second);
+  region->SetMargin(static_cast<unsigned int>(std::lround(manifest.Margin)));
+  region->SetOutputSize(manifest.OutputSize);
+  region->SetOutsideValue(manifest.OutsideValue);
+  this->Run(region.GetPointer(), 0.86f, 0.02f);
+  m_Region = region->GetOutput();
+  m_RegionMapping = toModel->GetMapping().After(region->GetMapping());
+
+  m_RegionReport.Tiny = region->HasStatus(StatusFlagEnum::Tiny);
+  m_RegionReport.TouchesBorder = region->HasStatus(StatusFlagEnum::TouchesBorder);
+  m_RegionReport.SeveralFoci = region->HasStatus(StatusFlagEnum::SeveralFoci);
+  m_RegionReport.LeavesImage = region->HasStatus(StatusFlagEnum::LeavesImage);
+  m_Region->DisconnectPipeline();
+  m_RegionReport.OutputSize = manifest.OutputSize;
+  const RegionType           extent = m_Region->GetLargestPossibleRegion();
+  ContinuousIndex<double, 3> middle;
+  for (unsigned int d = 0; d < ImageDimension; ++d)
+  {
+    middle[d] = static_cast<double>(extent.GetIndex(d)) + 0.5 * (static_cast<double>(extent.GetSize(d)) - 1.0);
+    m_RegionReport.Spacing[d] = m_Region->GetSpacing()[d];
+    m_RegionReport.Sides[m_RegionMapping.Axis[d]] = m_Region->GetSpacing()[d] * static_cast<double>(extent.GetSize(d));
+  }
+  m_Region->TransformContinuousIndexToPhysicalPoint(middle, m_RegionReport.Centre);
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::GradeAndExplain()
+{
+  TorchExplanationRequest    request;
+  const TorchModelManifest & manifest = m_GradingModel->GetManifest();
+  if (m_Explain == ExplainEnum::GradCAM || m_Explain == ExplainEnum::All)
+  {
+    request.Layers = this->GetGradCAMLayers();
+    if (request.Layers.empty())
+    {
+      itkExceptionMacro("The grading model "
+                        << m_GradingModel->GetPath()
+                        << " names no layer for GradCAM; explain by guided backpropagation alone, or "
+                           "add the layers to its manifest.");
+    }
+  }
+  request.GuidedBackpropagation = m_Explain == ExplainEnum::GuidedBackpropagation || m_Explain == ExplainEnum::All;
+  request.ExplainProbability = m_ExplainProbability;
+  if (m_ClassToExplain >= 0)
+  {
+    request.Classes.push_back(static_cast<unsigned int>(m_ClassToExplain));
+  }
+
+  TorchVolumeView view;
+  view.Buffer = m_Region->GetBufferPointer();
+  view.Components = m_Region->GetNumberOfComponentsPerPixel();
+  view.RegionSize = m_Region->GetLargestPossibleRegion().GetSize();
+
+  this->BeginStage("grade-and-explain", 0.88f);
+  const TorchExplanation explanation =
+    m_GradingModel->Explain(view, request, static_cast<unsigned int>(this->GetNumberOfWorkUnits()));
+  m_Logits = explanation.Logits;
+  m_Probabilities = explanation.Probabilities;
+  for (const double probability : m_Probabilities)
+  {
+    if (!std::isfinite(probability))
+    {
+      itkExceptionMacro("The grading model " << m_GradingModel->GetPath()
+                                             << " gave a probability that is not finite; its weights are damaged.");
+    }
+  }
+  m_Grade = manifest.ClassNames.at(explanation.PredictedClass);
+  m_ExplainedClass = m_ClassToExplain >= 0 ? static_cast<unsigned int>(m_ClassToExplain) : explanation.PredictedClass;
+  this->EndStage();
+
+  this->BeginStage("maps", 0.93f);
+  this->BringMapsBack(explanation);
+  this->EndStage();
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::BringMapsBack(const TorchExplanation & explanation)
+{
+  const auto bringBack = [this](auto * image, const AxisAlignedMapping & mapping, float progress) {
+    using ImageType = std::remove_pointer_t<decltype(image)>;
+    auto back = FromModelSpaceFilter<ImageType>::New();
+    back->SetInput(image);
+    back->SetReferenceImage(m_Labels);
+    back->SetModelMapping(mapping);
+    this->Run(back.GetPointer(), progress, 0.0f);
+    typename ImageType::Pointer result = back->GetOutput();
+    result->DisconnectPipeline();
+    result->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+    return result;
+  };
+
+  for (const TorchGradCAM & map : explanation.GradCAM)
+  {
+    if (map.Class != m_ExplainedClass)
+    {
+      continue;
+    }
+    // Cells lie where their layer's geometry says, not stretched over the region.
+    AxisAlignedMapping cells;
+    for (unsigned int d = 0; d < ImageDimension; ++d)
+    {
+      cells.Scale[d] = map.Geometry.Step[d];
+      cells.Offset[d] = map.Geometry.Offset[d] + static_cast<double>(m_Region->GetLargestPossibleRegion().GetIndex(d));
+    }
+    auto image = RealImageType::New();
+    image->SetRegions(map.Map.RegionSize);
+    image->Allocate();
+    std::copy(map.Map.Buffer.begin(), map.Map.Buffer.end(), image->GetBufferPointer());
+    auto reach = MaskImageType::New();
+    reach->SetRegions(map.Map.RegionSize);
+    reach->Allocate();
+    reach->FillBuffer(1);
+
+    const AxisAlignedMapping mapping = m_RegionMapping.After(cells);
+    LayerMaps &              maps = m_GradCAM[map.Geometry.Layer];
+    maps.Map = bringBack(image.GetPointer(), mapping, 0.94f);
+    maps.Support = bringBack(reach.GetPointer(), mapping, 0.94f);
+    maps.HasPositiveCell = map.HasPositiveCell;
+  }
+  for (const TorchGuidedMap & map : explanation.Guided)
+  {
+    if (map.Class != m_ExplainedClass)
+    {
+      continue;
+    }
+    // Components in the order of the sequences, whatever the model's channels are.
+    const auto &      channels = m_GradingModel->GetManifest().ChannelNames;
+    const std::size_t number = channels.size();
+    auto              image = VectorImageType::New();
+    image->SetRegions(m_Region->GetLargestPossibleRegion());
+    image->SetNumberOfComponentsPerPixel(static_cast<unsigned int>(number));
+    image->Allocate();
+    const SizeValueType voxels = image->GetLargestPossibleRegion().GetNumberOfPixels();
+    for (std::size_t c = 0; c < number; ++c)
+    {
+      const auto & names = GetSequenceNames();
+      const auto   to = static_cast<std::size_t>(std::find(names.begin(), names.end(), channels[c]) - names.begin());
+      for (SizeValueType i = 0; i < voxels; ++i)
+      {
+        image->GetBufferPointer()[i * number + to] = map.Map.Buffer[i * number + c];
+      }
+    }
+    m_Guided = bringBack(image.GetPointer(), m_RegionMapping, 0.96f);
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::GenerateData()
+{
+  m_StageSeconds.clear();
+  m_GradCAM.clear();
+  m_Guided = nullptr;
+  m_Grade.clear();
+  m_Probabilities.clear();
+  m_Logits.clear();
+  m_Quality.clear();
+  m_ReviewReasons.clear();
+
+  const std::vector<std::uintptr_t> signature = this->SignatureOfInputs();
+  if (signature != m_Signature)
+  {
+    this->Reset();
+    this->PrepareAndFindTumour();
+    m_Signature = signature;
+  }
+  m_ReviewReasons = m_TumourReasons;
+  if (m_TumourFound)
+  {
+    this->GradeAndExplain();
+    this->JudgeExplanation();
+  }
+  this->GraftOutput(m_Labels);
+  this->GetOutput()->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+  this->UpdateProgress(1.0f);
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
+{
+  const bool                 isGiven = this->GetTumourMaskImage() != nullptr;
+  const TorchModelManifest & grading = m_GradingModel->GetManifest();
+  const TorchModelManifest & first = isGiven ? grading : m_SegmentationModel->GetManifest();
+
+  PreparationPointer preparation = this->Prepare(first, 0.0f, 0.4f);
+  m_Brain = MaskImageType::New();
+  m_Brain->Graft(preparation->GetBrainMask());
+  m_Brain->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+  m_BrainVolume = preparation->GetBrainVolume();
+  m_BrainMaskWasGiven = this->GetBrainMaskImage() != nullptr;
+  m_SequenceReports = preparation->GetSequenceReports();
+  if (preparation->GetSequencesDisagree())
+  {
+    m_TumourReasons.push_back("the sequences' non-zero voxels overlap badly: they may not be aligned");
+  }
+  if (m_BrainVolume < 700.0 || m_BrainVolume > 2000.0)
+  {
+    m_TumourReasons.push_back("the brain mask's volume is not that of an adult's brain (700 to 2000 ml)");
+  }
+
+  m_Prepared = VectorImageType::New();
+  m_Prepared->Graft(preparation->GetOutput());
+  preparation = nullptr;
+  m_Labels = MaskImageType::New();
+  m_Labels->CopyInformation(m_Prepared);
+  m_Labels->SetRegions(m_Prepared->GetLargestPossibleRegion());
+  m_Labels->Allocate();
+
+  this->BeginStage("segment", 0.4f);
+  if (isGiven)
+  {
+    this->TakeTumourMask();
+  }
+  else
+  {
+    this->FindTumour(m_Prepared);
+  }
+  this->EndStage();
+
+  const RegionType    region = m_Labels->GetLargestPossibleRegion();
+  const ConnectedRuns runs(m_Labels->GetBufferPointer(), region.GetSize(), true);
+  SizeValueType       voxels = 0;
+  for (unsigned int d = 0; d < ImageDimension; ++d)
+  {
+    SizeValueType lower = region.GetSize(d);
+    SizeValueType upper = 0;
+    for (const auto & component : runs.GetComponents())
+    {
+      lower = std::min(lower, component.lower[d]);
+      upper = std::max(upper, component.upper[d]);
+      voxels += d == 0 ? component.voxels : 0;
+    }
+    if (!runs.GetComponents().empty())
+    {
+      m_RegionReport.Box.SetIndex(d, region.GetIndex(d) + static_cast<IndexValueType>(lower));
+      m_RegionReport.Box.SetSize(d, upper - lower + 1);
+    }
+  }
+  double voxelVolume = 1.0;
+  for (unsigned int d = 0; d < ImageDimension; ++d)
+  {
+    voxelVolume *= m_Labels->GetSpacing()[d];
+  }
+  m_TumourVolume = 1e-3 * voxelVolume * static_cast<double>(voxels);
+  m_TumourFound = voxels > 0;
+  if (!m_TumourFound)
+  {
+    m_TumourReasons.push_back("no tumour was found");
+    m_Prepared = m_KeepIntermediates ? m_Prepared : nullptr;
+    return;
+  }
+
+  const auto isShared = [](const TorchModelManifest & a, const TorchModelManifest & b) {
+    return a.ChannelNames == b.ChannelNames && a.BiasCorrection == b.BiasCorrection &&
+           a.Standardization == b.Standardization && a.LowerQuantile == b.LowerQuantile &&
+           a.UpperQuantile == b.UpperQuantile && a.OutsideValue == b.OutsideValue;
+  };
+  if (!isShared(first, grading))
+  {
+    m_Prepared = nullptr;
+    preparation = this->Prepare(grading, 0.82f, 0.02f);
+    m_SequenceReports = preparation->GetSequenceReports();
+    m_Prepared = VectorImageType::New();
+    m_Prepared->Graft(preparation->GetOutput());
+    preparation = nullptr;
+  }
+  this->BeginStage("cut-region", 0.84f);
+  this->CutRegion(m_Prepared);
+  this->EndStage();
+  if (!m_KeepIntermediates)
+  {
+    m_Prepared = nullptr;
+  }
+  if (m_RegionReport.Tiny)
+  {
+    m_TumourReasons.push_back("the tumour is tiny");
+  }
+  if (m_RegionReport.TouchesBorder)
+  {
+    m_TumourReasons.push_back("the tumour touches the border of the image");
+  }
+  if (m_RegionReport.SeveralFoci)
+  {
+    m_TumourReasons.push_back("the tumour has several foci");
+  }
+  if (m_RegionReport.LeavesImage)
+  {
+    m_TumourReasons.push_back("the graded region reaches beyond the image");
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+template <typename TMapImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::Judge(const TMapImage *     map,
+                                                    const MaskImageType * support,
+                                                    const std::string &   name,
+                                                    bool                  positive)
+{
+  using QualityType = ExplanationQualityFilter<TMapImage, MaskImageType>;
+  using FlagEnum = ExplanationQualityFilterEnums::Flag;
+  auto quality = QualityType::New();
+  quality->SetInput(map);
+  if (support)
+  {
+    quality->SetSupport(support);
+  }
+  quality->SetTumourMask(m_Labels);
+  quality->SetBrainMask(m_Brain);
+  quality->SetEnergyMode(positive ? QualityType::Energy::Positive : QualityType::Energy::Absolute);
+  quality->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  quality->Update();
+  const auto add = [&](const char * number, double value) { m_Quality.emplace_back(name + '-' + number, value); };
+  add("total-energy", quality->GetTotalEnergy());
+  add("tumour-share", quality->GetTumourShare());
+  add("tumour-chance", quality->GetTumourChance());
+  add("tumour-ratio", quality->GetTumourRatio());
+  add("tumour-coverage", quality->GetTumourCoverage());
+  add("peak-in-tumour", quality->GetPeakInTumour() ? 1.0 : 0.0);
+  add("border-share", quality->GetBorderShare());
+  add("border-chance", quality->GetBorderChance());
+  add("border-ratio", quality->GetBorderRatio());
+
+  const auto has = [&](FlagEnum flag) { return (quality->GetFlags() & static_cast<unsigned long>(flag)) != 0; };
+  if (has(FlagEnum::EmptyMap))
+  {
+    m_ReviewReasons.push_back(name + " is empty: nothing speaks for the explained class");
+  }
+  if (has(FlagEnum::SupportMissesTumour))
+  {
+    m_ReviewReasons.push_back(name + " says nothing of the tumour: no voxel of it lies where the layer's cells reach");
+  }
+  else if (has(FlagEnum::TumourMissed))
+  {
+    m_ReviewReasons.push_back(name + " looks at the tumour less than chance would");
+  }
+  if (has(FlagEnum::BorderDominated))
+  {
+    m_ReviewReasons.push_back(name + " looks at the brain's border more than at the tumour");
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::JudgeExplanation()
+{
+  this->BeginStage("quality", 0.97f);
+  for (const auto & layer : m_GradCAM)
+  {
+    this->Judge(layer.second.Map.GetPointer(), layer.second.Support.GetPointer(), "gradcam-" + layer.first, true);
+  }
+  if (m_Guided)
+  {
+    // The map speaks for the region alone.
+    auto reach = MaskImageType::New();
+    reach->CopyInformation(m_Region);
+    reach->SetRegions(m_Region->GetLargestPossibleRegion());
+    reach->Allocate();
+    reach->FillBuffer(1);
+    auto back = FromModelSpaceFilter<MaskImageType>::New();
+    back->SetInput(reach);
+    back->SetReferenceImage(m_Labels);
+    back->SetModelMapping(m_RegionMapping);
+    this->Run(back.GetPointer(), 0.98f, 0.0f);
+    this->Judge(m_Guided.GetPointer(), back->GetOutput(), "guided-backprop", false);
+  }
+  this->EndStage();
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Indent indent) const
+{
+  Superclass::PrintSelf(os, indent);
+  itkPrintSelfObjectMacro(SegmentationModel);
+  itkPrintSelfObjectMacro(GradingModel);
+  os << indent << "Explain: " << m_Explain << std::endl;
+  os << indent << "ClassToExplain: " << m_ClassToExplain << std::endl;
+  os << indent << "ExplainProbability: " << (m_ExplainProbability ? "On" : "Off") << std::endl;
+  os << indent << "KeepIntermediates: " << (m_KeepIntermediates ? "On" : "Off") << std::endl;
+  os << indent << "Signature: " << m_Signature.size() << " numbers" << std::endl;
+  itkPrintSelfObjectMacro(Labels);
+  itkPrintSelfObjectMacro(Brain);
+  itkPrintSelfObjectMacro(Probability);
+  itkPrintSelfObjectMacro(Prepared);
+  itkPrintSelfObjectMacro(Region);
+  os << indent << "RegionMapping: " << m_RegionMapping << std::endl;
+  os << indent << "RegionReport: box " << m_RegionReport.Box.GetIndex() << " + " << m_RegionReport.Box.GetSize()
+     << ", centre " << m_RegionReport.Centre << std::endl;
+  os << indent << "TumourFound: " << (m_TumourFound ? "On" : "Off") << std::endl;
+  os << indent << "TumourVolume: " << m_TumourVolume << " ml" << std::endl;
+  os << indent << "BrainVolume: " << m_BrainVolume << " ml" << std::endl;
+  os << indent << "BrainMaskWasGiven: " << (m_BrainMaskWasGiven ? "On" : "Off") << std::endl;
+  os << indent << "SequenceReports: " << m_SequenceReports.size() << std::endl;
+  os << indent << "GradCAMLayers:";
+  for (const std::string & layer : m_GradCAMLayers)
+  {
+    os << ' ' << layer;
+  }
+  os << std::endl;
+  itkPrintSelfObjectMacro(Guided);
+  os << indent << "Grade: " << m_Grade << std::endl;
+  for (std::size_t i = 0; i < m_Probabilities.size(); ++i)
+  {
+    os << indent << "Class " << i << ": probability " << m_Probabilities[i] << ", logit " << m_Logits[i] << std::endl;
+  }
+  os << indent << "ExplainedClass: " << m_ExplainedClass << std::endl;
+  for (const auto & number : m_Quality)
+  {
+    os << indent << "Quality: " << number.first << ' ' << number.second << std::endl;
+  }
+  for (const std::string & reason : m_TumourReasons)
+  {
+    os << indent << "TumourReason: " << reason << std::endl;
+  }
+  for (const std::string & reason : m_ReviewReasons)
+  {
+    os << indent << "ReviewReason: " << reason << std::endl;
+  }
+  for (const auto & stage : m_StageSeconds)
+  {
+    os << indent << "StageSeconds: " << stage.first << ' ' << stage.second << std::endl;
+  }
+  os << indent << "CurrentStage: " << m_CurrentStage << std::endl;
+  os << indent << "StageStart: " << m_StageStart << std::endl;
+}
+} // namespace itk
+
+#endif // itkGliomaGradingFilter_hxx

@@ -1,0 +1,502 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "itkGliomaGradingFilter.h"
+
+#include "SeededBundles.h"
+#include "SyntheticHead.h"
+#include "itkGradCAMImageFilter.h"
+#include "itkGuidedBackpropagationImageFilter.h"
+#include "itkSha256.h"
+#include "gtest/gtest.h"
+
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+namespace
+{
+using ImageType = SyntheticHead::ImageType;
+using MaskType = SyntheticHead::MaskType;
+using FilterType = itk::GliomaGradingFilter<ImageType, MaskType>;
+using Explain = FilterType::ExplainEnum;
+
+#define EXPECT_CONTAINS(text, part) EXPECT_NE(std::string(text).find(part), std::string::npos) << (text)
+
+std::string
+ReadAll(const std::string & path)
+{
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+}
+
+void
+WriteAll(const std::string & path, const std::string & bytes)
+{
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+/** Fills a tensor of a bundle and mends the manifest's digest. */
+void
+SetTensor(const std::string & bundle, const std::string & name, const std::vector<float> & values)
+{
+  const std::string weights = bundle + "/models/model.safetensors";
+  std::string       bytes = ReadAll(weights);
+  const std::string before = itk::Sha256OfFile(weights);
+  std::uint64_t     header = 0;
+  std::memcpy(&header, bytes.data(), 8);
+  const auto entry = bytes.find('"' + name + '"');
+  ASSERT_NE(entry, std::string::npos);
+  const auto  offsets = bytes.find('[', bytes.find("data_offsets", entry));
+  const auto  begin = std::stoull(bytes.substr(offsets + 1));
+  const auto  end = std::stoull(bytes.substr(bytes.find(',', offsets) + 1));
+  std::size_t i = 0;
+  for (auto at = begin; at < end; at += sizeof(float), ++i)
+  {
+    std::memcpy(&bytes[8 + header + at], &values[i % values.size()], sizeof(float));
+  }
+  WriteAll(weights, bytes);
+  std::string metadata = ReadAll(bundle + "/configs/metadata.json");
+  const auto  digest = metadata.find(before);
+  ASSERT_NE(digest, std::string::npos);
+  metadata.replace(digest, before.size(), itk::Sha256OfFile(weights));
+  WriteAll(bundle + "/configs/metadata.json", metadata);
+}
+
+itk::TorchModel::Pointer
+Load(const std::string & bundle)
+{
+  auto model = itk::TorchModel::New();
+  model->SetPath(bundle);
+  model->Load();
+  return model;
+}
+
+/** A segmentation model of another spacing and orientation than the image's. */
+itk::TorchModelManifest
+SegmentationManifest()
+{
+  itk::TorchModelManifest manifest = TinySegmentationManifest();
+  manifest.Spacing = { { 5.0, 5.0, 5.0 } };
+  manifest.Orientation = "LAS";
+  manifest.BiasCorrection = "n4";
+  manifest.UpperQuantile = 0.99;
+  return manifest;
+}
+
+itk::TorchModelManifest
+GradingManifest()
+{
+  itk::TorchModelManifest manifest = TinyGradingManifest();
+  manifest.Margin = 2.0;
+  manifest.BiasCorrection = "n4";
+  return manifest;
+}
+
+/** Everything in the brain's middle is tumour: bias alone cannot, so the threshold of the logits is moved. */
+FilterType::Pointer
+Grading(const SyntheticHead & head, const itk::TorchModel * segmentation, const itk::TorchModel * grading)
+{
+  auto filter = FilterType::New();
+  for (unsigned int i = 0; i < 4; ++i)
+  {
+    filter->SetSequence(FilterType::GetSequenceNames()[i], head.Sequences[i]);
+  }
+  filter->SetSegmentationModel(segmentation);
+  filter->SetGradingModel(grading);
+  return filter;
+}
+
+std::string
+MessageOf(FilterType * filter)
+{
+  try
+  {
+    filter->Update();
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    return error.GetDescription();
+  }
+  return "";
+}
+
+void
+ExpectGridAndDictionary(const itk::ImageBase<3> * image, const ImageType * input)
+{
+  ASSERT_NE(image, nullptr);
+  EXPECT_EQ(image->GetLargestPossibleRegion(), input->GetLargestPossibleRegion());
+  EXPECT_EQ(image->GetBufferedRegion(), input->GetLargestPossibleRegion());
+  EXPECT_EQ(image->GetOrigin(), input->GetOrigin());
+  EXPECT_EQ(image->GetSpacing(), input->GetSpacing());
+  EXPECT_EQ(image->GetDirection(), input->GetDirection());
+  std::string scanner;
+  double      echo = 0.0;
+  EXPECT_TRUE(itk::ExposeMetaData(image->GetMetaDataDictionary(), "Scanner", scanner));
+  EXPECT_TRUE(itk::ExposeMetaData(image->GetMetaDataDictionary(), "EchoTime", echo));
+  EXPECT_EQ(scanner, "phantom");
+  EXPECT_EQ(echo, 87.5);
+}
+
+std::set<std::string>
+StagesOf(const FilterType * filter)
+{
+  std::set<std::string> names;
+  for (const auto & stage : filter->GetStageSeconds())
+  {
+    names.insert(stage.first);
+  }
+  return names;
+}
+} // namespace
+
+TEST(GliomaGradingFilter, OutputsLieOnTheInputsGrid)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  const auto            filter =
+    Grading(head, LoadSeeded(folder / "s", SegmentationManifest()), LoadSeeded(folder / "g", GradingManifest(), 3));
+  filter->Update();
+  const ImageType * input = head.Sequences[0];
+  ExpectGridAndDictionary(filter->GetOutput(), input);
+  ExpectGridAndDictionary(filter->GetTumourProbability(), input);
+  ExpectGridAndDictionary(filter->GetBrainMask(), input);
+  ASSERT_TRUE(filter->GetTumourFound()) << "the seeded weights find no tumour";
+  ASSERT_EQ(filter->GetGradCAMLayers(), (std::vector<std::string>{ "res3", "res4" }));
+  for (const std::string & layer : filter->GetGradCAMLayers())
+  {
+    ExpectGridAndDictionary(filter->GetGradCAM(layer), input);
+    ExpectGridAndDictionary(filter->GetGradCAMSupport(layer), input);
+  }
+  ExpectGridAndDictionary(filter->GetGuidedBackpropagation(), input);
+  EXPECT_EQ(filter->GetGuidedBackpropagation()->GetNumberOfComponentsPerPixel(), 4u);
+  EXPECT_EQ(filter->GetPrepared(), nullptr);
+
+  ASSERT_EQ(filter->GetProbabilities().size(), 2u);
+  EXPECT_NEAR(filter->GetProbabilities()[0] + filter->GetProbabilities()[1], 1.0, 1e-6);
+  EXPECT_EQ(std::string(filter->GetGrade()), filter->GetProbabilities()[1] > 0.5 ? "HGG" : "LGG");
+  EXPECT_EQ(StagesOf(filter),
+            (std::set<std::string>{ "check",
+                                    "brain-mask",
+                                    "bias-correction",
+                                    "standardize",
+                                    "segment",
+                                    "cut-region",
+                                    "grade-and-explain",
+                                    "maps",
+                                    "quality" }));
+
+  // The label is what the probability says, less the small components.
+  double voxels = 0.0;
+  for (itk::SizeValueType i = 0; i < input->GetLargestPossibleRegion().GetNumberOfPixels(); ++i)
+  {
+    const float probability = filter->GetTumourProbability()->GetBufferPointer()[i];
+    const bool  label = filter->GetOutput()->GetBufferPointer()[i] != 0;
+    ASSERT_TRUE(!label || probability > 0.5F);
+    ASSERT_TRUE(probability == 0.0F || head.Brain->GetBufferPointer()[i]);
+    ASSERT_GE(probability, 0.0F);
+    ASSERT_LE(probability, 1.0F);
+    voxels += label;
+  }
+  EXPECT_NEAR(filter->GetTumourVolume(), voxels * 4.0 * 5.0 * 4.5 / 1000.0, 1e-9);
+}
+
+TEST(GliomaGradingFilter, ACopyWithAnotherHeaderGivesTheSameBits)
+{
+  const TemporaryFolder folder;
+  const auto            segmentation = LoadSeeded(folder / "s", SegmentationManifest());
+  const auto            grading = LoadSeeded(folder / "g", GradingManifest(), 3);
+  const SyntheticHead   head;
+  const SyntheticHead   copy;
+  for (const auto & sequence : copy.Sequences)
+  {
+    ImageType::DirectionType straight;
+    straight.SetIdentity();
+    sequence->SetDirection(straight);
+    const double origin[3] = { 1000.3, -77.7, 0.1 };
+    sequence->SetOrigin(origin);
+  }
+  const auto a = Grading(head, segmentation, grading);
+  const auto b = Grading(copy, segmentation, grading);
+  a->Update();
+  b->Update();
+  ASSERT_TRUE(a->GetTumourFound());
+  EXPECT_EQ(a->GetProbabilities(), b->GetProbabilities());
+  EXPECT_EQ(a->GetLogits(), b->GetLogits());
+  EXPECT_TRUE(oblique::SameVoxels(a->GetTumourProbability(), b->GetTumourProbability()));
+  EXPECT_TRUE(oblique::SameVoxels(a->GetGradCAM("res4"), b->GetGradCAM("res4")));
+  EXPECT_TRUE(oblique::SameVoxels(a->GetGuidedBackpropagation(), b->GetGuidedBackpropagation()));
+}
+
+TEST(GliomaGradingFilter, MapsLieWhereThePhysicalFiltersPutThem)
+{
+  const TemporaryFolder   folder;
+  const SyntheticHead     head;
+  itk::TorchModelManifest manifest = GradingManifest();
+  manifest.Orientation = "RPS";
+  manifest.Spacing = { { 4.5, 4.5, 4.5 } };
+  manifest.ChannelNames = { "FLAIR", "T1", "T2", "T1c" };
+  const auto grading = LoadSeeded(folder / "g", manifest, 3);
+  const auto filter = Grading(head, nullptr, grading);
+  filter->SetTumourMaskImage(head.Tumour);
+  filter->KeepIntermediatesOn();
+  for (int label = 0; label < 2; ++label)
+  {
+    filter->SetClassToExplain(label);
+    filter->Update();
+    EXPECT_EQ(filter->GetTumourProbability(), nullptr);
+
+    using GradCAMType = itk::GradCAMImageFilter<itk::VectorImage<float, 3>, ImageType>;
+    auto gradCAM = GradCAMType::New();
+    gradCAM->SetModel(grading);
+    gradCAM->SetInput(filter->GetRegionImage());
+    gradCAM->AddLayerName("res3");
+    gradCAM->AddLayerName("res4");
+    gradCAM->SetClassToExplain(static_cast<unsigned int>(label));
+    gradCAM->SetReferenceImage(head.Brain);
+    gradCAM->Update();
+    using GuidedType = itk::GuidedBackpropagationImageFilter<itk::VectorImage<float, 3>, itk::VectorImage<float, 3>>;
+    auto guided = GuidedType::New();
+    guided->SetModel(grading);
+    guided->SetInput(filter->GetRegionImage());
+    guided->SetClassToExplain(static_cast<unsigned int>(label));
+    guided->SetReferenceImage(head.Brain);
+    guided->Update();
+
+    const itk::SizeValueType voxels = head.Brain->GetLargestPossibleRegion().GetNumberOfPixels();
+    for (unsigned int layer = 0; layer < 2; ++layer)
+    {
+      const std::string name = layer == 0 ? "res3" : "res4";
+      const float *     truth = gradCAM->GetMap(name)->GetBufferPointer();
+      const float       peak = *std::max_element(truth, truth + voxels);
+      for (itk::SizeValueType i = 0; i < voxels; ++i)
+      {
+        ASSERT_NEAR(filter->GetGradCAM(name)->GetBufferPointer()[i], truth[i], 1e-4F * peak + 1e-12F)
+          << name << ' ' << i;
+      }
+    }
+    // Components are in the order of the sequences, whatever the model's channels.
+    const unsigned int channelOfSequence[4] = { 1, 3, 2, 0 };
+    const float *      truth = guided->GetOutput()->GetBufferPointer();
+    float              peak = 0.0F;
+    for (itk::SizeValueType i = 0; i < 4 * voxels; ++i)
+    {
+      peak = std::max(peak, std::abs(truth[i]));
+    }
+    ASSERT_GT(peak, 0.0F);
+    for (itk::SizeValueType i = 0; i < voxels; ++i)
+    {
+      for (unsigned int s = 0; s < 4; ++s)
+      {
+        ASSERT_NEAR(filter->GetGuidedBackpropagation()->GetBufferPointer()[4 * i + s],
+                    truth[4 * i + channelOfSequence[s]],
+                    1e-4F * peak);
+      }
+    }
+  }
+}
+
+TEST(GliomaGradingFilter, AnotherClassReRunsTheExplanationAlone)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  const auto            filter = Grading(head, nullptr, LoadSeeded(folder / "g", GradingManifest(), 3));
+  filter->SetTumourMaskImage(head.Tumour);
+  filter->SetClassToExplain(0);
+  filter->Update();
+  EXPECT_TRUE(StagesOf(filter).count("bias-correction"));
+  const std::vector<double>                      probabilities = filter->GetProbabilities();
+  const itk::VectorImage<float, 3>::ConstPointer first = filter->GetGuidedBackpropagation();
+
+  filter->SetClassToExplain(1);
+  filter->Update();
+  EXPECT_EQ(StagesOf(filter), (std::set<std::string>{ "grade-and-explain", "maps", "quality" }));
+  EXPECT_EQ(filter->GetExplainedClass(), 1u);
+  EXPECT_EQ(filter->GetProbabilities(), probabilities);
+  EXPECT_FALSE(oblique::SameVoxels(filter->GetGuidedBackpropagation(), first.GetPointer()));
+  ExpectGridAndDictionary(filter->GetOutput(), head.Sequences[0]);
+  const unsigned char * const labels = filter->GetOutput()->GetBufferPointer();
+  EXPECT_TRUE(std::equal(
+    labels, labels + head.Tumour->GetLargestPossibleRegion().GetNumberOfPixels(), head.Tumour->GetBufferPointer()));
+
+  filter->SetExplain(Explain::None);
+  filter->Update();
+  EXPECT_EQ(filter->GetGuidedBackpropagation(), nullptr);
+  EXPECT_EQ(filter->GetGradCAM("res3"), nullptr);
+  EXPECT_EQ(filter->GetProbabilities(), probabilities);
+
+  // A changed voxel is a changed case.
+  head.Sequences[0]->GetBufferPointer()[head.Sequences[0]->GetLargestPossibleRegion().GetNumberOfPixels() / 2] += 40.0F;
+  head.Sequences[0]->Modified();
+  filter->Update();
+  EXPECT_TRUE(StagesOf(filter).count("bias-correction"));
+  EXPECT_NE(filter->GetProbabilities(), probabilities);
+}
+
+TEST(GliomaGradingFilter, GivesNoGradeWithoutATumour)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  itk::TorchModel::WriteSeededBundle(folder / "s", SegmentationManifest(), 1);
+  SetTensor(folder / "s", "head.weight", { 0.0F });
+  SetTensor(folder / "s", "head.bias", { 3.0F, -3.0F });
+  const auto filter = Grading(head, Load(folder / "s"), LoadSeeded(folder / "g", GradingManifest()));
+  filter->Update();
+  EXPECT_FALSE(filter->GetTumourFound());
+  EXPECT_EQ(std::string(filter->GetGrade()), "");
+  EXPECT_TRUE(filter->GetProbabilities().empty());
+  EXPECT_EQ(filter->GetTumourVolume(), 0.0);
+  ASSERT_FALSE(filter->GetReviewReasons().empty());
+  EXPECT_EQ(filter->GetReviewReasons().front(), "no tumour was found");
+  EXPECT_EQ(filter->GetGuidedBackpropagation(), nullptr);
+  EXPECT_EQ(StagesOf(filter).count("grade-and-explain"), 0u);
+  ExpectGridAndDictionary(filter->GetOutput(), head.Sequences[0]);
+  // softmax(3, -3)
+  const float peak = *std::max_element(filter->GetTumourProbability()->GetBufferPointer(),
+                                       filter->GetTumourProbability()->GetBufferPointer() +
+                                         head.Brain->GetLargestPossibleRegion().GetNumberOfPixels());
+  EXPECT_NEAR(peak, 1.0 / (1.0 + std::exp(6.0)), 1e-6);
+}
+
+TEST(GliomaGradingFilter, TheBrainsSurfaceIsNotWashedOut)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  itk::TorchModel::WriteSeededBundle(folder / "s", SegmentationManifest(), 1);
+  SetTensor(folder / "s", "head.weight", { 0.0F });
+  SetTensor(folder / "s", "head.bias", { -0.5F, 0.5F });
+  const auto filter = Grading(head, Load(folder / "s"), LoadSeeded(folder / "g", GradingManifest()));
+  filter->SetExplain(Explain::None);
+  filter->Update();
+  // The same probability everywhere: nearly the whole brain is above one half, also beside the background.
+  EXPECT_GT(filter->GetTumourVolume(), 0.98 * filter->GetBrainVolume());
+}
+
+TEST(GliomaGradingFilter, TheRegionIsTheTumoursCube)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  const auto            filter = Grading(head, nullptr, LoadSeeded(folder / "g", GradingManifest()));
+  filter->SetTumourMaskImage(head.Tumour);
+  filter->SetExplain(Explain::None);
+  filter->Update();
+  itk::Index<3> lower = { { 1000, 1000, 1000 } };
+  itk::Index<3> upper = { { -1000, -1000, -1000 } };
+  for (itk::ImageRegionIteratorWithIndex<MaskType> voxel(head.Tumour, head.Tumour->GetLargestPossibleRegion());
+       !voxel.IsAtEnd();
+       ++voxel)
+  {
+    for (unsigned int d = 0; voxel.Get() && d < 3; ++d)
+    {
+      lower[d] = std::min(lower[d], voxel.GetIndex()[d]);
+      upper[d] = std::max(upper[d], voxel.GetIndex()[d]);
+    }
+  }
+  const auto & report = filter->GetRegionReport();
+  EXPECT_EQ(report.Box.GetIndex(), lower);
+  EXPECT_EQ(report.Box.GetUpperIndex(), upper);
+  double                          side = 0.0;
+  itk::ContinuousIndex<double, 3> middle;
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    side = std::max(side, (static_cast<double>(upper[d] - lower[d] + 1) + 2.0 * 2.0) * head.Tumour->GetSpacing()[d]);
+    middle[d] = 0.5 * static_cast<double>(lower[d] + upper[d]);
+  }
+  itk::Point<double, 3> centre;
+  head.Tumour->TransformContinuousIndexToPhysicalPoint(middle, centre);
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    EXPECT_NEAR(report.Sides[d], side, 1e-9);
+    EXPECT_NEAR(report.Spacing[d], side / 72.0, 1e-9);
+    EXPECT_NEAR(report.Centre[d], centre[d], 1e-9);
+  }
+}
+
+TEST(GliomaGradingFilter, RefusesWhatItCannotUse)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  const auto            segmentation = LoadSeeded(folder / "s", SegmentationManifest());
+  const auto            grading = LoadSeeded(folder / "g", GradingManifest());
+
+  EXPECT_CONTAINS(MessageOf(Grading(head, nullptr, grading)), "segmentation model is missing");
+  EXPECT_CONTAINS(MessageOf(Grading(head, segmentation, nullptr)), "grading model is missing");
+  EXPECT_CONTAINS(MessageOf(Grading(head, grading, grading)), "made for the task 'grading', not for 'segmentation'");
+  auto unloaded = itk::TorchModel::New();
+  unloaded->SetPath(folder / "g");
+  EXPECT_CONTAINS(MessageOf(Grading(head, segmentation, unloaded)), "is not loaded");
+
+  itk::TorchModelManifest brain = GradingManifest();
+  brain.Region = "brain";
+  brain.FitMode = "stretch";
+  brain.Margin = 0.0;
+  EXPECT_CONTAINS(MessageOf(Grading(head, segmentation, LoadSeeded(folder / "b", brain))),
+                  "made for the region 'brain'");
+  itk::TorchModelManifest channels = GradingManifest();
+  channels.ChannelNames = { "T1", "T2" };
+  EXPECT_CONTAINS(MessageOf(Grading(head, segmentation, LoadSeeded(folder / "c", channels))),
+                  "wants the channels T1, T2");
+
+  auto wrongClass = Grading(head, segmentation, grading);
+  wrongClass->SetClassToExplain(2);
+  EXPECT_CONTAINS(MessageOf(wrongClass), "has 2 classes");
+
+  auto mask = MaskType::New();
+  mask->CopyInformation(head.Tumour);
+  mask->SetRegions(head.Tumour->GetLargestPossibleRegion());
+  mask->Allocate(true);
+  auto masked = Grading(head, segmentation, grading);
+  masked->SetTumourMaskImage(mask);
+  EXPECT_CONTAINS(MessageOf(masked), "tumour mask is empty");
+  mask->FillBuffer(1);
+  mask->Modified();
+  EXPECT_CONTAINS(MessageOf(masked), "tumour mask covers the whole image");
+  auto origin = mask->GetOrigin();
+  origin[2] += 1.0;
+  mask->SetOrigin(origin);
+  EXPECT_CONTAINS(MessageOf(masked), "grid of the tumour mask differs");
+}
+
+TEST(GliomaGradingFilter, ReportsProgressAndStops)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  const auto            segmentation = LoadSeeded(folder / "s", SegmentationManifest());
+  const auto            grading = LoadSeeded(folder / "g", GradingManifest());
+  const auto            filter = Grading(head, segmentation, grading);
+  float                 last = 0.0F;
+  filter->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) {
+    EXPECT_GE(filter->GetProgress(), last - 1e-3F);
+    last = filter->GetProgress();
+  });
+  filter->Update();
+  EXPECT_EQ(last, 1.0F);
+
+  for (const char * const stage : { "bias-correction", "segment", "maps" })
+  {
+    const auto   stopped = Grading(head, segmentation, grading);
+    FilterType * raw = stopped;
+    stopped->AddObserver(itk::ProgressEvent(), [raw, stage](const itk::EventObject &) {
+      if (std::string(raw->GetCurrentStage()) == stage)
+      {
+        raw->AbortGenerateDataOn();
+      }
+    });
+    EXPECT_THROW(stopped->Update(), itk::ProcessAborted) << stage;
+  }
+}
