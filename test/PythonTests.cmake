@@ -17,3 +17,12 @@ add_test(NAME Python:ExplanationsEqualPyTorch COMMAND "${Python3_EXECUTABLE}" "$
                                                       "$<TARGET_FILE:RunBundle>" "$<TARGET_FILE:ExplainProgram>"
 )
 set_tests_properties(Python:ExplanationsEqualPyTorch PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
+
+# The application as a user calls it.
+if(TARGET glioma)
+  add_test(NAME Application:Grade COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_glioma_grade.py"
+                                          "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>"
+                                          "${PROJECT_SOURCE_DIR}/examples/glioma/result.schema.json"
+  )
+  set_tests_properties(Application:Grade PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+endif()

@@ -116,6 +116,8 @@ WriteCase(const Phantom & phantom, const std::string & name, const fs::path & fo
           const auto image = ToWholeNumbers(phantom.images[i]);
           itk::EncapsulateMetaData<std::string>(
             image->GetMetaDataDictionary(), "ITK_FileNotes", "Synthetic phantom, no patient");
+          // NIfTI keeps 23 characters of this key.
+          itk::EncapsulateMetaData<std::string>(image->GetMetaDataDictionary(), "aux_file", "Synthetic phantom");
           WriteNifti(image.GetPointer(), fileName);
         }
         else

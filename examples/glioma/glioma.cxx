@@ -17,6 +17,7 @@
  *=========================================================================*/
 // The application: each command lives in a file of its own.
 
+#include "GradeCommand.h"
 #include "InspectCommand.h"
 #include "SynthesizeCommand.h"
 #include "TrainCommand.h"
@@ -34,6 +35,7 @@ main(int argc, char * argv[])
   application.require_subcommand(1);
 
   int exitCode = 0;
+  glioma::AddGradeCommand(application, exitCode);
   glioma::AddInspectCommand(application, exitCode);
   glioma::AddSynthesizeCommand(application, exitCode);
   glioma::AddTrainCommand(application, exitCode);

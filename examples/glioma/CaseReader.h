@@ -1,0 +1,48 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#ifndef CaseReader_h
+#define CaseReader_h
+
+#include "itkImage.h"
+
+#include <string>
+
+namespace glioma
+{
+using SequenceImageType = itk::Image<float, 3>;
+using MaskImageType = itk::Image<unsigned char, 3>;
+
+/** Reads a sequence: a file in any format of ITK, or a folder that holds one DICOM series. A fourth axis of one voxel
+ * is dropped. \a role names the image in messages ("T1"). */
+SequenceImageType::Pointer
+ReadSequence(const std::string & path, const std::string & role);
+
+/** Reads a mask the same way; every value but 0 becomes 1. */
+MaskImageType::Pointer
+ReadMask(const std::string & path, const std::string & role);
+
+/** SHA-256 of a file, or of the list "digest  name" of a folder's files in the order of their names. */
+std::string
+DigestOfInput(const std::string & path);
+
+/** Last part of a path: what may be told of where the data lies. */
+std::string
+BaseName(const std::string & path);
+} // namespace glioma
+
+#endif // CaseReader_h

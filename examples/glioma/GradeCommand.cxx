@@ -1,0 +1,497 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "GradeCommand.h"
+
+#include "CaseReader.h"
+#include "DefaultModels.h"
+#include "ImageOutput.h"
+#include "OutputFolder.h"
+#include "OverviewPicture.h"
+#include "ProgressBar.h"
+#include "ResultDocument.h"
+#include "StageMemory.h"
+
+#include "itkCommand.h"
+#include "itkGliomaGradingFilter.h"
+#include "itkMetaDataObject.h"
+#include "itkMultiThreaderBase.h"
+#include "itkOutputWindow.h"
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+
+namespace glioma
+{
+namespace
+{
+using FilterType = itk::GliomaGradingFilter<>;
+
+struct GradeOptions
+{
+  std::array<std::string, 4> sequences; // T1, T1c, T2, FLAIR
+  std::string                brainMask;
+  std::string                tumourMask;
+  std::string                output;
+  std::string                segmentationModel;
+  std::string                gradingModel;
+  bool                       trustModel{ false };
+  bool                       verify{ false };
+  std::string                standardize;
+  std::string                biasCorrection;
+  std::string                explain{ "all" };
+  std::string                device{ "cpu" };
+  std::string                precision{ "float32" };
+  unsigned int               threads{ 0 };
+  double                     geometryTolerance{ 1e-3 };
+  std::string                format{ "nii.gz" };
+  bool                       keepIdentifiers{ false };
+  bool                       force{ false };
+};
+
+const std::array<const char *, 3> formats{ { "nii.gz", "nrrd", "mha" } };
+
+/** Warnings of ITK as one line each, without the place in the source. */
+class WarningLines : public itk::OutputWindow
+{
+public:
+  ITK_DISALLOW_COPY_AND_MOVE(WarningLines);
+  using Self = WarningLines;
+  using Superclass = itk::OutputWindow;
+  using Pointer = itk::SmartPointer<Self>;
+  itkNewMacro(Self);
+
+  void
+  SetProgressBar(ProgressBar * bar)
+  {
+    m_Bar = bar;
+  }
+
+  void
+  DisplayText(const char * text) override
+  {
+    std::string line(text);
+    const auto  place = line.find("): ");
+    line = place == std::string::npos ? line : line.substr(place + 3);
+    for (char & character : line)
+    {
+      character = character == '\n' ? ' ' : character;
+    }
+    if (m_Bar)
+    {
+      m_Bar->Clear();
+    }
+    std::cerr << "glioma: warning: " << line << std::endl;
+  }
+
+protected:
+  WarningLines() = default;
+  ~WarningLines() override = default;
+
+private:
+  ProgressBar * m_Bar{ nullptr };
+};
+
+/** What went wrong in one line, without ITK's class name and address. */
+std::string
+OneLine(const std::exception & error)
+{
+  const auto * const itkError = dynamic_cast<const itk::ExceptionObject *>(&error);
+  std::string        text = itkError ? itkError->GetDescription() : error.what();
+  if (text.rfind("ITK ERROR: ", 0) == 0)
+  {
+    text = text.substr(11);
+  }
+  const auto address = text.find("(0x");
+  const auto end = text.find("): ");
+  if (address != std::string::npos && end != std::string::npos && address < end)
+  {
+    text = text.substr(end + 3);
+  }
+  std::string line;
+  for (const char character : text)
+  {
+    const bool isBlank = character == '\n' || character == '\t' || character == ' ';
+    if (!isBlank)
+    {
+      line += character;
+    }
+    else if (!line.empty() && line.back() != ' ')
+    {
+      line += ' ';
+    }
+  }
+  return line;
+}
+
+itk::TorchModel::Pointer
+LoadModel(const std::string & path, const std::string & task, const GradeOptions & options)
+{
+  auto model = itk::TorchModel::New();
+  model->SetPath(path.empty() ? FindDefaultModel(task) : path);
+  model->SetTrustModelCode(options.trustModel);
+  model->SetDevice(options.device);
+  model->SetNumberOfThreads(options.threads);
+  if (options.precision == "bfloat16" && task == "segmentation")
+  {
+    model->SetPrecision(itk::TorchModel::Precision::BFloat16);
+  }
+  model->Load();
+  const itk::TorchModelManifest & manifest = model->GetManifest();
+  const auto contradicts = [&](const std::string & option, const std::string & given, const std::string & said) {
+    if (!given.empty() && given != said)
+    {
+      throw std::runtime_error("--" + option + ' ' + given + " contradicts the " + task + " model " +
+                               BaseName(model->GetPath()) + ", which was trained with " +
+                               (said.empty() ? "an unknown one" : said) +
+                               "; leave the option out, or give another model.");
+    }
+  };
+  contradicts("standardize", options.standardize, manifest.Standardization);
+  contradicts("bias-correction", options.biasCorrection, manifest.BiasCorrection);
+  if (options.verify && !model->VerifyGoldenPair())
+  {
+    throw std::runtime_error("The " + task + " model " + BaseName(model->GetPath()) +
+                             " has no golden pair to verify; leave --verify out.");
+  }
+  return model;
+}
+
+std::string
+FileNameOfLayer(const std::string & layer)
+{
+  std::string name = "gradcam-" + layer;
+  for (char & character : name)
+  {
+    const bool isPlain = (character >= '0' && character <= '9') || (character >= 'a' && character <= 'z') ||
+                         (character >= 'A' && character <= 'Z') || character == '.' || character == '-';
+    character = isPlain ? character : '_';
+  }
+  return name;
+}
+
+double
+Now()
+{
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void
+DrawOverview(const FilterType & filter, const ResultDocument & document, const std::string & path)
+{
+  OverviewPicture picture;
+  for (const std::string & name : FilterType::GetSequenceNames())
+  {
+    picture.AddSequence(name, filter.GetSequence(name));
+  }
+  picture.SetBrainMask(filter.GetBrainMask());
+  picture.SetTumour(filter.GetOutput());
+  for (const std::string & layer : filter.GetGradCAMLayers())
+  {
+    if (filter.GetGradCAM(layer))
+    {
+      picture.AddGradCAM("GradCAM " + layer, filter.GetGradCAM(layer), filter.GetGradCAMSupport(layer));
+    }
+  }
+  if (filter.GetGuidedBackpropagation())
+  {
+    picture.SetGuidedBackpropagation("Guided", filter.GetGuidedBackpropagation());
+  }
+  char text[128];
+  if (filter.GetTumourFound())
+  {
+    std::string                    line = std::string("Grade ") + filter.GetGrade();
+    const std::vector<std::string> names = filter.GetClassNames();
+    for (std::size_t i = 0; i < names.size(); ++i)
+    {
+      std::snprintf(text, sizeof(text), "  P(%s) %.3f", names[i].c_str(), filter.GetProbabilities()[i]);
+      line += text;
+    }
+    std::snprintf(text, sizeof(text), "  tumour %.1f ml", filter.GetTumourVolume());
+    picture.AddLine(line + text);
+  }
+  else
+  {
+    picture.AddLine("Grade: none, no tumour was found");
+  }
+  const auto & reasons = filter.GetReviewReasons();
+  picture.AddLine(reasons.empty() ? "No flags; not a clinical acceptance"
+                                  : "Review (" + std::to_string(reasons.size()) + "): " + reasons.front());
+  for (const std::string & warning : document.GetWarnings())
+  {
+    // Long sentences in lines that fit the picture.
+    constexpr std::size_t width = 88;
+    std::string           rest = warning;
+    while (rest.size() > width)
+    {
+      const auto blank = rest.rfind(' ', width);
+      picture.AddLine(rest.substr(0, blank), true);
+      rest = rest.substr(blank == std::string::npos ? width : blank + 1);
+    }
+    picture.AddLine(rest, true);
+  }
+  picture.Write(path);
+}
+
+void
+Grade(const GradeOptions & options)
+{
+  StageMemory memory;
+  ProgressBar bar;
+  const auto  warningLines = WarningLines::New();
+  warningLines->SetProgressBar(&bar);
+  itk::OutputWindow::SetInstance(warningLines);
+  if (options.threads > 0)
+  {
+    itk::MultiThreaderBase::SetGlobalMaximumNumberOfThreads(options.threads);
+    itk::MultiThreaderBase::SetGlobalDefaultNumberOfThreads(options.threads);
+  }
+
+  double         start = Now();
+  ResultDocument document;
+  memory.Begin("load-models");
+  bar.Show(0.0, "load-models");
+  auto filter = FilterType::New();
+  if (options.tumourMask.empty())
+  {
+    filter->SetSegmentationModel(LoadModel(options.segmentationModel, "segmentation", options));
+  }
+  const itk::TorchModel::Pointer gradingModel = LoadModel(options.gradingModel, "grading", options);
+  filter->SetGradingModel(gradingModel);
+  document.AddStage("load-models", Now() - start);
+
+  // Everything that may be written, in this format and in those of an earlier run.
+  std::vector<std::string> stems{ "tumour", "tumour-probability", "guided-backprop", "gradcam-res3", "gradcam-res4" };
+  for (const std::string & layer : filter->GetGradCAMLayers())
+  {
+    const std::string stem = FileNameOfLayer(layer);
+    if (std::find(stems.begin(), stems.end(), stem) == stems.end())
+    {
+      stems.push_back(stem);
+    }
+  }
+  std::vector<std::string> names{ "result.json", "overview.png" };
+  std::vector<std::string> obsolete;
+  for (const std::string & stem : stems)
+  {
+    for (const char * const format : formats)
+    {
+      (format == options.format ? names : obsolete).push_back(stem + '.' + format);
+    }
+  }
+  OutputFolder output(options.output, names, obsolete, "result.json", options.force);
+
+  start = Now();
+  memory.Begin("read");
+  bar.Show(0.0, "read");
+  const std::vector<std::string> & sequenceNames = FilterType::GetSequenceNames();
+  for (std::size_t i = 0; i < sequenceNames.size(); ++i)
+  {
+    filter->SetSequence(sequenceNames[i], ReadSequence(options.sequences[i], sequenceNames[i]));
+    document.AddInput(sequenceNames[i], options.sequences[i]);
+  }
+  if (!options.brainMask.empty())
+  {
+    filter->SetBrainMaskImage(ReadMask(options.brainMask, "the brain mask"));
+    document.AddInput("brain-mask", options.brainMask);
+  }
+  if (!options.tumourMask.empty())
+  {
+    filter->SetTumourMaskImage(ReadMask(options.tumourMask, "the tumour mask"));
+    document.AddInput("tumour-mask", options.tumourMask);
+  }
+  itk::MetaDataDictionary dictionary = filter->GetSequence("T1")->GetMetaDataDictionary();
+  bool                    isPhantom = false;
+  for (const char * const key : { "aux_file", "ITK_FileNotes" })
+  {
+    std::string note;
+    itk::ExposeMetaData<std::string>(dictionary, key, note);
+    isPhantom = isPhantom || note.rfind("Synthetic phantom", 0) == 0;
+  }
+  document.SetIsPhantom(isPhantom);
+  document.AddStage("read", Now() - start);
+
+  const std::map<std::string, FilterType::ExplainEnum> explanations{ { "all", FilterType::ExplainEnum::All },
+                                                                     { "gradcam", FilterType::ExplainEnum::GradCAM },
+                                                                     { "guided-backprop",
+                                                                       FilterType::ExplainEnum::GuidedBackpropagation },
+                                                                     { "none", FilterType::ExplainEnum::None } };
+  filter->SetExplain(explanations.at(options.explain));
+  filter->SetCoordinateTolerance(options.geometryTolerance);
+  filter->SetDirectionTolerance(options.geometryTolerance);
+  const FilterType * const running = filter.GetPointer();
+  filter->AddObserver(itk::ProgressEvent(), [&bar, &memory, running](const itk::EventObject &) {
+    memory.Begin(running->GetCurrentStage());
+    bar.Show(0.95 * running->GetProgress(), running->GetCurrentStage());
+  });
+  filter->Update();
+  for (const auto & stage : filter->GetStageSeconds())
+  {
+    document.AddStage(stage.first, stage.second);
+  }
+
+  start = Now();
+  memory.Begin("write");
+  bar.Show(0.95, "write");
+  document.SetResult(*filter);
+  if (!options.keepIdentifiers)
+  {
+    dictionary = WithoutIdentifiers(dictionary);
+  }
+  if (isPhantom)
+  {
+    itk::EncapsulateMetaData<std::string>(dictionary, "aux_file", "Synthetic phantom");
+  }
+  document.AddParameter("explain", options.explain);
+  document.AddParameter("device", options.device);
+  document.AddParameter("precision", options.precision);
+  document.AddParameter(
+    "threads", options.threads > 0 ? options.threads : itk::MultiThreaderBase::GetGlobalDefaultNumberOfThreads());
+  document.AddParameter("geometry-tolerance", options.geometryTolerance);
+  document.AddParameter("format", options.format);
+  document.AddParameter("keep-identifiers", options.keepIdentifiers);
+  document.AddParameter("trust-model", options.trustModel);
+  document.AddParameter("seed", "none: nothing is random");
+  if (options.format != "nii.gz")
+  {
+    for (const auto & key : document.GetProvenanceKeys())
+    {
+      itk::EncapsulateMetaData<std::string>(dictionary, key.first, key.second);
+    }
+  }
+  const auto write = [&](const auto * image, const std::string & stem) {
+    if (image)
+    {
+      const std::string name = stem + '.' + options.format;
+      WriteImage(image, dictionary, output.PathOf(name));
+      document.AddOutput(name);
+    }
+  };
+  write(static_cast<const MaskImageType *>(filter->GetOutput()), "tumour");
+  write(filter->GetTumourProbability(), "tumour-probability");
+  for (const std::string & layer : filter->GetGradCAMLayers())
+  {
+    write(filter->GetGradCAM(layer), FileNameOfLayer(layer));
+  }
+  write(filter->GetGuidedBackpropagation(), "guided-backprop");
+  document.AddStage("write", Now() - start);
+
+  start = Now();
+  memory.Begin("overview");
+  DrawOverview(*filter, document, output.PathOf("overview.png"));
+  document.AddOutput("overview.png");
+  document.AddStage("overview", Now() - start);
+  document.SetMemory(memory);
+  document.Write(output.PathOf("result.json"));
+  output.Commit();
+  bar.Clear();
+
+  if (filter->GetTumourFound())
+  {
+    std::printf("Grade: %s", filter->GetGrade());
+    const std::vector<std::string> classes = filter->GetClassNames();
+    for (std::size_t i = 0; i < classes.size(); ++i)
+    {
+      std::printf("%s P(%s) = %.3f", i ? "," : " ", classes[i].c_str(), filter->GetProbabilities()[i]);
+    }
+    std::printf("\nTumour: %.1f ml\n", filter->GetTumourVolume());
+  }
+  else
+  {
+    std::printf("Grade: none, no tumour was found\n");
+  }
+  std::printf("Verdict: %s (not a clinical acceptance)\n", filter->GetReviewReasons().empty() ? "no-flags" : "review");
+  for (const std::string & reason : filter->GetReviewReasons())
+  {
+    std::printf("  - %s\n", reason.c_str());
+  }
+  for (const std::string & warning : document.GetWarnings())
+  {
+    std::printf("%s\n", warning.c_str());
+  }
+  std::printf("Files: %s\n", options.output.c_str());
+}
+
+int
+RunGrade(const GradeOptions & options)
+{
+  try
+  {
+    Grade(options);
+    return 0;
+  }
+  catch (const std::exception & error)
+  {
+    std::cerr << "glioma grade: " << OneLine(error) << std::endl;
+    return 1;
+  }
+}
+} // namespace
+
+void
+AddGradeCommand(CLI::App & application, int & exitCode)
+{
+  const auto       options = std::make_shared<GradeOptions>();
+  CLI::App * const command =
+    application.add_subcommand("grade", "Find the tumour of one case, grade it and explain the grade");
+  const std::array<const char *, 4> names{ { "--t1", "--t1c", "--t2", "--flair" } };
+  for (std::size_t i = 0; i < names.size(); ++i)
+  {
+    command
+      ->add_option(names[i], options->sequences[i], "Skull-stripped sequence: a file, or a folder of one DICOM series")
+      ->required();
+  }
+  command->add_option(
+    "--brain-mask", options->brainMask, "Not 0 in the brain; then the head need not be skull-stripped");
+  command->add_option("--tumour-mask", options->tumourMask, "Not 0 in the tumour; is taken instead of a segmentation");
+  command->add_option("--output", options->output, "Folder that gets the results")->required();
+  command->add_option("--segmentation-model", options->segmentationModel, "Bundle (default: the demonstration's)");
+  command->add_option("--grading-model", options->gradingModel, "Bundle (default: the demonstration's)");
+  command->add_flag("--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript)");
+  command->add_flag("--verify", options->verify, "Run each model's golden pair before the case");
+  command->add_option("--standardize", options->standardize, "Refuse models that were trained otherwise")
+    ->check(CLI::IsMember({ "brain", "image" }));
+  command->add_option("--bias-correction", options->biasCorrection, "Refuse models that were trained otherwise")
+    ->check(CLI::IsMember({ "n4", "none" }));
+  command->add_option("--explain", options->explain, "Which maps explain the grade")
+    ->capture_default_str()
+    ->check(CLI::IsMember({ "all", "gradcam", "guided-backprop", "none" }));
+  command->add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
+  command->add_option("--precision", options->precision, "Arithmetic of the segmentation")
+    ->capture_default_str()
+    ->check(CLI::IsMember({ "float32", "bfloat16" }));
+  command->add_option("--threads", options->threads, "Number of threads (default: all processors)")
+    ->check(CLI::Range(1, 1024));
+  command
+    ->add_option("--geometry-tolerance",
+                 options->geometryTolerance,
+                 "Grids may differ by this share of a voxel and in a direction cosine")
+    ->capture_default_str()
+    ->check(CLI::Range(0.0, 0.5));
+  command->add_option("--format", options->format, "Format of the images")
+    ->capture_default_str()
+    ->check(CLI::IsMember({ "nii.gz", "nrrd", "mha" }));
+  command->add_flag("--keep-identifiers",
+                    options->keepIdentifiers,
+                    "Keep all keys of the first sequence's header, a patient's name too");
+  command->add_flag("--force", options->force, "Replace the results of an earlier run");
+  command->callback([options, &exitCode] { exitCode = RunGrade(*options); });
+}
+} // namespace glioma

@@ -1,0 +1,249 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "ResultDocument.h"
+
+#include "CaseReader.h"
+#include "itkVersion.h"
+
+#include <cmath>
+#include <fstream>
+#include <stdexcept>
+
+#ifndef GLIOMA_VERSION
+#  error "GLIOMA_VERSION is set by CMakeLists.txt"
+#endif
+
+namespace glioma
+{
+namespace
+{
+using Json = nlohmann::ordered_json;
+
+const char * const researchUse = "Research use only.";
+const char * const notClinical = "not a clinical acceptance";
+
+Json
+Finite(double value)
+{
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+template <typename TArray>
+Json
+Three(const TArray & values)
+{
+  return Json::array({ values[0], values[1], values[2] });
+}
+
+Json
+DescribeModel(const itk::TorchModel * model)
+{
+  if (model == nullptr)
+  {
+    return nullptr;
+  }
+  const itk::TorchModelManifest & manifest = model->GetManifest();
+  Json                            json;
+  json["bundle"] = BaseName(model->GetPath());
+  json["name"] = manifest.Name;
+  json["version"] = manifest.Version;
+  json["sha256"] = manifest.WeightsSha256.empty() ? DigestOfInput(model->GetPath()) : manifest.WeightsSha256;
+  json["demonstration"] = manifest.Demonstration;
+  json["training_data"] = manifest.TrainingData;
+  json["intended_use"] = manifest.IntendedUse;
+  json["spacing"] = Three(manifest.Spacing);
+  json["bias_correction"] = manifest.BiasCorrection;
+  json["standardization"] = manifest.Standardization;
+  json["quantiles"] = Json::array({ manifest.LowerQuantile, manifest.UpperQuantile });
+  return json;
+}
+} // namespace
+
+void
+ResultDocument::AddInput(const std::string & role, const std::string & path)
+{
+  m_Inputs[role] = { { "file", BaseName(path) }, { "sha256", DigestOfInput(path) } };
+}
+
+void
+ResultDocument::SetResult(const FilterType & filter)
+{
+  m_Warnings = { researchUse };
+  bool        isDemonstration = false;
+  std::string trainedOn;
+  for (const itk::TorchModel * model : { filter.GetSegmentationModel(), filter.GetGradingModel() })
+  {
+    if (model && model->GetManifest().Demonstration)
+    {
+      isDemonstration = true;
+    }
+    const std::string data = model ? model->GetManifest().TrainingData : std::string();
+    if (!data.empty() && trainedOn.find(data) == std::string::npos)
+    {
+      trainedOn += (trainedOn.empty() ? "" : "; ") + data;
+    }
+  }
+  if (!trainedOn.empty())
+  {
+    m_Warnings.push_back("The models' training: " + trainedOn + ".");
+  }
+  if (isDemonstration && !m_IsPhantom)
+  {
+    m_Warnings.push_back("Demonstration models, trained on phantoms and twelve patients, not validated: do not rely on "
+                         "this grade for a patient.");
+  }
+
+  Json & json = m_Document;
+  json["schema"] = "glioma-grade-result/1";
+  json["grade"] = filter.GetGrade()[0] == '\0' ? Json(nullptr) : Json(filter.GetGrade());
+  json["probabilities"] = nullptr;
+  const std::vector<std::string> names = filter.GetClassNames();
+  if (filter.GetTumourFound())
+  {
+    json["probabilities"] = Json::object();
+    for (std::size_t i = 0; i < names.size(); ++i)
+    {
+      json["probabilities"][names[i]] = filter.GetProbabilities()[i];
+    }
+  }
+  json["verdict"] = filter.GetReviewReasons().empty() ? "no-flags" : "review";
+  json["reasons"] = filter.GetReviewReasons();
+  json["verdict_is"] = notClinical;
+  json["warnings"] = m_Warnings;
+  json["phantom"] = m_IsPhantom;
+  json["tumour_volume_ml"] = filter.GetTumourVolume();
+  json["brain_volume_ml"] = filter.GetBrainVolume();
+  json["brain_mask"] = filter.GetBrainMaskWasGiven() ? "given" : "found";
+  json["tumour_mask"] = filter.GetTumourMaskImage() ? "given" : "found";
+  json["roi"] = nullptr;
+  if (filter.GetTumourFound())
+  {
+    const FilterType::RegionReport & region = filter.GetRegionReport();
+    json["roi"] = { { "tumour_box_index", Three(region.Box.GetIndex()) },
+                    { "tumour_box_size", Three(region.Box.GetSize()) },
+                    { "centre_mm", Three(region.Centre) },
+                    { "sides_mm", Three(region.Sides) },
+                    { "spacing_mm", Three(region.Spacing) },
+                    { "output_size", region.OutputSize },
+                    { "tiny", region.Tiny },
+                    { "touches_border", region.TouchesBorder },
+                    { "several_foci", region.SeveralFoci },
+                    { "leaves_image", region.LeavesImage } };
+  }
+  json["explanation"] = nullptr;
+  if (filter.GetTumourFound() && filter.GetExplain() != itk::GliomaGradingFilterEnums::Explain::None)
+  {
+    Json layers = Json::object();
+    for (const std::string & layer : filter.GetGradCAMLayers())
+    {
+      if (filter.GetGradCAM(layer) == nullptr)
+      {
+        continue;
+      }
+      layers[layer] = { { "has_positive_cell", filter.GetGradCAMHasPositiveCell(layer) } };
+    }
+    json["explanation"] = { { "class", names.at(filter.GetExplainedClass()) }, { "gradcam", layers } };
+  }
+  json["quality"] = Json::object();
+  for (const auto & number : filter.GetQuality())
+  {
+    json["quality"][number.first] = Finite(number.second);
+  }
+
+  Json & provenance = json["provenance"];
+  provenance["versions"] = { { "glioma", GLIOMA_VERSION },
+                             { "itk", itk::Version::GetITKVersion() },
+                             { "torch", GLIOMA_TORCH_VERSION } };
+  provenance["models"] = { { "segmentation",
+                             DescribeModel(filter.GetTumourMaskImage() ? nullptr : filter.GetSegmentationModel()) },
+                           { "grading", DescribeModel(filter.GetGradingModel()) } };
+  provenance["sequences"] = Json::object();
+  for (const auto & report : filter.GetSequenceReports())
+  {
+    provenance["sequences"][report.Name] = { { "mean", report.Mean },
+                                             { "standard_deviation", report.Sigma },
+                                             { "n4_iterations", report.N4Iterations },
+                                             { "n4_status", report.N4Status } };
+  }
+}
+
+void
+ResultDocument::AddStage(const std::string & name, double seconds)
+{
+  m_Stages.push_back({ { "name", name }, { "seconds", seconds } });
+}
+
+void
+ResultDocument::SetMemory(const StageMemory & memory)
+{
+  for (Json & stage : m_Stages)
+  {
+    stage["peak_memory_mib"] = std::round(memory.PeakOf(stage["name"]));
+  }
+  m_PeakMemory = std::round(memory.Peak());
+}
+
+std::vector<std::pair<std::string, std::string>>
+ResultDocument::GetProvenanceKeys() const
+{
+  std::vector<std::pair<std::string, std::string>> keys{
+    { "GliomaGrading_version", GLIOMA_VERSION },
+    { "GliomaGrading_use", researchUse },
+    { "GliomaGrading_verdict", m_Document["verdict"].get<std::string>() + ", " + notClinical },
+    { "GliomaGrading_grade", m_Document["grade"].is_null() ? "none" : m_Document["grade"].get<std::string>() }
+  };
+  for (const auto & model : m_Document["provenance"]["models"].items())
+  {
+    if (!model.value().is_null())
+    {
+      keys.emplace_back("GliomaGrading_" + model.key() + "_sha256", model.value()["sha256"].get<std::string>());
+    }
+  }
+  for (const auto & input : m_Inputs.items())
+  {
+    keys.emplace_back("GliomaGrading_input_" + input.key() + "_sha256", input.value()["sha256"].get<std::string>());
+  }
+  return keys;
+}
+
+void
+ResultDocument::Write(const std::string & path) const
+{
+  Json json = m_Document;
+  json["outputs"] = m_Outputs;
+  json["provenance"]["inputs"] = m_Inputs;
+  json["provenance"]["parameters"] = m_Parameters;
+  json["provenance"]["stages"] = m_Stages;
+  double seconds = 0.0;
+  for (const Json & stage : m_Stages)
+  {
+    seconds += stage["seconds"].get<double>();
+  }
+  json["provenance"]["seconds"] = seconds;
+  json["provenance"]["peak_memory_mib"] = m_PeakMemory;
+
+  std::ofstream file(path, std::ios::binary);
+  // A name that is not UTF-8 must not lose the result.
+  file << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  file.close();
+  if (!file)
+  {
+    throw std::runtime_error("Cannot write result.json; free some space, or choose another --output.");
+  }
+}
+} // namespace glioma

@@ -1,0 +1,360 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""Runs `glioma grade` on a phantom with seeded models: outputs, bad input, full disk, interruption.
+
+usage: test_glioma_grade.py GLIOMA RUNBUNDLE SCHEMA [unittest options]
+"""
+import hashlib
+import json
+import os
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+try:
+    import jsonschema
+    import numpy as np
+    import SimpleITK as sitk
+except ImportError as error:
+    print(f"SKIPPED: {error}; pip install -r test/requirements.txt")
+    sys.exit(77)
+
+GLIOMA, RUNBUNDLE, SCHEMA = (os.path.abspath(path) for path in sys.argv[1:4])
+SEQUENCES = ("t1", "t1c", "t2", "flair")
+SUFFIXES = {"t1": "_t1", "t1c": "_t1ce", "t2": "_t2", "flair": "_flair"}
+IMAGES = ("tumour", "tumour-probability", "gradcam-res3", "gradcam-res4", "guided-backprop")
+
+
+def set_tensor(bundle, name, values):
+    """Fills a tensor of the weights and mends the manifest's digest."""
+    path = os.path.join(bundle, "models", "model.safetensors")
+    data = bytearray(open(path, "rb").read())
+    before = hashlib.sha256(data).hexdigest()
+    length = struct.unpack("<Q", data[:8])[0]
+    begin, end = json.loads(data[8 : 8 + length])[name]["data_offsets"]
+    number = (end - begin) // 4
+    data[8 + length + begin : 8 + length + end] = np.resize(np.float32(values), number).tobytes()
+    open(path, "wb").write(data)
+    manifest = os.path.join(bundle, "configs", "metadata.json")
+    text = open(manifest).read()
+    assert before in text
+    open(manifest, "w").write(text.replace(before, hashlib.sha256(data).hexdigest()))
+
+
+class GliomaGrade(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp()
+        phantom = os.path.join(cls.folder, "phantom")
+        subprocess.run([GLIOMA, "synthesize", "--cases", "1", "--seed", "3", "--spacing", "3", "--output", phantom], check=True, stdout=subprocess.DEVNULL)
+        case = next(entry.path for entry in os.scandir(phantom) if entry.is_dir())
+        stem = os.path.join(case, os.path.basename(case))
+        cls.case = {name: f"{stem}{SUFFIXES[name]}.nii.gz" for name in SEQUENCES}
+        cls.seg = f"{stem}_seg.nii.gz"
+        cls.models = {"segmentation": os.path.join(cls.folder, "segmentation"), "grading": os.path.join(cls.folder, "grading")}
+        for task, path in cls.models.items():
+            subprocess.run([RUNBUNDLE, "write", task, "4", "3", "0", "72", path], check=True)
+        # Everything is tumour with the probability 0.73: what is found does not hang on seeded weights.
+        cls.everywhere = os.path.join(cls.folder, "everywhere")
+        shutil.copytree(cls.models["segmentation"], cls.everywhere)
+        set_tensor(cls.everywhere, "head.weight", [0.0])
+        set_tensor(cls.everywhere, "head.bias", [-0.5, 0.5])
+        cls.nowhere = os.path.join(cls.folder, "nowhere")
+        shutil.copytree(cls.models["segmentation"], cls.nowhere)
+        set_tensor(cls.nowhere, "head.weight", [0.0])
+        set_tensor(cls.nowhere, "head.bias", [0.5, -0.5])
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def setUp(self):
+        self.work = tempfile.mkdtemp(dir=self.folder)
+        self.output = os.path.join(self.work, "out")
+
+    def command(self, *more, segmentation=None, grading=None, output=None, **images):
+        case = dict(self.case, **images)
+        command = [GLIOMA, "grade", "--output", output or self.output, "--grading-model", grading or self.models["grading"]]
+        command += ["--segmentation-model", segmentation or self.everywhere]
+        for name in SEQUENCES:
+            command += [f"--{name}", case[name]]
+        return command + list(more)
+
+    def run_glioma(self, *more, limit=None, **options):
+        def limit_files():
+            if limit is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        return subprocess.run(self.command(*more, **options), capture_output=True, text=True, preexec_fn=limit_files)
+
+    def grade(self, *more, **options):
+        outcome = self.run_glioma(*more, **options)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        return outcome.stdout
+
+    def refuse(self, *more, says, code=1, **options):
+        """One line says why, nothing is left behind."""
+        outcome = self.run_glioma(*more, **options)
+        self.assertEqual(outcome.returncode, code, outcome.stderr)
+        lines = [line for line in outcome.stderr.splitlines() if line]
+        if code == 1:
+            # NIfTI's library may say something of its own before.
+            self.assertEqual(len([line for line in lines if not line.startswith("** ERROR")]), 1, outcome.stderr)
+        for part in [says] if isinstance(says, str) else says:
+            self.assertIn(part, outcome.stderr)
+        self.assertEqual(os.listdir(self.work), [], outcome.stderr)
+
+    def result(self):
+        with open(os.path.join(self.output, "result.json"), encoding="utf-8") as file:
+            document = json.load(file)
+        with open(SCHEMA, encoding="utf-8") as file:
+            jsonschema.Draft202012Validator(json.load(file)).validate(document)
+        return document
+
+    def put(self, path, data):
+        with open(path, "wb") as file:
+            file.write(data)
+
+    def write(self, name, array, reference=None):
+        """An image on the phantom's grid, outside the folder that must stay empty."""
+        image = sitk.GetImageFromArray(array)
+        image.CopyInformation(reference or sitk.ReadImage(self.case["t1"]))
+        path = os.path.join(tempfile.mkdtemp(dir=self.folder), name)
+        sitk.WriteImage(image, path)
+        return path
+
+    # What it writes
+
+    def test_writes_everything_on_the_inputs_grid(self):
+        text = self.grade()
+        reference = sitk.ReadImage(self.case["t1"])
+        for name in IMAGES:
+            image = sitk.ReadImage(os.path.join(self.output, f"{name}.nii.gz"))
+            self.assertEqual(image.GetSize(), reference.GetSize(), name)
+            for what in ("GetOrigin", "GetSpacing", "GetDirection"):
+                np.testing.assert_allclose(getattr(image, what)(), getattr(reference, what)(), atol=1e-5, err_msg=name)
+            self.assertEqual(image.GetNumberOfComponentsPerPixel(), 4 if name == "guided-backprop" else 1)
+            self.assertTrue(np.isfinite(sitk.GetArrayFromImage(image)).all(), name)
+        self.assertEqual(sorted(os.listdir(self.output)), sorted([f"{name}.nii.gz" for name in IMAGES] + ["overview.png", "result.json"]))
+
+        result = self.result()
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(os.path.join(self.output, "tumour.nii.gz")))
+        probability = sitk.GetArrayFromImage(sitk.ReadImage(os.path.join(self.output, "tumour-probability.nii.gz")))
+        self.assertEqual(set(np.unique(labels)), {0, 1})
+        self.assertTrue((probability[labels == 1] > 0.5).all())
+        self.assertAlmostEqual(result["tumour_volume_ml"], labels.sum() * np.prod(reference.GetSpacing()) / 1000, places=3)
+        self.assertIn(result["grade"], ("LGG", "HGG"))
+        self.assertAlmostEqual(sum(result["probabilities"].values()), 1.0, places=6)
+        self.assertEqual(result["grade"], max(result["probabilities"], key=result["probabilities"].get))
+        self.assertTrue(result["phantom"])
+        self.assertIn("Research use only.", result["warnings"])
+        for name, path in self.case.items():
+            entry = result["provenance"]["inputs"][{"t1": "T1", "t1c": "T1c", "t2": "T2", "flair": "FLAIR"}[name]]
+            self.assertEqual(entry["file"], os.path.basename(path))
+            self.assertEqual(entry["sha256"], hashlib.sha256(open(path, "rb").read()).hexdigest())
+        self.assertNotIn(self.folder, json.dumps(result))
+        weights = open(os.path.join(self.models["grading"], "models", "model.safetensors"), "rb").read()
+        self.assertEqual(result["provenance"]["models"]["grading"]["sha256"], hashlib.sha256(weights).hexdigest())
+        self.assertGreater(result["provenance"]["peak_memory_mib"], 50)
+        self.assertEqual(sorted(result["outputs"] + ["result.json"]), sorted(os.listdir(self.output)))
+        for part in (f"Grade: {result['grade']}", "Research use only.", f"Files: {self.output}"):
+            self.assertIn(part, text)
+
+        picture = sitk.ReadImage(os.path.join(self.output, "overview.png"))
+        self.assertEqual(picture.GetNumberOfComponentsPerPixel(), 3)
+        self.assertGreater(min(picture.GetSize()), 800)
+        colours = np.unique(sitk.GetArrayFromImage(picture).reshape(-1, 3), axis=0)
+        self.assertTrue((colours == (60, 255, 120)).all(axis=1).any(), "no outline is drawn")
+
+    def test_tells_where_the_tumour_is_not(self):
+        text = self.grade(segmentation=self.nowhere)
+        result = self.result()
+        self.assertIsNone(result["grade"])
+        self.assertIsNone(result["probabilities"])
+        self.assertEqual(result["verdict"], "review")
+        self.assertIn("no tumour was found", result["reasons"])
+        self.assertIn("no tumour was found", text)
+        self.assertFalse(os.path.exists(os.path.join(self.output, "gradcam-res3.nii.gz")))
+        self.assertEqual(sitk.GetArrayFromImage(sitk.ReadImage(os.path.join(self.output, "tumour.nii.gz"))).max(), 0)
+
+    def test_takes_a_tumour_mask_and_fewer_maps(self):
+        self.grade("--tumour-mask", self.seg, "--explain", "gradcam", "--threads", "1")
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(os.path.join(self.output, "tumour.nii.gz")))
+        given = sitk.GetArrayFromImage(sitk.ReadImage(self.seg))
+        np.testing.assert_array_equal(labels != 0, given != 0)
+        self.assertEqual(self.result()["tumour_mask"], "given")
+        self.assertEqual(sorted(os.listdir(self.output)), ["gradcam-res3.nii.gz", "gradcam-res4.nii.gz", "overview.png", "result.json", "tumour.nii.gz"])
+
+    def test_a_given_brain_mask_ignores_the_skull(self):
+        images = {name: sitk.GetArrayFromImage(sitk.ReadImage(path)) for name, path in self.case.items()}
+        brain = (images["t1"] != 0) | (images["t2"] != 0)
+        noise = np.random.default_rng(1)
+        with_skull = {
+            name: self.write(f"{name}.nii.gz", np.where(brain, image, noise.uniform(50, 900, image.shape)).astype(np.float32))
+            for name, image in images.items()
+        }
+        self.refuse(says=["not skull-stripped", "--brain-mask"], **with_skull)
+        mask = self.write("mask.nii.gz", brain.astype(np.uint8))
+        self.grade("--brain-mask", mask, "--explain", "none", **with_skull)
+        first = self.result()
+        self.assertEqual(first["brain_mask"], "given")
+        self.grade("--brain-mask", mask, "--explain", "none", "--force")
+        second = self.result()
+        for name in ("LGG", "HGG"):
+            self.assertAlmostEqual(first["probabilities"][name], second["probabilities"][name], places=6)
+
+    def test_other_formats_carry_provenance_and_no_patient(self):
+        image = sitk.ReadImage(self.case["t1"])
+        for key, value in (("0010|0010", "DOE^JANE"), ("PatientName", "DOE^JANE"), ("0018|0081", "87.5")):
+            image.SetMetaData(key, value)
+        named = os.path.join(self.folder, "named.nrrd")
+        sitk.WriteImage(image, named)
+        for extension in ("nrrd", "mha"):
+            self.grade("--format", extension, "--force", "--tumour-mask", self.seg, t1=named)
+            self.assertEqual(sum(name.endswith(extension) for name in os.listdir(self.output)), 4, "files of the other format are left")
+            written = sitk.ReadImage(os.path.join(self.output, f"tumour.{extension}"))
+            keys = {key: written.GetMetaData(key) for key in written.GetMetaDataKeys()}
+            self.assertEqual(keys["GliomaGrading_grading_sha256"], self.result()["provenance"]["models"]["grading"]["sha256"])
+            self.assertEqual(keys["GliomaGrading_use"], "Research use only.")
+            self.assertNotIn("DOE", json.dumps(keys))
+            self.assertNotIn(b"DOE", open(os.path.join(self.output, "result.json"), "rb").read())
+        self.grade("--format", "nrrd", "--force", "--tumour-mask", self.seg, "--keep-identifiers", t1=named)
+        self.assertEqual(sitk.ReadImage(os.path.join(self.output, "tumour.nrrd")).GetMetaData("PatientName"), "DOE^JANE")
+
+    def test_reads_a_fourth_axis_of_one_voxel(self):
+        image = sitk.JoinSeries([sitk.ReadImage(self.case["t1"])])
+        path = os.path.join(self.folder, "fourth.nii.gz")
+        sitk.WriteImage(image, path)
+        self.grade("--explain", "none", t1=path)
+        first = self.result()["probabilities"]
+        self.grade("--explain", "none", "--force")
+        self.assertEqual(first, self.result()["probabilities"])
+
+    # What it refuses
+
+    def test_wrong_usage(self):
+        for more in (["--explain", "magic"], ["--register"], ["--format", "jpg"], ["--threads", "0"]):
+            self.refuse(*more, says=more[0], code=2)
+        outcome = subprocess.run([GLIOMA, "grade", "--t1", self.case["t1"]], capture_output=True, text=True)
+        self.assertEqual(outcome.returncode, 2)
+
+    def test_missing_and_damaged_files(self):
+        self.refuse(says=["There is no file", "T2"], t2=os.path.join(self.folder, "absent.nii.gz"))
+        text = os.path.join(self.folder, "text.nii.gz")
+        self.put(text, b"no image")
+        self.refuse(says=[text, "FLAIR"], flair=text)
+        truncated = os.path.join(self.folder, "truncated.nii.gz")
+        open(truncated, "wb").write(open(self.case["t2"], "rb").read()[:20000])
+        self.refuse(says=[truncated, "T2"], t2=truncated)
+
+    def test_images_that_do_not_belong_together(self):
+        self.refuse(says=["T1", "T1c", "same voxels"], t1c=self.case["t1"])
+        image = sitk.ReadImage(self.case["t2"])
+        image.SetOrigin([value + 1.0 for value in image.GetOrigin()])
+        moved = os.path.join(self.folder, "moved.nii.gz")
+        sitk.WriteImage(image, moved)
+        self.refuse(says=["T1 and T2 differ in origin", "0.33"], t2=moved)
+        cropped = os.path.join(self.folder, "cropped.nii.gz")
+        sitk.WriteImage(sitk.ReadImage(self.case["flair"])[:, :, 1:], cropped)
+        self.refuse(says=["T1 and FLAIR differ in size"], flair=cropped)
+        angle = 0.01
+        turn = (np.cos(angle), -np.sin(angle), 0, np.sin(angle), np.cos(angle), 0, 0, 0, 1)
+        turned = {}
+        for name, path in self.case.items():
+            image = sitk.ReadImage(path)
+            image.SetDirection((np.array(turn).reshape(3, 3) @ np.array(image.GetDirection()).reshape(3, 3)).ravel())
+            turned[name] = os.path.join(self.folder, f"turned-{name}.nrrd")
+            sitk.WriteImage(image, turned[name])
+        self.refuse(says=["T1 and T1c differ in direction", "0.0099"], t1c=turned["t1c"])
+
+    def test_a_sheared_direction(self):
+        sheared = {}
+        for name, path in self.case.items():
+            nrrd = os.path.join(self.folder, f"sheared-{name}.nrrd")
+            sitk.WriteImage(sitk.ReadImage(path), nrrd)
+            data = open(nrrd, "rb").read()
+            head, body = data.split(b"\n\n", 1)
+            lines = [b"space directions: (3,0,0) (0.06,3,0) (0,0,3)" if line.startswith(b"space directions") else line for line in head.split(b"\n")]
+            open(nrrd, "wb").write(b"\n".join(lines) + b"\n\n" + body)
+            sheared[name] = nrrd
+        self.refuse(says=["not perpendicular", "tolerance"], **sheared)
+
+    def test_voxels_that_are_no_image(self):
+        array = sitk.GetArrayFromImage(sitk.ReadImage(self.case["t1c"])).astype(np.float32)
+        for bad in (np.nan, np.inf):
+            broken = array.copy()
+            broken[20, 30, 40] = bad
+            self.refuse(says=["T1c", "[40, 30, 20]", "finite"], t1c=self.write("bad.nii.gz", broken))
+        self.refuse(says=["T1c is constant"], t1c=self.write("constant.nii.gz", np.full_like(array, 5)))
+        one = os.path.join(self.folder, "one.nii.gz")
+        sitk.WriteImage(sitk.GetImageFromArray(np.ones((1, 1, 1), np.float32)), one)
+        self.refuse(says="[1, 1, 1] voxels", t1=one, t1c=one, t2=one, flair=one)
+
+    def test_masks_that_mask_nothing(self):
+        shape = sitk.GetArrayFromImage(sitk.ReadImage(self.case["t1"])).shape
+        for value, says in ((0, "is empty"), (1, "covers the whole image")):
+            mask = self.write("mask.nii.gz", np.full(shape, value, np.uint8))
+            self.refuse("--brain-mask", mask, says=["brain mask", says])
+            self.refuse("--tumour-mask", mask, says=["tumour mask", says])
+
+    def test_models_that_are_not_what_they_say(self):
+        for task in ("segmentation", "grading"):
+            bundle = os.path.join(self.folder, f"broken-{task}")
+            shutil.copytree(self.models[task], bundle)
+            weights = os.path.join(bundle, "models", "model.safetensors")
+            good = open(weights, "rb").read()
+            open(weights, "wb").write(good[:-64])
+            self.refuse(says=["bytes"], **{task: bundle})
+            open(weights, "wb").write(good[:-1] + bytes([good[-1] ^ 1]))
+            self.refuse(says=["SHA-256"], **{task: bundle})
+        self.refuse(says=["grading"], segmentation=self.models["grading"])
+        self.refuse(says=["does not exist"], grading=os.path.join(self.folder, "absent"))
+        self.refuse("--bias-correction", "n4", says=["contradicts", "none"])
+
+    # What it leaves behind
+
+    def test_refuses_to_overwrite(self):
+        self.grade("--explain", "none")
+        before = {name: os.stat(os.path.join(self.output, name)).st_mtime_ns for name in os.listdir(self.output)}
+        outcome = self.run_glioma("--explain", "none")
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn("--force", outcome.stderr)
+        self.assertEqual(before, {name: os.stat(os.path.join(self.output, name)).st_mtime_ns for name in os.listdir(self.output)})
+        open(os.path.join(self.output, "notes.txt"), "w").write("mine")
+        self.grade("--explain", "guided-backprop", "--force")
+        self.assertIn("guided-backprop.nii.gz", os.listdir(self.output))
+        self.grade("--explain", "none", "--force")
+        self.assertEqual(sorted(os.listdir(self.output)), sorted(list(before) + ["notes.txt"]))
+        self.assertEqual(os.listdir(self.work), ["out"])
+
+    def test_an_output_path_that_cannot_be(self):
+        file = os.path.join(self.folder, "file")
+        open(file, "w").close()
+        self.refuse(says="Cannot make the folder", output=os.path.join(file, "under", "it"))
+        self.refuse(says="is a file", output=file)
+
+    def test_a_full_disk_leaves_nothing(self):
+        for limit in (200, 5000, 40000):
+            self.refuse(says=["Cannot write", "--output"], limit=limit)
+
+    def test_an_interrupted_run_leaves_nothing(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with subprocess.Popen(self.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                deadline = time.monotonic() + 120
+                while not os.listdir(self.work) and process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                self.assertTrue(all(name.startswith(".out.partial-") for name in os.listdir(self.work)))
+                process.send_signal(number)
+                process.communicate(timeout=120)
+            self.assertEqual(process.returncode, -number)
+            self.assertEqual(os.listdir(self.work), [])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]], verbosity=2, warnings="ignore")
