@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+#
+# Rebuilds the demonstration bundles, and scores the same recipe on patients that it has not seen.
+#
+#   rebuild.sh WORK_FOLDER [STAGE ...]
+#
+# Stages, in this order by default; each goes on where it was cut off and is skipped once it is done:
+#   phantoms                  the training phantoms
+#   segmentation-phantoms     segmentation on phantoms alone, the start of all that follow
+#   grading-phantoms          grading on phantoms alone
+#   segmentation-folds        three folds of the twelve patients, each scored on the four that it left out
+#   segmentation-sites        without TCGA-CS, and without UCSF, each scored on that site
+#   grading-folds             the three folds, graded with the fold's own segmentation
+#   final                     both bundles on phantoms and all twelve patients
+#
+# Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, and a built
+# `glioma` (GLIOMA, default build/bin/glioma). Several hours on two cores. THREADS sets the threads.
+set -euo pipefail
+
+if [ $# -lt 1 ]; then
+  sed -n '5,20p' "$0" | sed 's/^# \{0,1\}//'
+  exit 2
+fi
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+source_folder=$(cd "$here/../../.." && pwd)
+work=$1
+shift
+glioma=${GLIOMA:-$source_folder/build/bin/glioma}
+data=${GLIOMAGRADING_TEST_DATA:-$source_folder/../shared/data}
+python=${PYTHON:-python3}
+patients=$data/cohort.csv
+phantoms=$work/phantoms/COHORT.csv
+threads=${THREADS:-$(nproc)}
+precision=float32
+if grep -q avx512_bf16 /proc/cpuinfo 2>/dev/null; then
+  precision=bfloat16
+fi
+[ -x "$glioma" ] || { echo "rebuild.sh: '$glioma' is not there: build the project first, or set GLIOMA" >&2; exit 1; }
+[ -f "$patients" ] || { echo "rebuild.sh: '$patients' is not there: set GLIOMAGRADING_TEST_DATA to the folder of the twelve patients" >&2; exit 1; }
+mkdir -p "$work"
+
+# Folds of the twelve patients: cases that are left out.
+fold_1="BraTS2021_01480 BraTS2021_01483 BraTS2021_00000 BraTS2021_00014"
+fold_2="BraTS2021_01484 TCGA-DU-7294 BraTS2021_00002 BraTS2021_00024"
+fold_3="BraTS2021_01485 BraTS2021_00003 BraTS2021_00031 BraTS-GLI-00001-000"
+
+sentence="trained on phantoms and twelve patients, not validated"
+licence="CC BY 4.0"
+intended="Demonstration and tests of the module; research only, never a patient's grade"
+
+# train TASK BUNDLE OPTION...: skipped when the bundle is there, resumed when a checkpoint is.
+train() {
+  local task=$1 bundle=$2
+  shift 2
+  if [ -f "$bundle.done" ]; then
+    return
+  fi
+  local resume=()
+  [ -d "$bundle.checkpoint" ] && resume=(--resume)
+  echo "== $task: $(basename "$bundle")"
+  "$glioma" train "$task" --recipe demonstration --output "$bundle" --cache "$work/cache-$task" --precision "$precision" \
+    --threads "$threads" --licence "$licence" --intended-use "$intended" "${resume[@]}" "$@" 2>&1 | tee -a "$bundle.log"
+  touch "$bundle.done"
+}
+
+segmentation=(--width 16 --name "whole-tumour segmentation, demonstration")
+grading=(--width 8 --name "tumour grading, demonstration")
+both=(--cohort "$phantoms" --cohort "$patients" --attribution "$here/attribution.csv" --training-data "$sentence")
+
+# predict NAME SEGMENTATION GRADING CASE...: `glioma grade` on cases that neither has seen.
+predict() {
+  local name=$1 segmentation_model=$2 grading_model=$3
+  shift 3
+  for case in "$@"; do
+    local out=$work/predictions/$name/$case
+    [ -f "$out/result.json" ] && continue
+    mapfile -t files < <("$python" - "$patients" "$case" <<'PY'
+import csv, pathlib, sys
+cohort = pathlib.Path(sys.argv[1])
+row = next(r for r in csv.DictReader(open(cohort, newline="")) if r["case"] == sys.argv[2])
+for key in ("t1", "t1c", "t2", "flair"):
+    print(cohort.parent / row[key])
+PY
+    )
+    mkdir -p "$(dirname "$out")"
+    "$glioma" grade --t1 "${files[0]}" --t1c "${files[1]}" --t2 "${files[2]}" --flair "${files[3]}" --output "$out" --force \
+      --segmentation-model "$segmentation_model" --grading-model "$grading_model" --threads "$threads" >"$out.log" 2>&1 ||
+      { cat "$out.log" >&2; exit 1; }
+  done
+}
+
+score() {
+  local name=$1
+  shift
+  "$python" "$source_folder/test/benchmark/score_cohort.py" --cohort "$patients" --predictions "$work/predictions/$name" --cases "$@" \
+    --csv "$work/predictions/$name.csv" | tee "$work/predictions/$name.txt"
+}
+
+stage_phantoms() {
+  [ -f "$phantoms" ] || "$glioma" synthesize --cases 120 --seed 2018 --output "$work/phantoms" --threads "$threads"
+}
+stage_segmentation-phantoms() {
+  train segmentation "$work/segmentation-phantoms" "${segmentation[@]}" --cohort "$phantoms" --steps 300 \
+    --training-data "trained on phantoms alone, not validated"
+}
+stage_grading-phantoms() {
+  train grading "$work/grading-phantoms" "${grading[@]}" --cohort "$phantoms" --steps 400 \
+    --training-data "trained on phantoms alone, not validated"
+}
+fine_segmentation=(--initial "$work/segmentation-phantoms" --mix 0.25 --mix 0.75 --steps 450)
+fine_grading=(--initial "$work/grading-phantoms" --mix 0.5 --mix 0.5 --steps 200 --rate 5e-4)
+stage_segmentation-folds() {
+  for fold in 1 2 3; do
+    local left=fold_$fold
+    train segmentation "$work/segmentation-fold-$fold" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}" --leave ${!left}
+    predict segmentation-folds "$work/segmentation-fold-$fold" "$work/grading-phantoms" ${!left}
+  done
+  score segmentation-folds $fold_1 $fold_2 $fold_3
+}
+stage_segmentation-sites() {
+  for site in TCGA-CS UCSF; do
+    local left
+    left=$("$python" -c "import csv, sys; print(*[r['case'] for r in csv.DictReader(open(sys.argv[1], newline='')) if r['site'] == sys.argv[2]])" "$patients" "$site")
+    train segmentation "$work/segmentation-without-$site" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}" --leave $left
+    predict "segmentation-without-$site" "$work/segmentation-without-$site" "$work/grading-phantoms" $left
+    score "segmentation-without-$site" $left
+  done
+}
+stage_grading-folds() {
+  for fold in 1 2 3; do
+    local left=fold_$fold
+    train grading "$work/grading-fold-$fold" "${grading[@]}" "${both[@]}" "${fine_grading[@]}" --leave ${!left}
+    predict grading-folds "$work/segmentation-fold-$fold" "$work/grading-fold-$fold" ${!left}
+  done
+  score grading-folds $fold_1 $fold_2 $fold_3
+}
+stage_final() {
+  train segmentation "$work/segmentation" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}"
+  train grading "$work/grading" "${grading[@]}" "${both[@]}" "${fine_grading[@]}"
+  echo "The bundles are $work/segmentation and $work/grading; copy them to $here to ship them."
+}
+
+stages=("$@")
+[ ${#stages[@]} -gt 0 ] || stages=(phantoms segmentation-phantoms grading-phantoms segmentation-folds segmentation-sites grading-folds final)
+for stage in "${stages[@]}"; do
+  declare -F "stage_$stage" >/dev/null || { echo "rebuild.sh: there is no stage '$stage'" >&2; exit 2; }
+  "stage_$stage"
+done
