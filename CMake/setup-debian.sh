@@ -83,7 +83,8 @@ install_python_packages()
 # configure_and_build BUILD_DIR TARGET [CMAKE_OPTION...]
 configure_and_build()
 {
-  local build_dir=$1 target=$2 torch_root memory jobs
+  local build_dir=$1 torch_root memory jobs targets
+  read -ra targets <<<"$2"
   shift 2
   torch_root=$("$venv/bin/python" -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])') ||
     fail "torch is missing in $venv: remove that folder and run this again."
@@ -102,8 +103,8 @@ configure_and_build()
   memory=$(awk '/MemAvailable/ { print int($2 / 2000000) }' /proc/meminfo)
   jobs=$(nproc)
   [ "$memory" -ge "$jobs" ] || jobs=$((memory > 0 ? memory : 1))
-  say "Build: $target, $jobs at a time (the first build takes some minutes)"
-  nice cmake --build "$build_dir" --target "$target" --parallel "$jobs" || fail "the build failed, see above."
+  say "Build: ${targets[*]}, $jobs at a time (the first build takes some minutes)"
+  nice cmake --build "$build_dir" --target "${targets[@]}" --parallel "$jobs" || fail "the build failed, see above."
 }
 
 mkdir -p "$glioma_home" 2>/dev/null || fail "$glioma_home cannot be written: GLIOMAGRADING_HOME chooses another folder."
