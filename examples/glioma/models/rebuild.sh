@@ -59,6 +59,7 @@ train() {
   fi
   local resume=()
   [ -d "$bundle.checkpoint" ] && resume=(--resume)
+  [ -f "$attribution" ] || write_attribution
   echo "== $task: $(basename "$bundle")"
   "$glioma" train "$task" --recipe demonstration --output "$bundle" --cache "$work/cache-$task" --precision "$precision" \
     --threads "$threads" --licence "$licence" --intended-use "$intended" "${resume[@]}" "$@" 2>&1 | tee -a "$bundle.log"
@@ -67,7 +68,15 @@ train() {
 
 segmentation=(--width 16 --name "whole-tumour segmentation, demonstration")
 grading=(--width 8 --name "tumour grading, demonstration")
-both=(--cohort "$phantoms" --cohort "$patients" --attribution "$here/attribution.csv" --training-data "$sentence")
+# Every training case is named with its licence: the phantoms, and the patients of attribution.csv.
+attribution=$work/attribution.csv
+write_attribution() {
+  cp "$here/attribution.csv" "$attribution.partial"
+  "$python" -c "import csv, sys; [print(r['case'] + ',Apache-2.0,phantom of glioma synthesize --seed 2018: not a patient') for r in csv.DictReader(open(sys.argv[1], newline=''))]" \
+    "$phantoms" >>"$attribution.partial"
+  mv "$attribution.partial" "$attribution"
+}
+both=(--cohort "$phantoms" --cohort "$patients" --attribution "$attribution" --training-data "$sentence")
 
 # predict NAME SEGMENTATION GRADING CASE...: `glioma grade` on cases that neither has seen.
 predict() {
@@ -102,11 +111,11 @@ stage_phantoms() {
   [ -f "$phantoms" ] || "$glioma" synthesize --cases 120 --seed 2018 --output "$work/phantoms" --threads "$threads"
 }
 stage_segmentation-phantoms() {
-  train segmentation "$work/segmentation-phantoms" "${segmentation[@]}" --cohort "$phantoms" --steps 300 \
+  train segmentation "$work/segmentation-phantoms" "${segmentation[@]}" --cohort "$phantoms" --steps 300 --attribution "$attribution" \
     --training-data "trained on phantoms alone, not validated"
 }
 stage_grading-phantoms() {
-  train grading "$work/grading-phantoms" "${grading[@]}" --cohort "$phantoms" --steps 400 \
+  train grading "$work/grading-phantoms" "${grading[@]}" --cohort "$phantoms" --steps 400 --attribution "$attribution" \
     --training-data "trained on phantoms alone, not validated"
 }
 fine_segmentation=(--initial "$work/segmentation-phantoms" --mix 0.25 --mix 0.75 --steps 450)
