@@ -141,30 +141,33 @@ OutputFolder::OutputFolder(const std::string &              path,
                              ". Choose another --output.");
   }
 
-  std::string pattern = (parent / ("." + target.filename().string() + ".partial-XXXXXX")).string();
-  if (mkdtemp(pattern.data()) == nullptr)
+  if (m_Names.size() > maximumPaths)
   {
-    throw std::runtime_error("Cannot write into " + parent.string() + ": " + std::strerror(errno) +
-                             ". Choose another --output.");
+    throw std::runtime_error("Too many output files.");
   }
-  m_Temporary = pattern;
+  // The handler stands before the folder does, and mkdtemp writes the name where the handler reads it: no signal is too
+  // early.
+  toRemove.numberOfFiles = 0;
+  CopyPath((parent / ("." + target.filename().string() + ".partial-XXXXXX")).string(), toRemove.folder);
+  std::signal(SIGINT, RemoveTemporaryAndStop);
+  std::signal(SIGTERM, RemoveTemporaryAndStop);
+  if (mkdtemp(toRemove.folder.data()) == nullptr)
+  {
+    const std::string reason = std::strerror(errno);
+    this->RemoveTemporary();
+    throw std::runtime_error("Cannot write into " + parent.string() + ": " + reason + ". Choose another --output.");
+  }
+  m_Temporary = toRemove.folder.data();
   fs::permissions(m_Temporary,
                   fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read |
                     fs::perms::others_exec,
                   error);
 
-  if (m_Names.size() > maximumPaths)
-  {
-    throw std::runtime_error("Too many output files.");
-  }
   for (std::size_t i = 0; i < m_Names.size(); ++i)
   {
     CopyPath(this->PathOf(m_Names[i]), toRemove.files[i]);
   }
-  CopyPath(m_Temporary, toRemove.folder);
   toRemove.numberOfFiles = static_cast<std::sig_atomic_t>(m_Names.size());
-  std::signal(SIGINT, RemoveTemporaryAndStop);
-  std::signal(SIGTERM, RemoveTemporaryAndStop);
 }
 
 OutputFolder::~OutputFolder()
