@@ -17,7 +17,7 @@
  *=========================================================================*/
 #include "BundleManifest.h"
 
-#include "Sha256.h"
+#include "itkSha256.h"
 
 #include "itkMacro.h"
 

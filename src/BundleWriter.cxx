@@ -20,7 +20,7 @@
 #include "BundleManifest.h"
 #include "PereiraNetworks.h"
 #include "Safetensors.h"
-#include "Sha256.h"
+#include "itkSha256.h"
 
 #include "itkTorchModel.h"
 

@@ -18,7 +18,7 @@
 #include "CohortCache.h"
 
 #include "Safetensors.h"
-#include "Sha256.h"
+#include "itkSha256.h"
 
 #include "itkBoundingBoxROIFilter.h"
 #include "itkImageFileReader.h"

@@ -15,7 +15,7 @@
  *  limitations under the License.
  *
  *=========================================================================*/
-#include "Sha256.h"
+#include "itkSha256.h"
 
 #include "itkMacro.h"
 
