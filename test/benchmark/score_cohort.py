@@ -3,17 +3,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores predictions of `glioma grade` against a cohort's masks and grades, beside two baselines that need no network.
 
-  score_cohort.py --cohort COHORT.csv --predictions DIR [--cases CASE ...] [--csv TABLE.csv]
+  score_cohort.py --cohort COHORT.csv --predictions DIR [--cases CASE ...] [--training COHORT.csv] [--csv TABLE.csv]
 
 DIR/<case>/ holds tumour.nii.gz and result.json. Segmentation baseline: FLAIR and T2 both above 1.5 robust standard deviations
-(median and MAD inside the brain), largest 26-connected component. Grading baseline: the share of the predicted tumour where
-standardized T1c exceeds standardized T1 by 1.0. Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC), 95 %.
+(median and MAD inside the brain), largest 26-connected component. Grading baselines: the share of the predicted tumour where
+standardized T1c exceeds standardized T1 by 1.0; with --training (another cohort) two logistic regressions fitted on that cohort's
+own masks, on the volume alone and on the volume and the first-order intensities of all sequences, scored on the predicted masks.
+Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC), 95 %.
 """
 import argparse
 import csv
 import json
 import math
 import pathlib
+import sys
 
 import numpy as np
 import SimpleITK as sitk
@@ -71,11 +74,32 @@ def auc_interval(value, high, low):
     return max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error)
 
 
+def regressions(training, cohort, rows, predictions):
+    """P(HGG) by volume, and by volume and intensities. The strength of the penalty is chosen inside the training cohort."""
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
+    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from test_phantom_regressions import features
+
+    with open(training, newline="") as file:
+        known = list(csv.DictReader(file))
+    x = np.array([features(str(training.parent), row) for row in known])
+    y = np.array([row["grade"] == "HGG" for row in known])
+    asked = np.array([features(str(cohort.parent), {**row, "seg": str((predictions / row["case"] / "tumour.nii.gz").resolve())}) for row in rows])
+    answers = {}
+    for name, columns in (("volume", slice(0, 1)), ("intensities", slice(None))):
+        fit = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=(0.03, 0.3, 3.0), cv=5, max_iter=1000)).fit(x[:, columns], y)
+        answers[name] = fit.predict_proba(asked[:, columns])[:, 1]
+    return answers
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cohort", required=True, type=pathlib.Path)
     parser.add_argument("--predictions", required=True, type=pathlib.Path)
     parser.add_argument("--cases", nargs="*")
+    parser.add_argument("--training", type=pathlib.Path)
     parser.add_argument("--csv", type=pathlib.Path)
     options = parser.parse_args()
     rows = []
@@ -105,6 +129,14 @@ def main():
             }
         )
         print({k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
+    if options.training:
+        found = [(row, line) for row, line in zip(cohort, rows) if line["p_hgg"] is not None]
+        answers = regressions(options.training, options.cohort, [row for row, _ in found], options.predictions)
+        for name, values in answers.items():
+            for line in rows:
+                line[f"p_hgg_{name}"] = None
+            for (_, line), value in zip(found, values):
+                line[f"p_hgg_{name}"] = float(value)
     if options.csv:
         with open(options.csv, "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
@@ -114,10 +146,14 @@ def main():
           f"threshold baseline {np.mean([r['dice_threshold'] for r in rows]):.3f}")
     graded = [r for r in rows if r["p_hgg"] is not None]
     if graded:
-        right = sum((r["p_hgg"] > 0.5) == (r["grade"] == "HGG") for r in graded)
-        low, high = wilson(right, len(graded))
-        print(f"Accuracy: {right}/{len(graded)} (95 % {low:.2f} to {high:.2f}); {len(rows) - len(graded)} without a grade")
-        for name in ("p_hgg", "enhancing_share"):
+        print(f"{len(rows) - len(graded)} without a grade")
+        scored = [name for name in graded[0] if name.startswith("p_hgg")]
+        for name in scored:
+            right = sum((r[name] > 0.5) == (r["grade"] == "HGG") for r in graded)
+            low, high = wilson(right, len(graded))
+            both = "both grades occur" if len({r[name] > 0.5 for r in graded}) == 2 else "one grade only"
+            print(f"Accuracy of {name}: {right}/{len(graded)} (95 % {low:.2f} to {high:.2f}), {both}")
+        for name in [*scored, "enhancing_share"]:
             positive = [r["grade"] == "HGG" for r in graded]
             value = auc([r[name] for r in graded], positive)
             if value is None:

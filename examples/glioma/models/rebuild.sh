@@ -14,13 +14,14 @@
 #   segmentation-sites        without TCGA-CS, and without UCSF, each scored on that site
 #   grading-folds             the three folds, graded with the fold's own segmentation
 #   final                     both bundles on phantoms and all twelve patients
+#   phantoms-held-out         both bundles, scored on 40 phantoms of another seed
 #
 # Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, and a built
 # `glioma` (GLIOMA, default build/bin/glioma). Several hours on two cores. THREADS sets the threads.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
-  sed -n '5,20p' "$0" | sed 's/^# \{0,1\}//'
+  sed -n '5,21p' "$0" | sed 's/^# \{0,1\}//'
   exit 2
 fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -78,14 +79,16 @@ write_attribution() {
 }
 both=(--cohort "$phantoms" --cohort "$patients" --attribution "$attribution" --training-data "$sentence")
 
-# predict NAME SEGMENTATION GRADING CASE...: `glioma grade` on cases that neither has seen.
+# predict COHORT NAME SEGMENTATION GRADING [CASE...]: `glioma grade` on cases (default: all) that neither has seen.
 predict() {
-  local name=$1 segmentation_model=$2 grading_model=$3
-  shift 3
+  local cohort=$1 name=$2 segmentation_model=$3 grading_model=$4
+  shift 4
+  [ $# -gt 0 ] || mapfile -t all < <("$python" -c "import csv, sys; [print(r['case']) for r in csv.DictReader(open(sys.argv[1], newline=''))]" "$cohort")
+  [ $# -gt 0 ] || set -- "${all[@]}"
   for case in "$@"; do
     local out=$work/predictions/$name/$case
     [ -f "$out/result.json" ] && continue
-    mapfile -t files < <("$python" - "$patients" "$case" <<'PY'
+    mapfile -t files < <("$python" - "$cohort" "$case" <<'PY'
 import csv, pathlib, sys
 cohort = pathlib.Path(sys.argv[1])
 row = next(r for r in csv.DictReader(open(cohort, newline="")) if r["case"] == sys.argv[2])
@@ -100,10 +103,14 @@ PY
   done
 }
 
+# score COHORT NAME [CASE...]
 score() {
-  local name=$1
-  shift
-  "$python" "$source_folder/test/benchmark/score_cohort.py" --cohort "$patients" --predictions "$work/predictions/$name" --cases "$@" \
+  local cohort=$1 name=$2
+  shift 2
+  local options=()
+  [ $# -gt 0 ] && options=(--cases "$@")
+  [ "$cohort" = "$patients" ] || options+=(--training "$phantoms")
+  "$python" "$source_folder/test/benchmark/score_cohort.py" --cohort "$cohort" --predictions "$work/predictions/$name" "${options[@]}" \
     --csv "$work/predictions/$name.csv" | tee "$work/predictions/$name.txt"
 }
 
@@ -115,35 +122,35 @@ stage_segmentation-phantoms() {
     --training-data "trained on phantoms alone, not validated"
 }
 stage_grading-phantoms() {
-  train grading "$work/grading-phantoms" "${grading[@]}" --cohort "$phantoms" --steps 400 --attribution "$attribution" \
+  train grading "$work/grading-phantoms" "${grading[@]}" --cohort "$phantoms" --steps 600 --attribution "$attribution" \
     --training-data "trained on phantoms alone, not validated"
 }
-fine_segmentation=(--initial "$work/segmentation-phantoms" --mix 0.25 --mix 0.75 --steps 450)
+fine_segmentation=(--initial "$work/segmentation-phantoms" --mix 0.25 --mix 0.75 --steps 600)
 fine_grading=(--initial "$work/grading-phantoms" --mix 0.5 --mix 0.5 --steps 200 --rate 5e-4)
 stage_segmentation-folds() {
   for fold in 1 2 3; do
     local left=fold_$fold
     train segmentation "$work/segmentation-fold-$fold" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}" --leave ${!left}
-    predict segmentation-folds "$work/segmentation-fold-$fold" "$work/grading-phantoms" ${!left}
+    predict "$patients" segmentation-folds "$work/segmentation-fold-$fold" "$work/grading-phantoms" ${!left}
   done
-  score segmentation-folds $fold_1 $fold_2 $fold_3
+  score "$patients" segmentation-folds $fold_1 $fold_2 $fold_3
 }
 stage_segmentation-sites() {
   for site in TCGA-CS UCSF; do
     local left
     left=$("$python" -c "import csv, sys; print(*[r['case'] for r in csv.DictReader(open(sys.argv[1], newline='')) if r['site'] == sys.argv[2]])" "$patients" "$site")
     train segmentation "$work/segmentation-without-$site" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}" --leave $left
-    predict "segmentation-without-$site" "$work/segmentation-without-$site" "$work/grading-phantoms" $left
-    score "segmentation-without-$site" $left
+    predict "$patients" "segmentation-without-$site" "$work/segmentation-without-$site" "$work/grading-phantoms" $left
+    score "$patients" "segmentation-without-$site" $left
   done
 }
 stage_grading-folds() {
   for fold in 1 2 3; do
     local left=fold_$fold
     train grading "$work/grading-fold-$fold" "${grading[@]}" "${both[@]}" "${fine_grading[@]}" --leave ${!left}
-    predict grading-folds "$work/segmentation-fold-$fold" "$work/grading-fold-$fold" ${!left}
+    predict "$patients" grading-folds "$work/segmentation-fold-$fold" "$work/grading-fold-$fold" ${!left}
   done
-  score grading-folds $fold_1 $fold_2 $fold_3
+  score "$patients" grading-folds $fold_1 $fold_2 $fold_3
 }
 stage_final() {
   train segmentation "$work/segmentation" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}"
@@ -151,8 +158,15 @@ stage_final() {
   echo "The bundles are $work/segmentation and $work/grading; copy them to $here to ship them."
 }
 
+stage_phantoms-held-out() {
+  local other=$work/phantoms-held-out
+  [ -f "$other/COHORT.csv" ] || "$glioma" synthesize --cases 40 --seed 4020 --output "$other" --threads "$threads"
+  predict "$other/COHORT.csv" phantoms-held-out "$work/segmentation" "$work/grading"
+  score "$other/COHORT.csv" phantoms-held-out
+}
+
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(phantoms segmentation-phantoms grading-phantoms segmentation-folds segmentation-sites grading-folds final)
+[ ${#stages[@]} -gt 0 ] || stages=(phantoms segmentation-phantoms grading-phantoms segmentation-folds segmentation-sites grading-folds final phantoms-held-out)
 for stage in "${stages[@]}"; do
   declare -F "stage_$stage" >/dev/null || { echo "rebuild.sh: there is no stage '$stage'" >&2; exit 2; }
   "stage_$stage"
