@@ -60,7 +60,8 @@ main(int argc, char * argv[])
     {
       std::cout << "P(" << grading->GetClassNames()[i] << ") = " << grading->GetProbabilities()[i] << std::endl;
     }
-    std::cout << "Research use only." << std::endl;
+    std::cout << "Research use only. The grading model says: " << grading->GetGradingModel()->GetManifest().TrainingData
+              << std::endl;
     return 0;
   }
   catch (const itk::ExceptionObject & error)

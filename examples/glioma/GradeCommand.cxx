@@ -242,8 +242,9 @@ DrawOverview(const FilterType & filter, const ResultDocument & document, const s
     while (rest.size() > width)
     {
       const auto blank = rest.rfind(' ', width);
-      picture.AddLine(rest.substr(0, blank), true);
-      rest = rest.substr(blank == std::string::npos ? width : blank + 1);
+      const auto end = blank == std::string::npos || blank == 0 ? width : blank;
+      picture.AddLine(rest.substr(0, end), true);
+      rest = rest.substr(end == blank ? end + 1 : end);
     }
     picture.AddLine(rest, true);
   }

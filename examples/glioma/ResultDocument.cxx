@@ -20,8 +20,10 @@
 #include "CaseReader.h"
 #include "itkVersion.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <functional>
 #include <stdexcept>
 
 #ifndef GLIOMA_VERSION
@@ -72,6 +74,52 @@ DescribeModel(const itk::TorchModel * model)
   json["quantiles"] = Json::array({ manifest.LowerQuantile, manifest.UpperQuantile });
   return json;
 }
+
+using NamedModels = std::vector<std::pair<std::string, const itk::TorchModel *>>;
+
+/** The models that made the result, by their task. */
+NamedModels
+ModelsOf(const ResultDocument::FilterType & filter)
+{
+  NamedModels models;
+  if (filter.GetTumourMaskImage() == nullptr && filter.GetSegmentationModel())
+  {
+    models.emplace_back("segmentation", filter.GetSegmentationModel());
+  }
+  if (filter.GetGradingModel())
+  {
+    models.emplace_back("grading", filter.GetGradingModel());
+  }
+  return models;
+}
+
+bool
+IsDemonstration(const ResultDocument::FilterType & filter)
+{
+  const NamedModels models = ModelsOf(filter);
+  return std::any_of(
+    models.begin(), models.end(), [](const auto & model) { return model.second->GetManifest().Demonstration; });
+}
+
+/** What the manifests say of the training, as one line: once where they agree. */
+std::string
+TrainedOn(const ResultDocument::FilterType & filter)
+{
+  std::vector<std::string> statements;
+  std::string              each;
+  for (const auto & model : ModelsOf(filter))
+  {
+    std::string statement = model.second->GetManifest().TrainingData;
+    // It is shown on terminals and in pictures.
+    std::replace_if(statement.begin(), statement.end(), [](unsigned char c) { return c < 32 || c == 127; }, ' ');
+    statement.erase(statement.find_last_not_of(" .") + 1);
+    statements.push_back(statement.empty() ? "training data not stated" : statement);
+    each += (each.empty() ? "" : "; ") + model.first + ": " + statements.back();
+  }
+  const bool isOne =
+    std::adjacent_find(statements.begin(), statements.end(), std::not_equal_to<>()) == statements.end();
+  return isOne && !statements.empty() ? statements.front() : each;
+}
 } // namespace
 
 void
@@ -83,29 +131,18 @@ ResultDocument::AddInput(const std::string & role, const std::string & path)
 void
 ResultDocument::SetResult(const FilterType & filter)
 {
+  m_TrainedOn = TrainedOn(filter);
   m_Warnings = { researchUse };
-  bool        isDemonstration = false;
-  std::string trainedOn;
-  for (const itk::TorchModel * model : { filter.GetSegmentationModel(), filter.GetGradingModel() })
+  if (IsDemonstration(filter) && !m_IsPhantom)
   {
-    if (model && model->GetManifest().Demonstration)
-    {
-      isDemonstration = true;
-    }
-    const std::string data = model ? model->GetManifest().TrainingData : std::string();
-    if (!data.empty() && trainedOn.find(data) == std::string::npos)
-    {
-      trainedOn += (trainedOn.empty() ? "" : "; ") + data;
-    }
+    // No demonstration is validated, whether its manifest says so or not.
+    const bool isSaid = m_TrainedOn.find("not validated") != std::string::npos;
+    m_Warnings.push_back("Demonstration models, " + m_TrainedOn + (isSaid ? "" : ", not validated") +
+                         ": do not rely on this grade for a patient.");
   }
-  if (!trainedOn.empty())
+  else
   {
-    m_Warnings.push_back("The models' training: " + trainedOn + ".");
-  }
-  if (isDemonstration && !m_IsPhantom)
-  {
-    m_Warnings.push_back("Demonstration models, trained on phantoms and twelve patients, not validated: do not rely on "
-                         "this grade for a patient.");
+    m_Warnings.push_back("The models' training: " + m_TrainedOn + '.');
   }
 
   Json & json = m_Document;
@@ -204,6 +241,7 @@ ResultDocument::GetProvenanceKeys() const
   std::vector<std::pair<std::string, std::string>> keys{
     { "GliomaGrading_version", GLIOMA_VERSION },
     { "GliomaGrading_use", researchUse },
+    { "GliomaGrading_trained_on", m_TrainedOn },
     { "GliomaGrading_verdict", m_Document["verdict"].get<std::string>() + ", " + notClinical },
     { "GliomaGrading_grade", m_Document["grade"].is_null() ? "none" : m_Document["grade"].get<std::string>() }
   };

@@ -93,6 +93,7 @@ private:
   nlohmann::ordered_json   m_Stages = nlohmann::ordered_json::array();
   std::vector<std::string> m_Outputs;
   std::vector<std::string> m_Warnings;
+  std::string              m_TrainedOn;
   bool                     m_IsPhantom{ false };
   double                   m_PeakMemory{ 0.0 };
 };

@@ -236,6 +236,50 @@ class GliomaGrade(unittest.TestCase):
         self.grade("--explain", "none", "--force")
         self.assertEqual(first, self.result()["probabilities"])
 
+    def say(self, task, **keys):
+        """A copy of the bundle whose manifest says otherwise."""
+        source = self.everywhere if task == "segmentation" else self.models[task]
+        bundle = os.path.join(tempfile.mkdtemp(dir=self.folder), task)
+        shutil.copytree(source, bundle)
+        path = os.path.join(bundle, "configs", "metadata.json")
+        with open(path, encoding="utf-8") as file:
+            manifest = json.load(file)
+        manifest["gliomagrading"]["demonstration"] = keys["demonstration"]
+        manifest["gliomagrading"]["training"]["data"] = keys["data"]
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(manifest, file)
+        return bundle
+
+    def test_says_what_the_models_were_trained_on(self):
+        # No note in these files says that they are a phantom.
+        unknown = {}
+        for name, path in self.case.items():
+            image = sitk.GetArrayFromImage(sitk.ReadImage(path))
+            unknown[name] = self.write(f"{name}.nii.gz", image)
+        alike, other, ends = "trained on twelve pears, not validated", "trained on one apple", "do not rely on this grade for a patient."
+        for first, second, demonstration, says in (
+            (alike, alike, True, f"Demonstration models, {alike}: {ends}"),
+            (alike, other, True, f"Demonstration models, segmentation: {alike}; grading: {other}: {ends}"),
+            (other, "", True, f"Demonstration models, segmentation: {other}; grading: training data not stated, not validated: {ends}"),
+            ("", "", True, f"Demonstration models, training data not stated, not validated: {ends}"),
+            (other, f"{other}.\n", False, f"The models' training: {other}."),
+        ):
+            models = {
+                "segmentation": self.say("segmentation", data=first, demonstration=False),
+                "grading": self.say("grading", data=second, demonstration=demonstration),
+            }
+            text = self.grade("--explain", "none", "--force", "--format", "nrrd", **models, **unknown)
+            self.assertEqual(self.result()["warnings"], ["Research use only.", says])
+            self.assertIn(f"\n{says}\n", text)
+            written = sitk.ReadImage(os.path.join(self.output, "tumour.nrrd"))
+            self.assertIn(written.GetMetaData("GliomaGrading_trained_on"), says)
+        # A model that was not asked does not count, and a phantom is no patient.
+        models["grading"] = self.say("grading", data=alike, demonstration=True)
+        self.grade("--explain", "none", "--force", "--tumour-mask", self.seg, **models, **unknown)
+        self.assertEqual(self.result()["warnings"][1], f"Demonstration models, {alike}: {ends}")
+        self.grade("--explain", "none", "--force", "--tumour-mask", self.seg, **models)
+        self.assertEqual(self.result()["warnings"][1], f"The models' training: {alike}.")
+
     # What it refuses
 
     def test_wrong_usage(self):
