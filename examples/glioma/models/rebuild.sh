@@ -125,7 +125,7 @@ stage_grading-phantoms() {
   train grading "$work/grading-phantoms" "${grading[@]}" --cohort "$phantoms" --steps 600 --attribution "$attribution" \
     --training-data "trained on phantoms alone, not validated"
 }
-fine_segmentation=(--initial "$work/segmentation-phantoms" --mix 0.25 --mix 0.75 --steps 600)
+fine_segmentation=(--initial "$work/segmentation-phantoms" --mix 0.25 --mix 0.75 --steps 500)
 fine_grading=(--initial "$work/grading-phantoms" --mix 0.5 --mix 0.5 --steps 200 --rate 5e-4)
 stage_segmentation-folds() {
   for fold in 1 2 3; do
