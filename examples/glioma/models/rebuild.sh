@@ -15,13 +15,14 @@
 #   grading-folds             the three folds, graded with the fold's own segmentation
 #   final                     both bundles on phantoms and all twelve patients
 #   phantoms-held-out         both bundles, scored on 40 phantoms of another seed
+#   cards                     the model cards, docs/README.md of each bundle, with the scores of all stages
 #
 # Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, and a built
 # `glioma` (GLIOMA, default build/bin/glioma). Several hours on two cores. THREADS sets the threads.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
-  sed -n '5,21p' "$0" | sed 's/^# \{0,1\}//'
+  sed -n '5,22p' "$0" | sed 's/^# \{0,1\}//'
   exit 2
 fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -155,7 +156,6 @@ stage_grading-folds() {
 stage_final() {
   train segmentation "$work/segmentation" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}"
   train grading "$work/grading" "${grading[@]}" "${both[@]}" "${fine_grading[@]}"
-  echo "The bundles are $work/segmentation and $work/grading; copy them to $here to ship them."
 }
 
 stage_phantoms-held-out() {
@@ -164,9 +164,21 @@ stage_phantoms-held-out() {
   predict "$other/COHORT.csv" phantoms-held-out "$work/segmentation" "$work/grading"
   score "$other/COHORT.csv" phantoms-held-out
 }
+stage_cards() {
+  local scores=$work/predictions
+  "$python" "$here/write_model_card.py" "$work/segmentation" \
+    "Same recipe, three folds of the twelve patients, each case scored by the model that had not seen it=$scores/segmentation-folds.txt" \
+    "Same recipe without the patients of TCGA-CS, scored on them=$scores/segmentation-without-TCGA-CS.txt" \
+    "Same recipe without the patients of UCSF, scored on them=$scores/segmentation-without-UCSF.txt" \
+    "This bundle, 40 phantoms of a seed that was not trained on=$scores/phantoms-held-out.txt"
+  "$python" "$here/write_model_card.py" "$work/grading" \
+    "Same recipe, three folds of the twelve patients with the masks of the same fold's segmentation=$scores/grading-folds.txt" \
+    "This bundle, 40 phantoms of a seed that was not trained on, with predicted masks=$scores/phantoms-held-out.txt"
+  echo "The bundles are $work/segmentation and $work/grading; copy them to $here to ship them."
+}
 
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(phantoms segmentation-phantoms grading-phantoms segmentation-folds segmentation-sites grading-folds final phantoms-held-out)
+[ ${#stages[@]} -gt 0 ] || stages=(phantoms segmentation-phantoms grading-phantoms segmentation-folds segmentation-sites grading-folds final phantoms-held-out cards)
 for stage in "${stages[@]}"; do
   declare -F "stage_$stage" >/dev/null || { echo "rebuild.sh: there is no stage '$stage'" >&2; exit 2; }
   "stage_$stage"

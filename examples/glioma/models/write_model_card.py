@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""Writes BUNDLE/docs/README.md, the model card, from the bundle's own manifest and from tables of scores.
+
+  write_model_card.py BUNDLE [TITLE=SCORES.txt ...]
+
+A SCORES.txt is what score_cohort.py printed. Every training case of the manifest is named with its licence and attribution.
+"""
+import itertools
+import json
+import pathlib
+import sys
+
+PREPARATION = {"n4": "N4 bias correction", "none": "no bias correction", "brain": "zero mean and unit variance inside the brain mask",
+               "image": "zero mean and unit variance over the whole image"}
+
+
+def runs(names):
+    """phantom-2018-0001, ..., -0120 as one span where the numbers follow each other."""
+    spans = []
+    for name in sorted(names):
+        head, _, number = name.rpartition("-")
+        if spans and number.isdigit() and spans[-1][0] == head and spans[-1][2] + 1 == int(number):
+            spans[-1][2], spans[-1][3] = int(number), number
+        else:
+            spans.append([head, name, int(number) if number.isdigit() else -1, ""])
+    return ", ".join(first + (f" to -{last}" if last else "") for _, first, _, last in spans)
+
+
+def card(bundle, scores):
+    manifest = json.loads((bundle / "configs" / "metadata.json").read_text())
+    ours = manifest["gliomagrading"]
+    training, preparation, network = ours["training"], ours["preparation"], ours["network"]
+    cases = training["cases"]
+    unnamed = [case["case"] for case in cases if not case["licence"] or not case["attribution"]]
+    if not cases or unnamed:
+        raise SystemExit(f"{bundle.name}: training cases without licence or attribution: {', '.join(unnamed) or 'all'}")
+    yield f"# {manifest['name']}\n"
+    yield f"**{training['data'][0].upper() + training['data'][1:]}. Research use only: do not rely on it for a patient.**\n"
+    yield f"Intended use: {ours['intended_use']}.\n"
+    yield "## Model\n"
+    yield f"- Network: `{network['name']}`, width {network['width']}, {network['levels']} levels, {'padded' if network['padded'] else 'valid'} convolutions (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)." if "levels" in network else f"- Network: `{network['name']}`, width {network['width']} (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)."
+    yield f"- Voxels: {' x '.join(format(s, 'g') for s in ours['spacing'])} mm, orientation {ours['orientation']}; sequences T1, T1c, T2, FLAIR; skull-stripped."
+    yield (f"- Preparation: {PREPARATION[preparation['bias_correction']]}, clipping to the quantiles {preparation['lower_quantile']:g} and "
+           f"{preparation['upper_quantile']:g} of the brain, {PREPARATION[preparation['standardization']]}.")
+    yield f"- Licence of the weights: {ours['licence']}."
+    yield "- Made by `examples/glioma/models/rebuild.sh`, which says every option.\n"
+    yield "## Training cases\n"
+    patients = [case for case in cases if not case["case"].startswith("phantom-")]
+    yield f"{len(cases)} cases: {len(cases) - len(patients)} phantoms (`glioma synthesize`, no patients) and {len(patients)} patients.\n"
+    yield "| cases | licence | attribution |\n|---|---|---|"
+    key = lambda case: (case["case"].startswith("phantom-"), case["licence"], case["attribution"])
+    for (_, licence, attribution), group in itertools.groupby(sorted(cases, key=lambda c: (key(c), c["case"])), key):
+        yield f"| {runs([case['case'] for case in group])} | {licence} | {attribution} |"
+    yield "\n## Scores\n"
+    if not scores:
+        yield "None: it has not been scored."
+    for title, text in scores:
+        yield f"{title}:\n\n```\n{text.strip()}\n```\n"
+    yield "## What it is not\n"
+    yield ("Not validated, not a medical device. Twelve patients are few, and in them grade and site go together: four of five LGG come from one "
+           "old site and every HGG from a modern one, so a network that tells the scanners apart looks like a good grader on them. LGG and HGG are "
+           "the classes of BRATS 2017, neither WHO 2021 nor molecular. Phantoms are drawn by rules and look like no patient.")
+
+
+def main():
+    if len(sys.argv) < 2 or any("=" not in argument for argument in sys.argv[2:]):
+        raise SystemExit(__doc__)
+    bundle = pathlib.Path(sys.argv[1])
+    scores = [(title, pathlib.Path(file).read_text()) for title, file in (argument.split("=", 1) for argument in sys.argv[2:])]
+    text = "\n".join(card(bundle, scores)) + "\n"
+    (bundle / "docs").mkdir(exist_ok=True)
+    (bundle / "docs" / "README.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
