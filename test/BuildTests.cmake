@@ -76,3 +76,15 @@ foreach(_kind IN LISTS _kinds)
   )
   set_tests_properties(Build:PackageConsumer-${_kind} PROPERTIES LABELS slow TIMEOUT 1800)
 endforeach()
+
+if(TARGET glioma)
+  add_test(
+    NAME Build:InstalledProgram
+    COMMAND
+      "${CMAKE_COMMAND}" -D "BUILD_DIR=${PROJECT_BINARY_DIR}" -D "WORK_DIR=${PROJECT_BINARY_DIR}/installed-program" -D
+      "VERSION=${PROJECT_VERSION}" -D "BUNDLE=${CMAKE_CURRENT_BINARY_DIR}/inspect/bundle" -D
+      "MODELS_DIR=${PROJECT_SOURCE_DIR}/examples/glioma/models" -P "${CMAKE_CURRENT_SOURCE_DIR}/InstalledProgram.cmake"
+  )
+  # The bundle is written by InspectTests.cmake.
+  set_tests_properties(Build:InstalledProgram PROPERTIES FIXTURES_REQUIRED InspectBundle)
+endif()

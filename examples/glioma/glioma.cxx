@@ -21,8 +21,10 @@
 #include "InspectCommand.h"
 #include "SynthesizeCommand.h"
 #include "TrainCommand.h"
+#include "itkVersion.h"
 
 #include <csignal>
+#include <string>
 
 int
 main(int argc, char * argv[])
@@ -33,6 +35,9 @@ main(int argc, char * argv[])
 #endif
   CLI::App application("Glioma grading from T1, T1c, T2 and FLAIR. Research use only.", "glioma");
   application.require_subcommand(1);
+  application.set_version_flag("--version",
+                               std::string("glioma ") + GLIOMA_VERSION + " (ITK " + itk::Version::GetITKVersion() +
+                                 ", LibTorch " + GLIOMA_TORCH_VERSION + ")");
 
   int exitCode = 0;
   glioma::AddGradeCommand(application, exitCode);
