@@ -242,6 +242,11 @@ public:
   /** Steps over which the rate rises from 0. Default: 0. */
   itkSetMacro(WarmUpSteps, unsigned int);
   itkGetConstMacro(WarmUpSteps, unsigned int);
+  /** After so many steps the batch normalizations keep their running statistics and use them while training too, so
+   * that the network learns what it will meet: with two samples a step, the statistics of a step hide how much contrast
+   * differs between patients. Default: 0 (never). */
+  itkSetMacro(NormalizationSteps, unsigned int);
+  itkGetConstMacro(NormalizationSteps, unsigned int);
   /** Norm to which gradients are clipped; 0 (default): not. */
   itkSetMacro(GradientClipping, double);
   itkGetConstMacro(GradientClipping, double);
@@ -386,6 +391,7 @@ private:
   bool          m_DecayKernelsOnly{ true };
   ScheduleEnum  m_Schedule{ ScheduleEnum::Constant };
   unsigned int  m_WarmUpSteps{ 0 };
+  unsigned int  m_NormalizationSteps{ 0 };
   double        m_GradientClipping{ 0.0 };
 
   std::vector<std::string> m_Augmentations;

@@ -745,8 +745,9 @@ TorchModelTrainer::Session::OptionsText() const
        << t.m_TumourShare << "\nbalance " << t.m_Balance << "\nloss " << t.m_Loss << "\nlabel-smoothing "
        << t.m_LabelSmoothing << "\noptimizer " << t.m_Optimizer << "\nrate " << t.m_LearningRate << "\nweight-decay "
        << t.m_WeightDecay << "\ndecay-kernels-only " << t.m_DecayKernelsOnly << "\nschedule " << t.m_Schedule
-       << "\nwarm-up " << t.m_WarmUpSteps << "\ngradient-clipping " << t.m_GradientClipping << "\nprecision "
-       << t.m_Precision << "\nseed " << t.m_Seed << "\ninitial " << t.m_InitialBundle << '\n';
+       << "\nwarm-up " << t.m_WarmUpSteps << "\nnormalization-steps " << t.m_NormalizationSteps
+       << "\ngradient-clipping " << t.m_GradientClipping << "\nprecision " << t.m_Precision << "\nseed " << t.m_Seed
+       << "\ninitial " << t.m_InitialBundle << '\n';
   for (const std::string & augmentation : t.m_Augmentations)
   {
     text << "augmentation " << augmentation << '\n';
@@ -1139,6 +1140,18 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
   }
   x = x.to(m_Device);
 
+  // By the step, so that a resumed run does the same.
+  if (m_Trainer.m_NormalizationSteps > 0 && m_Trainer.m_Step >= m_Trainer.m_NormalizationSteps)
+  {
+    for (const auto & module : this->Network().modules())
+    {
+      if (auto * normalization = module->as<torch::nn::BatchNorm3dImpl>())
+      {
+        normalization->eval();
+      }
+    }
+  }
+
   // Dropout depends on seed and step alone.
   torch::manual_seed(CounterRandom(m_Trainer.m_Seed, m_Trainer.m_Step, dropoutItem).Bits());
   torch::Tensor logits;
@@ -1378,6 +1391,7 @@ TorchModelTrainer::SetTask(TaskEnum task)
   m_DecayKernelsOnly = !grading;
   m_Schedule = ScheduleEnum::Constant;
   m_WarmUpSteps = 0;
+  m_NormalizationSteps = 0;
   m_GradientClipping = 0.0;
   m_Augmentations.clear();
   if (grading)
@@ -1604,6 +1618,7 @@ TorchModelTrainer::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "DecayKernelsOnly: " << m_DecayKernelsOnly << std::endl;
   os << indent << "Schedule: " << m_Schedule << std::endl;
   os << indent << "WarmUpSteps: " << m_WarmUpSteps << std::endl;
+  os << indent << "NormalizationSteps: " << m_NormalizationSteps << std::endl;
   os << indent << "GradientClipping: " << m_GradientClipping << std::endl;
   list("Augmentations", m_Augmentations);
   os << indent << "MaximumSteps: " << m_MaximumSteps << std::endl;

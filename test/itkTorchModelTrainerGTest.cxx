@@ -33,6 +33,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -213,6 +214,7 @@ TEST_F(TorchModelTrainer, DefaultsAreThePapers)
   EXPECT_EQ(trainer->GetPatchSize(), 136u);
   EXPECT_EQ(trainer->GetTumourShare(), 0.5);
   EXPECT_EQ(trainer->GetWarmUpSteps(), 0u);
+  EXPECT_EQ(trainer->GetNormalizationSteps(), 0u);
   EXPECT_EQ(trainer->GetGradientClipping(), 0.0);
   EXPECT_EQ(trainer->GetPrecision(), Trainer::PrecisionEnum::Float32);
   EXPECT_TRUE(trainer->GetAugmentations().empty());
@@ -387,6 +389,44 @@ TEST_F(TorchModelTrainer, LearnsToGrade)
   EXPECT_EQ(model->GetManifest().TrainingCases[1].Licence, "CC BY 4.0");
 }
 
+TEST_F(TorchModelTrainer, KeepsTheStatisticsOfTheNormalizationSteps)
+{
+  const std::string cohort = this->WriteCohort(2);
+  const auto        train = [&](const std::string & output, unsigned int steps, unsigned int normalizationSteps) {
+    auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->SetSchedule(Trainer::ScheduleEnum::Constant);
+    trainer->SetNormalizationSteps(normalizationSteps);
+    trainer->SetMaximumSteps(steps);
+    trainer->Train();
+  };
+  const auto tensor = [&](const std::string & output, const std::string & name) {
+    const std::string file = this->Bytes(output + "/models/model.safetensors");
+    std::uint64_t     header = 0;
+    std::memcpy(&header, file.data(), sizeof(header));
+    const std::size_t entry = file.find('"' + name + '"');
+    EXPECT_LT(entry, header) << name;
+    const std::string  key = "\"data_offsets\":[";
+    std::istringstream offsets(file.substr(file.find(key, entry) + key.size(), 60));
+    std::size_t        from = 0;
+    std::size_t        to = 0;
+    char               comma = 0;
+    offsets >> from >> comma >> to;
+    EXPECT_LT(from, to) << name;
+    return file.substr(8 + header + from, to - from);
+  };
+  train("two", 2, 0);
+  train("kept", 5, 2);
+  train("moving", 5, 0);
+  for (const char * const name : { "stem.bn.running_mean", "enc1.bn2.running_var", "bn.running_mean" })
+  {
+    EXPECT_EQ(tensor("kept", name), tensor("two", name)) << name;
+    EXPECT_NE(tensor("moving", name), tensor("two", name)) << name;
+  }
+  // What is learned goes on.
+  EXPECT_NE(tensor("kept", "stem.bn.weight"), tensor("two", "stem.bn.weight"));
+  EXPECT_NE(tensor("kept", "stem.conv1.weight"), tensor("moving", "stem.conv1.weight"));
+}
+
 TEST_F(TorchModelTrainer, ResumesBitForBit)
 {
   const std::string cohort = this->WriteCohort(3);
@@ -397,6 +437,7 @@ TEST_F(TorchModelTrainer, ResumesBitForBit)
       auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
       trainer->SetOptimizer(adamW ? Trainer::OptimizerEnum::AdamW : Trainer::OptimizerEnum::Adam);
       trainer->SetSpatialDropout(0.3);
+      trainer->SetNormalizationSteps(5);
       trainer->SetMaximumSteps(7);
       return trainer;
     };

@@ -333,6 +333,9 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
     ->check(CLI::IsMember({ "constant", "cosine" }));
   t.Add<unsigned int>(
     "--warmup", "Steps over which the rate rises (0)", [](Trainer & x, unsigned int v) { x.SetWarmUpSteps(v); });
+  t.Add<unsigned int>("--normalization-steps",
+                      "After so many steps batch norms keep and use their running statistics (0: never)",
+                      [](Trainer & x, unsigned int v) { x.SetNormalizationSteps(v); });
   t.Add<double>("--clip-gradient", "Norm to which gradients are clipped (0: not)", [](Trainer & x, double v) {
     x.SetGradientClipping(v);
   });
