@@ -300,14 +300,20 @@ protected:
 private:
   using RegionType = ImageRegion<3>;
   using MaskPixelType = typename MaskImageType::PixelType;
-  using PreparationPointer = typename PreparationType::Pointer;
+  using SequenceReportsType = std::vector<typename PreparationType::SequenceReport>;
 
   void
   CheckModel(const TorchModel * model, const std::string & role, const std::string & task) const;
   std::vector<std::uintptr_t>
   SignatureOfInputs() const;
-  PreparationPointer
-  Prepare(const TorchModelManifest & manifest, float progressStart, float progressWeight);
+  template <typename TPreparation, typename TSequenceOf>
+  void
+  Prepare(TPreparation *             preparation,
+          const TSequenceOf &        sequenceOf,
+          const TorchModelManifest & manifest,
+          bool                       isCorrected,
+          float                      progressStart,
+          float                      progressWeight);
   void
   PrepareAndFindTumour();
   void
@@ -346,20 +352,20 @@ private:
   std::vector<std::string> m_GradCAMLayers;
 
   // What lives as long as the inputs do not change.
-  std::vector<std::uintptr_t>                           m_Signature;
-  typename MaskImageType::Pointer                       m_Labels;
-  typename MaskImageType::Pointer                       m_Brain;
-  typename RealImageType::Pointer                       m_Probability;
-  typename VectorImageType::Pointer                     m_Prepared;
-  typename VectorImageType::Pointer                     m_Region;
-  AxisAlignedMapping                                    m_RegionMapping; // region's voxels to the input's indices
-  RegionReport                                          m_RegionReport;
-  bool                                                  m_TumourFound{ false };
-  double                                                m_TumourVolume{ 0.0 };
-  double                                                m_BrainVolume{ 0.0 };
-  bool                                                  m_BrainMaskWasGiven{ false };
-  std::vector<std::string>                              m_TumourReasons;
-  std::vector<typename PreparationType::SequenceReport> m_SequenceReports;
+  std::vector<std::uintptr_t>       m_Signature;
+  typename MaskImageType::Pointer   m_Labels;
+  typename MaskImageType::Pointer   m_Brain;
+  typename RealImageType::Pointer   m_Probability;
+  typename VectorImageType::Pointer m_Prepared;
+  typename VectorImageType::Pointer m_Region;
+  AxisAlignedMapping                m_RegionMapping; // region's voxels to the input's indices
+  RegionReport                      m_RegionReport;
+  bool                              m_TumourFound{ false };
+  double                            m_TumourVolume{ 0.0 };
+  double                            m_BrainVolume{ 0.0 };
+  bool                              m_BrainMaskWasGiven{ false };
+  std::vector<std::string>          m_TumourReasons;
+  SequenceReportsType               m_SequenceReports;
 
   // What an explanation gave.
   struct LayerMaps

@@ -396,20 +396,23 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Reset()
 }
 
 template <typename TInputImage, typename TMaskImage>
-auto
-GliomaGradingFilter<TInputImage, TMaskImage>::Prepare(const TorchModelManifest & manifest,
+template <typename TPreparation, typename TSequenceOf>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::Prepare(TPreparation *             preparation,
+                                                      const TSequenceOf &        sequenceOf,
+                                                      const TorchModelManifest & manifest,
+                                                      bool                       isCorrected,
                                                       float                      progressStart,
-                                                      float                      progressWeight) -> PreparationPointer
+                                                      float                      progressWeight)
 {
-  using BiasCorrectionEnum = typename PreparationType::BiasCorrectionEnum;
-  using StandardizationEnum = typename PreparationType::StandardizationEnum;
-  auto preparation = PreparationType::New();
+  using BiasCorrectionEnum = typename TPreparation::BiasCorrectionEnum;
+  using StandardizationEnum = typename TPreparation::StandardizationEnum;
   preparation->ClearSequenceNames();
   for (const std::string & name : manifest.ChannelNames)
   {
     preparation->AddSequenceName(name);
-    auto view = InputImageType::New();
-    view->Graft(this->GetSequence(name));
+    auto view = TPreparation::InputImageType::New();
+    view->Graft(sequenceOf(name));
     view->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
     preparation->SetSequence(name, view);
   }
@@ -422,23 +425,25 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Prepare(const TorchModelManifest &
   }
   preparation->SetCoordinateTolerance(this->GetCoordinateTolerance());
   preparation->SetDirectionTolerance(this->GetDirectionTolerance());
-  preparation->SetBiasCorrection(manifest.BiasCorrection == "n4" ? BiasCorrectionEnum::N4 : BiasCorrectionEnum::None);
+  preparation->SetBiasCorrection(manifest.BiasCorrection == "n4" && !isCorrected ? BiasCorrectionEnum::N4
+                                                                                 : BiasCorrectionEnum::None);
   preparation->SetStandardization(manifest.Standardization == "brain" ? StandardizationEnum::Brain
                                                                       : StandardizationEnum::Image);
   preparation->SetLowerQuantile(manifest.LowerQuantile);
   preparation->SetUpperQuantile(manifest.UpperQuantile);
   preparation->SetOutsideValue(static_cast<float>(manifest.OutsideValue));
   // A raw pointer: the filter would keep itself alive.
-  const PreparationType * const running = preparation.GetPointer();
+  const TPreparation * const running = preparation;
   preparation->AddObserver(ProgressEvent(),
                            [this, running](const EventObject &) { m_CurrentStage = running->GetCurrentStage(); });
-  this->Run(preparation.GetPointer(), progressStart, progressWeight);
+  this->Run(preparation, progressStart, progressWeight);
   for (const auto & stage : preparation->GetStageSeconds())
   {
     m_StageSeconds.push_back(stage);
   }
   m_CurrentStage.clear();
-  return preparation;
+  m_Prepared = VectorImageType::New();
+  m_Prepared->Graft(preparation->GetOutput());
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -850,7 +855,26 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
   const TorchModelManifest & grading = m_GradingModel->GetManifest();
   const TorchModelManifest & first = isGiven ? grading : m_SegmentationModel->GetManifest();
 
-  PreparationPointer preparation = this->Prepare(first, 0.0f, 0.4f);
+  const auto isShared = [](const TorchModelManifest & a, const TorchModelManifest & b) {
+    return a.ChannelNames == b.ChannelNames && a.BiasCorrection == b.BiasCorrection &&
+           a.Standardization == b.Standardization && a.LowerQuantile == b.LowerQuantile &&
+           a.UpperQuantile == b.UpperQuantile && a.OutsideValue == b.OutsideValue;
+  };
+  const bool prepareTwice = !isShared(first, grading);
+  const bool correctOnce = prepareTwice && first.BiasCorrection == "n4" && grading.BiasCorrection == "n4";
+  const auto sequenceOf = [this](const std::string & name) { return this->GetSequence(name); };
+
+  auto preparation = PreparationType::New();
+  preparation->SetKeepCorrected(correctOnce);
+  this->Prepare(preparation.GetPointer(), sequenceOf, first, false, 0.0f, 0.4f);
+  std::map<std::string, typename RealImageType::ConstPointer> corrected;
+  if (correctOnce)
+  {
+    for (const std::string & name : GetSequenceNames())
+    {
+      corrected[name] = preparation->GetCorrected(name);
+    }
+  }
   m_Brain = MaskImageType::New();
   m_Brain->Graft(preparation->GetBrainMask());
   m_Brain->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
@@ -866,8 +890,6 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
     m_TumourReasons.push_back("the brain mask's volume is not that of an adult's brain (700 to 2000 ml)");
   }
 
-  m_Prepared = VectorImageType::New();
-  m_Prepared->Graft(preparation->GetOutput());
   preparation = nullptr;
   m_Labels = MaskImageType::New();
   m_Labels->CopyInformation(m_Prepared);
@@ -918,18 +940,33 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
     return;
   }
 
-  const auto isShared = [](const TorchModelManifest & a, const TorchModelManifest & b) {
-    return a.ChannelNames == b.ChannelNames && a.BiasCorrection == b.BiasCorrection &&
-           a.Standardization == b.Standardization && a.LowerQuantile == b.LowerQuantile &&
-           a.UpperQuantile == b.UpperQuantile && a.OutsideValue == b.OutsideValue;
-  };
-  if (!isShared(first, grading))
+  if (correctOnce)
   {
     m_Prepared = nullptr;
-    preparation = this->Prepare(grading, 0.82f, 0.02f);
+    auto again = SequencePreparationFilter<RealImageType, MaskImageType>::New();
+    this->Prepare(
+      again.GetPointer(),
+      [&](const std::string & name) { return corrected[name].GetPointer(); },
+      grading,
+      true,
+      0.82f,
+      0.02f);
+    for (auto & report : m_SequenceReports)
+    {
+      const auto & reports = again->GetSequenceReports();
+      const auto   same = std::find_if(
+        reports.begin(), reports.end(), [&report](const auto & other) { return other.Name == report.Name; });
+      report.Mean = same->Mean;
+      report.Sigma = same->Sigma;
+    }
+    corrected.clear();
+  }
+  else if (prepareTwice)
+  {
+    m_Prepared = nullptr;
+    preparation = PreparationType::New();
+    this->Prepare(preparation.GetPointer(), sequenceOf, grading, false, 0.82f, 0.02f);
     m_SequenceReports = preparation->GetSequenceReports();
-    m_Prepared = VectorImageType::New();
-    m_Prepared->Graft(preparation->GetOutput());
     preparation = nullptr;
   }
   this->BeginStage("cut-region", 0.84f);

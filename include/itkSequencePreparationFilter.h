@@ -100,6 +100,7 @@ public:
   using InputImageType = TInputImage;
   using MaskImageType = TMaskImage;
   using OutputImageType = VectorImage<float, TInputImage::ImageDimension>;
+  using RealImageType = Image<float, TInputImage::ImageDimension>;
   using Superclass = ImageToImageFilter<InputImageType, OutputImageType>;
   using Pointer = SmartPointer<Self>;
   using ConstPointer = SmartPointer<const Self>;
@@ -153,6 +154,15 @@ public:
   /** Value of the voxels outside the brain. Default: 0. Used with Standardization Brain alone. */
   itkSetMacro(OutsideValue, float);
   itkGetConstMacro(OutsideValue, float);
+
+  /** Keep the corrected sequences after the update, for another preparation that differs only in what follows.
+   * Default: off. */
+  itkSetMacro(KeepCorrected, bool);
+  itkGetConstMacro(KeepCorrected, bool);
+  itkBooleanMacro(KeepCorrected);
+  /** With KeepCorrected: a sequence after its bias correction; else null. */
+  const RealImageType *
+  GetCorrected(const std::string & name) const;
 
   /** The brain that was used: 1 inside. */
   const MaskImageType *
@@ -219,7 +229,6 @@ protected:
 
 private:
   using RegionType = typename InputImageType::RegionType;
-  using RealImageType = Image<float, ImageDimension>;
   using DirectionType = typename InputImageType::DirectionType;
 
   using RealImagePointer = typename RealImageType::Pointer;
@@ -250,10 +259,13 @@ private:
   double                      m_LowerQuantile{ 0.0 };
   double                      m_UpperQuantile{ 1.0 };
   float                       m_OutsideValue{ 0.0f };
+  bool                        m_KeepCorrected{ false };
   bool                        m_BrainMaskWasGiven{ false };
   double                      m_BrainVolume{ 0.0 };
   bool                        m_SequencesDisagree{ false };
   std::vector<SequenceReport> m_SequenceReports;
+
+  std::vector<RealImagePointer> m_Corrected;
 
   std::vector<std::pair<std::string, double>> m_StageSeconds;
   std::string                                 m_CurrentStage;

@@ -113,6 +113,16 @@ SequencePreparationFilter<TInputImage, TMaskImage>::GetSequence(const std::strin
 
 template <typename TInputImage, typename TMaskImage>
 auto
+SequencePreparationFilter<TInputImage, TMaskImage>::GetCorrected(const std::string & name) const
+  -> const RealImageType *
+{
+  const auto found = std::find(m_SequenceNames.begin(), m_SequenceNames.end(), name);
+  const auto place = static_cast<std::size_t>(found - m_SequenceNames.begin());
+  return place < m_Corrected.size() ? m_Corrected[place].GetPointer() : nullptr;
+}
+
+template <typename TInputImage, typename TMaskImage>
+auto
 SequencePreparationFilter<TInputImage, TMaskImage>::GetBrainMask() const -> const MaskImageType *
 {
   return itkDynamicCastInDebugMode<const MaskImageType *>(this->ProcessObject::GetOutput("BrainMask"));
@@ -636,6 +646,7 @@ SequencePreparationFilter<TInputImage, TMaskImage>::GenerateData()
 {
   m_StageSeconds.clear();
   m_SequenceReports.clear();
+  m_Corrected.clear();
   m_SequencesDisagree = false;
   m_BrainMaskWasGiven = false;
   for (const std::string & name : m_SequenceNames)
@@ -685,6 +696,10 @@ SequencePreparationFilter<TInputImage, TMaskImage>::GenerateData()
   this->BeginStage("standardize");
   this->UpdateProgress(0.85f);
   typename OutputImageType::Pointer composed = this->Compose(sequences);
+  if (m_KeepCorrected)
+  {
+    m_Corrected = sequences;
+  }
   sequences.clear();
   this->Standardize(composed);
   this->EndStage();
@@ -708,6 +723,8 @@ SequencePreparationFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os,
   os << indent << "LowerQuantile: " << m_LowerQuantile << std::endl;
   os << indent << "UpperQuantile: " << m_UpperQuantile << std::endl;
   os << indent << "OutsideValue: " << m_OutsideValue << std::endl;
+  os << indent << "KeepCorrected: " << (m_KeepCorrected ? "On" : "Off") << ", " << m_Corrected.size() << " kept"
+     << std::endl;
   os << indent << "BrainMaskWasGiven: " << (m_BrainMaskWasGiven ? "On" : "Off") << std::endl;
   os << indent << "BrainVolume: " << m_BrainVolume << " ml" << std::endl;
   os << indent << "SequencesDisagree: " << (m_SequencesDisagree ? "On" : "Off") << std::endl;

@@ -348,6 +348,55 @@ TEST(GliomaGradingFilter, AnotherClassReRunsTheExplanationAlone)
   EXPECT_NE(filter->GetProbabilities(), probabilities);
 }
 
+TEST(GliomaGradingFilter, CorrectsTheBiasOnceForModelsThatDifferInWhatFollows)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  itk::TorchModel::WriteSeededBundle(folder / "s", SegmentationManifest(), 3);
+  SetTensor(folder / "s", "head.weight", { 0.0F });
+  SetTensor(folder / "s", "head.bias", { -1.0F, 1.0F });
+  itk::TorchModelManifest manifest = GradingManifest();
+  manifest.ChannelNames = { "FLAIR", "T1", "T2", "T1c" };
+  manifest.LowerQuantile = 0.02;
+  manifest.UpperQuantile = 0.9;
+  manifest.OutsideValue = -3.0;
+  const auto filter = Grading(head, Load(folder / "s"), LoadSeeded(folder / "g", manifest, 3));
+  filter->SetExplain(Explain::None);
+  filter->KeepIntermediatesOn();
+  filter->Update();
+  const auto & stages = filter->GetStageSeconds();
+  EXPECT_EQ(std::count_if(stages.begin(), stages.end(), [](const auto & s) { return s.first == "bias-correction"; }),
+            1);
+  EXPECT_EQ(std::count_if(stages.begin(), stages.end(), [](const auto & s) { return s.first == "standardize"; }), 2);
+
+  // What the grading model's own preparation gives.
+  const auto own = itk::SequencePreparationFilter<ImageType, MaskType>::New();
+  own->ClearSequenceNames();
+  for (const std::string & name : manifest.ChannelNames)
+  {
+    own->AddSequenceName(name);
+    own->SetSequence(name, filter->GetSequence(name));
+  }
+  own->SetLowerQuantile(manifest.LowerQuantile);
+  own->SetUpperQuantile(manifest.UpperQuantile);
+  own->SetOutsideValue(static_cast<float>(manifest.OutsideValue));
+  own->Update();
+  EXPECT_TRUE(oblique::SameVoxels(filter->GetPrepared(), own->GetOutput()));
+  EXPECT_EQ(own->GetCorrected("T1"), nullptr);
+  ASSERT_EQ(filter->GetSequenceReports().size(), 4u);
+  for (const auto & report : filter->GetSequenceReports())
+  {
+    const auto & reports = own->GetSequenceReports();
+    const auto   same =
+      std::find_if(reports.begin(), reports.end(), [&](const auto & other) { return other.Name == report.Name; });
+    ASSERT_NE(same, reports.end());
+    EXPECT_EQ(report.Mean, same->Mean);
+    EXPECT_EQ(report.Sigma, same->Sigma);
+    EXPECT_EQ(report.N4Iterations, same->N4Iterations);
+    EXPECT_FALSE(report.N4Iterations.empty());
+  }
+}
+
 TEST(GliomaGradingFilter, GivesNoGradeWithoutATumour)
 {
   const TemporaryFolder folder;
