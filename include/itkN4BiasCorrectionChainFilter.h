@@ -23,25 +23,60 @@
 #include "itkSimpleDataObjectDecorator.h"
 #include "itkTensorProductN4.h"
 
+#include <ostream>
 #include <string>
 
 namespace itk
 {
+/** \class N4BiasCorrectionChainFilterEnums
+ * \brief Enumerations of N4BiasCorrectionChainFilter.
+ * \ingroup GliomaGrading
+ */
+class N4BiasCorrectionChainFilterEnums
+{
+public:
+  /** \class Rescaling
+   * \ingroup GliomaGrading
+   * What happens to the scale of the corrected intensities, which N4 leaves open: nothing; one factor that keeps the
+   * mean inside the mask; or the linear map that keeps the lowest and the highest intensity inside the mask. */
+  enum class Rescaling : uint8_t
+  {
+    None,
+    Mean,
+    Range
+  };
+};
+
+/** Prints the name of a rescaling. */
+inline std::ostream &
+operator<<(std::ostream & out, const N4BiasCorrectionChainFilterEnums::Rescaling value)
+{
+  using Rescaling = N4BiasCorrectionChainFilterEnums::Rescaling;
+  return out << (value == Rescaling::None ? "none" : value == Rescaling::Mean ? "mean" : "range");
+}
+
 /** \class N4BiasCorrectionChainFilter
  * \brief Shrinks, fits N4's bias field, evaluates it at full resolution and divides the image by it.
  *
- * What users of N4 otherwise write by hand: every ShrinkFactor-th voxel is taken along each axis (those that
+ * What users of N4 otherwise write by hand: every n-th voxel is taken along each axis (n: ShrinkFactors; those that
  * itk::ShrinkImageFilter takes of an image that starts at index 0), TensorProductN4 fits the log field \f$b\f$ on them,
  * and \f[ output(x) = input(x) / \exp(b(x)) . \f]
  * \f$b\f$ is evaluated where each voxel of the image truly lies between the voxels that were taken; beyond the first
  * and the last of them it keeps their value. (Stretching the lattice over the full grid, as SimpleITK's
- * GetLogBiasFieldAsImage does, shifts the field by up to half the shrink factor.) The log field has no unit;
- * intensities are not rescaled, as in ITK's filter.
+ * GetLogBiasFieldAsImage and ANTs do, shifts the field by up to half the shrink factor.) The log field has no unit.
  *
  * The mask says where the image counts for the fit: non-zero voxels, or those of MaskLabel with UseMaskLabel. Without a
  * mask it is the voxels above Otsu's threshold (200 bins) of those taken. Voxels where the confidence is not positive
- * are left out, elsewhere it weighs them. As in itk::N4BiasFieldCorrectionImageFilter, voxels of the mask that are not
- * positive enter the fit without a logarithm: keep them out of the mask.
+ * are left out, elsewhere it weighs them. So are voxels that are 0 or negative, which have no logarithm (ITK's filter
+ * takes them as if they were logarithms); NumberOfNonPositiveVoxels tells how many, and they are divided like the
+ * others.
+ *
+ * N4 leaves the mean of the field open, so that intensities drift. As in ITK's filter nothing is done about it unless
+ * Rescaling asks for it: Mean multiplies all voxels by one factor, so that the mean inside the mask stays what it was
+ * (0 stays 0, contrasts stay); Range maps the voxels inside the mask linearly, so that their lowest and highest value
+ * stay what they were, as ANTs can, and leaves the others as they are. Both look at the positive voxels of the mask at
+ * full resolution (without a mask: those above Otsu's threshold), which costs one more pass over the input. The log
+ * field is not changed by it.
  *
  * An image that is constant inside the mask gets a field of zeros, and Status says so. NaN or infinite voxels inside
  * the mask (without a mask: anywhere) and a mask without a voxel on the fit's grid are refused.
@@ -79,6 +114,8 @@ public:
   using RealImageType = Image<float, ImageDimension>;
   using RegionType = typename TOutputImage::RegionType;
   using ControlPointsType = FixedArray<unsigned int, ImageDimension>;
+  using ShrinkFactorsType = FixedArray<unsigned int, ImageDimension>;
+  using RescalingEnum = N4BiasCorrectionChainFilterEnums::Rescaling;
   using IterationsType = Array<unsigned int>;
   using MeasuresType = Array<double>;
   using DataObjectIdentifierType = typename Superclass::DataObjectIdentifierType;
@@ -92,9 +129,13 @@ public:
   itkSetInputMacro(ConfidenceImage, RealImageType);
   itkGetInputMacro(ConfidenceImage, RealImageType);
 
-  /** \brief Takes every n-th voxel along each axis for the fit. Default: 4. */
-  itkSetMacro(ShrinkFactor, unsigned int);
-  itkGetConstMacro(ShrinkFactor, unsigned int);
+  /** \brief Takes every n-th voxel along each axis for the fit. Default: 4 along each.
+   * An axis of thick slices wants a smaller one than the others. */
+  itkSetMacro(ShrinkFactors, ShrinkFactorsType);
+  itkGetConstReferenceMacro(ShrinkFactors, ShrinkFactorsType);
+  /** \brief One factor for all axes. */
+  void
+  SetShrinkFactor(unsigned int factor);
 
   /** \brief Only voxels of MaskLabel count. Default: off (all that are not 0). */
   itkSetMacro(UseMaskLabel, bool);
@@ -129,13 +170,22 @@ public:
   itkSetMacro(NumberOfHistogramBins, unsigned int);
   itkGetConstMacro(NumberOfHistogramBins, unsigned int);
 
-  /** \brief Control points of the first level along each axis; at least 4. Default: 4. */
+  /** \brief Control points of the first level along each axis; more than SplineOrder. Default: 4. */
   itkSetMacro(NumberOfControlPoints, ControlPointsType);
   itkGetConstReferenceMacro(NumberOfControlPoints, ControlPointsType);
 
-  /** \brief Order of the B-splines; only 3 is there. Default: 3. */
+  /** \brief Order of the B-splines, 1 to 15. Default: 3. */
   itkSetMacro(SplineOrder, unsigned int);
   itkGetConstMacro(SplineOrder, unsigned int);
+
+  /** \brief The fit ends after the iteration in which so many seconds have passed, and Status says so; 0: no limit.
+   * Default: 0. */
+  itkSetMacro(MaximumSeconds, double);
+  itkGetConstMacro(MaximumSeconds, double);
+
+  /** \brief What keeps the scale of the intensities. Default: None. */
+  itkSetEnumMacro(Rescaling, RescalingEnum);
+  itkGetEnumMacro(Rescaling, RescalingEnum);
 
   /** \brief Device of the fit in torch's words: "cpu", "cuda", "cuda:1". Default: "cpu". */
   itkSetStringMacro(Device);
@@ -156,7 +206,13 @@ public:
   itkGetDecoratedOutputMacro(LogFieldMaximum, double);
   /** Seconds that the fit took, without reading the image. */
   itkGetDecoratedOutputMacro(FitSeconds, double);
-  /** "converged", "stopped at the maximum number of iterations", or "constant inside the mask: no field". */
+  /** Voxels of the mask on the fit's grid that do not count because they are 0 or negative. */
+  itkGetDecoratedOutputMacro(NumberOfNonPositiveVoxels, unsigned long);
+  /** Rescaling's map, output = Scale * input / exp(b) + Shift: 1 and 0 without it. */
+  itkGetDecoratedOutputMacro(Scale, double);
+  itkGetDecoratedOutputMacro(Shift, double);
+  /** "converged", "stopped at the maximum number of iterations", "stopped after MaximumSeconds", or "constant inside
+   * the mask: no field". */
   itkGetDecoratedOutputMacro(Status, std::string);
 
   /** Where the running fit is, for an observer of IterationEvent. */
@@ -193,10 +249,13 @@ protected:
   itkSetDecoratedOutputMacro(LogFieldMinimum, double);
   itkSetDecoratedOutputMacro(LogFieldMaximum, double);
   itkSetDecoratedOutputMacro(FitSeconds, double);
+  itkSetDecoratedOutputMacro(NumberOfNonPositiveVoxels, unsigned long);
+  itkSetDecoratedOutputMacro(Scale, double);
+  itkSetDecoratedOutputMacro(Shift, double);
   itkSetDecoratedOutputMacro(Status, std::string);
 
 private:
-  /** Every ShrinkFactor-th sample of one axis, in the middle of the axis. */
+  /** Every ShrinkFactors-th sample of one axis, in the middle of the axis. */
   struct SamplesType
   {
     IndexValueType first{ 0 };
@@ -209,6 +268,9 @@ private:
   SamplesOfAxis(unsigned int axis) const;
   ModifiedTimeType
   GetTimeOfInputs() const;
+  template <typename TImage>
+  RegionType
+  UpdateSlice(const TImage * image, IndexValueType slice) const;
   template <typename TImage, typename TStore>
   void
   TakeSlice(const TImage * image, IndexValueType slice, const TStore & store) const;
@@ -216,8 +278,10 @@ private:
   IsInMask(MaskPixelType value) const;
   void
   Fit();
+  void
+  FindScale();
 
-  unsigned int      m_ShrinkFactor{ 4 };
+  ShrinkFactorsType m_ShrinkFactors;
   bool              m_UseMaskLabel{ false };
   MaskPixelType     m_MaskLabel{ NumericTraits<MaskPixelType>::OneValue() };
   unsigned int      m_NumberOfFittingLevels{ 4 };
@@ -228,10 +292,13 @@ private:
   unsigned int      m_NumberOfHistogramBins{ 200 };
   ControlPointsType m_NumberOfControlPoints;
   unsigned int      m_SplineOrder{ 3 };
+  double            m_MaximumSeconds{ 0.0 };
+  RescalingEnum     m_Rescaling{ RescalingEnum::None };
   std::string       m_Device{ "cpu" };
 
   TensorProductN4::Pointer                 m_Fit;
   FixedArray<TensorProductN4::AxisType, 3> m_Axes;
+  float                                    m_OtsuThreshold{ 0.0F };
   TimeStamp                                m_FitTime;
   bool                                     m_Fitted{ false };
   bool                                     m_FitIsNew{ false };

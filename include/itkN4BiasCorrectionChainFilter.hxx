@@ -18,6 +18,7 @@
 #ifndef itkN4BiasCorrectionChainFilter_hxx
 #define itkN4BiasCorrectionChainFilter_hxx
 
+#include "itkImageRegionConstIteratorWithIndex.h"
 #include "itkMath.h"
 #include "itkNumericTraits.h"
 #include "itkOtsuThresholdImageFilter.h"
@@ -45,6 +46,7 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::N4BiasCorrec
   m_MaximumNumberOfIterations.SetSize(4);
   m_MaximumNumberOfIterations.Fill(50);
   m_NumberOfControlPoints.Fill(4);
+  m_ShrinkFactors.Fill(4);
   m_Fit = TensorProductN4::New();
 
   this->SetIterationsPerLevel(MeasuresType(0));
@@ -52,6 +54,9 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::N4BiasCorrec
   this->SetLogFieldMinimum(0.0);
   this->SetLogFieldMaximum(0.0);
   this->SetFitSeconds(0.0);
+  this->SetNumberOfNonPositiveVoxels(0);
+  this->SetScale(1.0);
+  this->SetShift(0.0);
   this->SetStatus("not fitted");
 }
 
@@ -74,9 +79,14 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::MakeOutput(c
   {
     return SimpleDataObjectDecorator<MeasuresType>::New().GetPointer();
   }
-  if (name == "LogFieldMinimum" || name == "LogFieldMaximum" || name == "FitSeconds")
+  if (name == "LogFieldMinimum" || name == "LogFieldMaximum" || name == "FitSeconds" || name == "Scale" ||
+      name == "Shift")
   {
     return SimpleDataObjectDecorator<double>::New().GetPointer();
+  }
+  if (name == "NumberOfNonPositiveVoxels")
+  {
+    return SimpleDataObjectDecorator<unsigned long>::New().GetPointer();
   }
   if (name == "Status")
   {
@@ -97,6 +107,15 @@ const typename N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage
 N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GetLogBiasField() const
 {
   return itkDynamicCastInDebugMode<const RealImageType *>(this->ProcessObject::GetOutput(1));
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::SetShrinkFactor(unsigned int factor)
+{
+  ShrinkFactorsType factors;
+  factors.Fill(factor);
+  this->SetShrinkFactors(factors);
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>
@@ -132,12 +151,14 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::MakeFit() co
   fit->SetWienerFilterNoise(m_WienerFilterNoise);
   fit->SetNumberOfHistogramBins(m_NumberOfHistogramBins);
   TensorProductN4::ControlPointsType controlPoints;
-  controlPoints.Fill(4);
+  controlPoints.Fill(std::min(m_SplineOrder, 15U) + 1);
   for (unsigned int d = 0; d < ImageDimension; ++d)
   {
     controlPoints[d] = m_NumberOfControlPoints[d];
   }
   fit->SetNumberOfControlPoints(controlPoints);
+  fit->SetSplineOrder(m_SplineOrder);
+  fit->SetMaximumSeconds(m_MaximumSeconds);
   fit->SetNumberOfThreads(
     std::min<unsigned int>(this->GetNumberOfWorkUnits(), this->GetMultiThreader()->GetMaximumNumberOfThreads()));
   fit->SetDevice(m_Device);
@@ -149,13 +170,10 @@ void
 N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::VerifyPreconditions() const
 {
   Superclass::VerifyPreconditions();
-  if (m_ShrinkFactor == 0)
+  if (*std::min_element(m_ShrinkFactors.Begin(), m_ShrinkFactors.End()) == 0)
   {
-    itkExceptionMacro("ShrinkFactor is 0: give 1 (fit all voxels) or more, such as 4.");
-  }
-  if (m_SplineOrder != 3)
-  {
-    itkExceptionMacro("SplineOrder is " << m_SplineOrder << ": only cubic splines, 3, are fitted.");
+    itkExceptionMacro("ShrinkFactors is " << m_ShrinkFactors
+                                          << ": give 1 (fit all voxels) or more, such as 4, for each axis.");
   }
   this->MakeFit()->VerifyParameters();
 }
@@ -218,10 +236,10 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::SamplesOfAxi
   const auto &        region = this->GetInput()->GetLargestPossibleRegion();
   const SizeValueType size = region.GetSize(axis);
   SamplesType         samples;
-  samples.count = std::max<SizeValueType>(1, size / m_ShrinkFactor);
+  samples.count = std::max<SizeValueType>(1, size / m_ShrinkFactors[axis]);
   // Centred, half a voxel rounded up: where ShrinkImageFilter takes its samples.
   samples.first =
-    region.GetIndex(axis) + static_cast<IndexValueType>((size - (samples.count - 1) * m_ShrinkFactor) / 2);
+    region.GetIndex(axis) + static_cast<IndexValueType>((size - (samples.count - 1) * m_ShrinkFactors[axis]) / 2);
   return samples;
 }
 
@@ -233,6 +251,22 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::IsInMask(Mas
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+template <typename TImage>
+typename N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::RegionType
+N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::UpdateSlice(const TImage * image,
+                                                                                IndexValueType slice) const
+{
+  auto * const mutableImage = const_cast<TImage *>(image);
+  RegionType   region = image->GetLargestPossibleRegion();
+  region.SetIndex(ImageDimension - 1, slice);
+  region.SetSize(ImageDimension - 1, 1);
+  mutableImage->SetRequestedRegion(region);
+  mutableImage->PropagateRequestedRegion();
+  mutableImage->UpdateOutputData();
+  return region;
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
 template <typename TImage, typename TStore>
 void
 N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::TakeSlice(const TImage * image,
@@ -240,13 +274,7 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::TakeSlice(co
                                                                               const TStore & store) const
 {
   // The slice's voxels of the fit, asked of the pipeline as one region.
-  auto * const mutableImage = const_cast<TImage *>(image);
-  auto         region = image->GetLargestPossibleRegion();
-  region.SetIndex(ImageDimension - 1, slice);
-  region.SetSize(ImageDimension - 1, 1);
-  mutableImage->SetRequestedRegion(region);
-  mutableImage->PropagateRequestedRegion();
-  mutableImage->UpdateOutputData();
+  const RegionType region = this->UpdateSlice(image, slice);
 
   const SamplesType x = this->SamplesOfAxis(0);
   const SamplesType y = ImageDimension == 3 ? this->SamplesOfAxis(1) : SamplesType{};
@@ -255,11 +283,11 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::TakeSlice(co
   {
     if (ImageDimension == 3)
     {
-      index[1] = y.first + static_cast<IndexValueType>(row * m_ShrinkFactor);
+      index[1] = y.first + static_cast<IndexValueType>(row * m_ShrinkFactors[1]);
     }
     for (SizeValueType n = 0; n < x.count; ++n)
     {
-      index[0] = x.first + static_cast<IndexValueType>(n * m_ShrinkFactor);
+      index[0] = x.first + static_cast<IndexValueType>(n * m_ShrinkFactors[0]);
       store(row * x.count + n, image->GetPixel(index));
     }
   }
@@ -292,8 +320,9 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::Fit()
   const SizeValueType voxelsOfSlice = total / slices.count;
   for (SizeValueType slice = 0; slice < slices.count; ++slice)
   {
-    const IndexValueType index = slices.first + static_cast<IndexValueType>(slice * m_ShrinkFactor);
-    const SizeValueType  offset = slice * voxelsOfSlice;
+    const IndexValueType index =
+      slices.first + static_cast<IndexValueType>(slice * m_ShrinkFactors[ImageDimension - 1]);
+    const SizeValueType offset = slice * voxelsOfSlice;
     this->TakeSlice(input, index, [&](SizeValueType n, const typename InputImageType::PixelType & value) {
       image[offset + n] = static_cast<float>(value);
     });
@@ -318,7 +347,7 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::Fit()
       SizeValueType rest = n;
       for (unsigned int d = 0; d < ImageDimension; ++d)
       {
-        index[d] = this->SamplesOfAxis(d).first + static_cast<IndexValueType>(rest % gridSize[d] * m_ShrinkFactor);
+        index[d] = this->SamplesOfAxis(d).first + static_cast<IndexValueType>(rest % gridSize[d] * m_ShrinkFactors[d]);
         rest /= gridSize[d];
       }
       itkExceptionMacro("The " << (std::isfinite(image[n]) ? "confidence" : "image") << " at index " << index << " is "
@@ -329,6 +358,7 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::Fit()
   if (maskImage == nullptr)
   {
     const auto extrema = std::minmax_element(image, image + total);
+    m_OtsuThreshold = std::min(*extrema.first, 0.0F);
     if (*extrema.first < *extrema.second)
     {
       using OtsuType = OtsuThresholdImageFilter<RealImageType, Image<unsigned char, ImageDimension>>;
@@ -340,12 +370,13 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::Fit()
       otsu->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
       otsu->Update();
       std::copy_n(otsu->GetOutput()->GetBufferPointer(), total, mask.begin());
+      m_OtsuThreshold = otsu->GetThreshold();
     }
   }
   if (std::none_of(mask.begin(), mask.end(), [](unsigned char value) { return value != 0; }))
   {
     itkExceptionMacro("The mask has no voxel " << (m_UseMaskLabel ? "of MaskLabel" : "that is not 0") << " among the "
-                                               << total << " that ShrinkFactor " << m_ShrinkFactor
+                                               << total << " that ShrinkFactors " << m_ShrinkFactors
                                                << " takes: check the mask, or shrink less.");
   }
 
@@ -376,7 +407,7 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::Fit()
   double highest = NumericTraits<double>::NonpositiveMin();
   for (SizeValueType n = 0; n < total; ++n)
   {
-    if (mask[n] != 0 && (confidence.empty() || confidence[n] > 0.0F))
+    if (mask[n] != 0 && image[n] > 0.0F && (confidence.empty() || confidence[n] > 0.0F))
     {
       lowest = std::min<double>(lowest, field[n]);
       highest = std::max<double>(highest, field[n]);
@@ -386,6 +417,7 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::Fit()
   this->SetLogFieldMaximum(highest);
   this->SetIterationsPerLevel(m_Fit->GetIterations());
   this->SetConvergencePerLevel(m_Fit->GetConvergence());
+  this->SetNumberOfNonPositiveVoxels(static_cast<unsigned long>(m_Fit->GetNumberOfNonPositiveVoxels()));
   this->SetStatus(m_Fit->GetStatus());
 
   // Where the voxels of the full grid lie between those that were taken.
@@ -400,10 +432,79 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::Fit()
       {
         const IndexValueType distance =
           region.GetIndex(d) + static_cast<IndexValueType>(n) - this->SamplesOfAxis(d).first;
-        positions[n] = static_cast<double>(distance) / m_ShrinkFactor;
+        positions[n] = static_cast<double>(distance) / m_ShrinkFactors[d];
       }
     }
     m_Axes[d] = m_Fit->LocateOnAxis(d, positions);
+  }
+  this->FindScale();
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::FindScale()
+{
+  this->SetScale(1.0);
+  this->SetShift(0.0);
+  if (m_Rescaling == RescalingEnum::None)
+  {
+    return;
+  }
+  const InputImageType * const  input = this->GetInput();
+  const MaskImageType * const   mask = this->GetMaskImage();
+  const RegionType              whole = input->GetLargestPossibleRegion();
+  TensorProductN4::GridSizeType begin{};
+  TensorProductN4::GridSizeType size;
+  size.Fill(1);
+  for (unsigned int d = 0; d < ImageDimension; ++d)
+  {
+    size[d] = whole.GetSize(d);
+  }
+  size[ImageDimension - 1] = 1;
+  std::vector<float> field(size[0] * size[1]);
+
+  double sums[2] = {};
+  double lowest[2] = { NumericTraits<double>::max(), NumericTraits<double>::max() };
+  double highest[2] = {};
+  for (SizeValueType slice = 0; slice < whole.GetSize(ImageDimension - 1); ++slice)
+  {
+    const IndexValueType at = whole.GetIndex(ImageDimension - 1) + static_cast<IndexValueType>(slice);
+    const RegionType     region = this->UpdateSlice(input, at);
+    if (mask != nullptr)
+    {
+      this->UpdateSlice(mask, at);
+    }
+    begin[ImageDimension - 1] = slice;
+    m_Fit->EvaluateLogField(m_Axes, begin, size, field.data());
+    double       sumsOfSlice[2] = {};
+    const auto * logField = field.data();
+    for (ImageRegionConstIteratorWithIndex<InputImageType> it(input, region); !it.IsAtEnd(); ++it, ++logField)
+    {
+      const auto value = static_cast<float>(it.Get());
+      if (value > 0.0F && std::isfinite(value) &&
+          (mask != nullptr ? this->IsInMask(mask->GetPixel(it.GetIndex())) : value > m_OtsuThreshold))
+      {
+        const double both[2] = { value, static_cast<double>(value / std::exp(*logField)) };
+        for (unsigned int n = 0; n < 2; ++n)
+        {
+          sumsOfSlice[n] += both[n];
+          lowest[n] = std::min(lowest[n], both[n]);
+          highest[n] = std::max(highest[n], both[n]);
+        }
+      }
+    }
+    sums[0] += sumsOfSlice[0];
+    sums[1] += sumsOfSlice[1];
+  }
+  if (m_Rescaling == RescalingEnum::Mean && sums[1] > 0.0)
+  {
+    this->SetScale(sums[0] / sums[1]);
+  }
+  else if (m_Rescaling == RescalingEnum::Range && highest[1] > lowest[1])
+  {
+    const double scale = (highest[0] - lowest[0]) / (highest[1] - lowest[1]);
+    this->SetScale(scale);
+    this->SetShift(highest[0] - scale * highest[1]);
   }
 }
 
@@ -448,6 +549,9 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData
   OutputImageType * const      output = this->GetOutput();
   RealImageType * const        logField = this->GetLogBiasField();
   const auto                   start = output->GetLargestPossibleRegion().GetIndex();
+
+  const auto scale = static_cast<float>(this->GetScale());
+  const auto shift = static_cast<float>(this->GetShift());
 
   ProgressTransformer progress(m_FitIsNew ? 0.9F : 0.0F, 1.0F, this);
   m_FitIsNew = false;
@@ -501,7 +605,20 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData
                 }
               }
             }
-            const float corrected = value / std::exp(b);
+            float corrected = value / std::exp(b);
+            if (m_Rescaling == RescalingEnum::Mean)
+            {
+              corrected *= scale;
+            }
+            else if (m_Rescaling == RescalingEnum::Range && value > 0.0F)
+            {
+              auto at = index;
+              at[0] += static_cast<IndexValueType>(n);
+              if (mask != nullptr ? this->IsInMask(mask->GetPixel(at)) : value > m_OtsuThreshold)
+              {
+                corrected = scale * corrected + shift;
+              }
+            }
             targetField[n] = b;
             using OutputPixelType = typename OutputImageType::PixelType;
             if constexpr (std::is_integral<OutputPixelType>::value)
@@ -534,7 +651,7 @@ void
 N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::PrintSelf(std::ostream & os, Indent indent) const
 {
   Superclass::PrintSelf(os, indent);
-  os << indent << "ShrinkFactor: " << m_ShrinkFactor << std::endl;
+  os << indent << "ShrinkFactors: " << m_ShrinkFactors << std::endl;
   os << indent << "UseMaskLabel: " << (m_UseMaskLabel ? "On" : "Off") << std::endl;
   os << indent << "MaskLabel: " << static_cast<typename NumericTraits<MaskPixelType>::PrintType>(m_MaskLabel)
      << std::endl;
@@ -546,7 +663,10 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::PrintSelf(st
   os << indent << "NumberOfHistogramBins: " << m_NumberOfHistogramBins << std::endl;
   os << indent << "NumberOfControlPoints: " << m_NumberOfControlPoints << std::endl;
   os << indent << "SplineOrder: " << m_SplineOrder << std::endl;
+  os << indent << "MaximumSeconds: " << m_MaximumSeconds << std::endl;
+  os << indent << "Rescaling: " << m_Rescaling << std::endl;
   os << indent << "Device: " << m_Device << std::endl;
+  os << indent << "OtsuThreshold: " << m_OtsuThreshold << std::endl;
   os << indent << "Fitted: " << (m_Fitted ? "yes" : "no") << std::endl;
   os << indent << "FitIsNew: " << (m_FitIsNew ? "yes" : "no") << std::endl;
   os << indent << "FitTime: " << m_FitTime.GetMTime() << std::endl;

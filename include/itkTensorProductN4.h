@@ -37,7 +37,7 @@ namespace itk
  * \brief The fit of N4 bias correction on a regular grid, as products over the axes.
  *
  * N4 (Tustison et al., "N4ITK: Improved N3 Bias Correction", IEEE TMI 29(6), 2010) sharpens the histogram of the log
- * image \f$v\f$, and fits cubic B-splines to the residual \f$r\f$, level by level on a lattice twice as fine.
+ * image \f$v\f$, and fits B-splines to the residual \f$r\f$, level by level on a lattice twice as fine.
  * itk::N4BiasFieldCorrectionImageFilter scatters each voxel into its 4x4x4 control points. On a regular grid all that
  * it sums factorises over the axes: with \f$W_i\f$ the weights of axis i, \f$s_i\f$ the row sums of their squares and
  * \f$M\f$ the mask (times the confidence),
@@ -47,7 +47,10 @@ namespace itk
  *     b = (W_z \otimes W_y \otimes W_x) \phi . \f]
  * Histogram, Wiener deconvolution and stopping rule are N4's, so the field equals that of ITK's filter on the same grid
  * (float sums there, sums in double here: the two may stop some iterations apart; compare with the threshold at 0).
- * As there, the logarithm is taken of positive voxels only: others in the mask enter as they are.
+ *
+ * Voxels that are 0 or negative have no logarithm: they do not count for the fit, wherever the mask is, and
+ * NumberOfNonPositiveVoxels says how many they were. (ITK's filter takes them as if they were logarithms: one voxel of
+ * -200 among log intensities of 4 to 7 then stretches the histogram until all tissue shares a few bins.)
  *
  * On the CPU a voxel costs three passes an iteration, shared among torch's threads; the sums are kept for each slice
  * and merged in slice order, so the bits do not depend on the number of threads. Any other device ("cuda:0") runs the
@@ -79,9 +82,10 @@ public:
   /** Is told the done part of the work (0 to 1) after each iteration; false ends the fit with ProcessAborted. */
   using CallbackType = std::function<bool(double)>;
 
-  /** Where the positions of one axis lie in the lattice: the first of 4 control points, and the 4 weights. */
+  /** Where the positions of one axis lie in the lattice: the first control point, and Taps weights from there on. */
   struct AxisType
   {
+    unsigned int              Taps{ 4 };
     std::vector<unsigned int> First;
     std::vector<double>       Weights;
   };
@@ -111,9 +115,17 @@ public:
   itkSetMacro(NumberOfHistogramBins, unsigned int);
   itkGetConstMacro(NumberOfHistogramBins, unsigned int);
 
-  /** \brief Control points of the first level along x, y and z; at least 4. Default: 4. */
+  /** \brief Control points of the first level along x, y and z; more than SplineOrder. Default: 4. */
   itkSetMacro(NumberOfControlPoints, ControlPointsType);
   itkGetConstReferenceMacro(NumberOfControlPoints, ControlPointsType);
+
+  /** \brief Order of the splines, 1 to 15. Default: 3. */
+  itkSetMacro(SplineOrder, unsigned int);
+  itkGetConstMacro(SplineOrder, unsigned int);
+
+  /** \brief The fit ends after the iteration in which so many seconds have passed; 0: no limit. Default: 0. */
+  itkSetMacro(MaximumSeconds, double);
+  itkGetConstMacro(MaximumSeconds, double);
 
   /** \brief Threads; 0 takes torch's own number. Default: 0. */
   itkSetMacro(NumberOfThreads, unsigned int);
@@ -149,8 +161,12 @@ public:
   itkGetConstReferenceMacro(Iterations, MeasuresType);
   /** Last coefficient of variation of each level (0 where none was measured). */
   itkGetConstReferenceMacro(Convergence, MeasuresType);
-  /** "converged", "stopped at the maximum number of iterations", or "constant inside the mask: no field". */
+  /** "converged", "stopped at the maximum number of iterations", "stopped after MaximumSeconds", or "constant inside
+   * the mask: no field". */
   itkGetConstReferenceMacro(Status, std::string);
+  /** Voxels that were fitted, and those of the mask that were not because they are 0 or negative. */
+  itkGetConstMacro(NumberOfFittedVoxels, SizeValueType);
+  itkGetConstMacro(NumberOfNonPositiveVoxels, SizeValueType);
   /** Level, iteration and coefficient of variation so far, for an observer. */
   itkGetConstMacro(CurrentLevel, unsigned int);
   itkGetConstMacro(ElapsedIterations, unsigned int);
@@ -185,6 +201,8 @@ private:
   double            m_WienerFilterNoise{ 0.01 };
   unsigned int      m_NumberOfHistogramBins{ 200 };
   ControlPointsType m_NumberOfControlPoints;
+  unsigned int      m_SplineOrder{ 3 };
+  double            m_MaximumSeconds{ 0.0 };
   unsigned int      m_NumberOfThreads{ 0 };
   std::string       m_Device{ "cpu" };
   bool              m_UseTorchOperators{ false };
@@ -196,7 +214,10 @@ private:
   unsigned int        m_CurrentLevel{ 0 };
   unsigned int        m_ElapsedIterations{ 0 };
   double              m_CurrentConvergenceMeasurement{ 0.0 };
+  SizeValueType       m_NumberOfFittedVoxels{ 0 };
+  SizeValueType       m_NumberOfNonPositiveVoxels{ 0 };
   GridSizeType        m_GridSize{};
+  unsigned int        m_FittedOrder{ 3 };
   GridSizeType        m_LatticeSize{};
   std::vector<double> m_Lattice;
 };

@@ -25,6 +25,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <chrono>
 #include <cmath>
 #include <complex>
 #include <limits>
@@ -42,13 +43,12 @@ namespace itk
 {
 namespace
 {
-constexpr unsigned int order = 3;
-
-/** One axis of the fit: samples, spans of the lattice, and the weights of the samples. */
+/** One axis of the fit: samples, and spans and order of its splines. */
 struct Axis
 {
   SizeValueType samples{ 1 };
   SizeValueType spans{ 0 };
+  unsigned int  order{ 3 };
 
   SizeValueType
   ControlPoints() const
@@ -57,41 +57,40 @@ struct Axis
   }
 };
 
-/** Centred uniform cubic B-spline. */
-double
-CubicBSpline(double u)
-{
-  u = std::abs(u);
-  if (u < 1.0)
-  {
-    return (4.0 - 6.0 * u * u + 3.0 * u * u * u) / 6.0;
-  }
-  return u < 2.0 ? (2.0 - u) * (2.0 - u) * (2.0 - u) / 6.0 : 0.0;
-}
-
 /** Weights of positions in samples. The last span is half open, so ITK's filters step back from its end by 1/1000 of a
  * sample; so does this. */
 TensorProductN4::AxisType
 Locate(const Axis & axis, const std::vector<double> & positions)
 {
+  // Never fewer than the 4 of cubic splines, for which the loops are written out; the others are 0.
+  const unsigned int        taps = std::max(4U, axis.order + 1);
   TensorProductN4::AxisType located;
+  located.Taps = taps;
   located.First.resize(positions.size(), 0);
-  located.Weights.resize(4 * positions.size(), 0.0);
+  located.Weights.resize(taps * positions.size(), 0.0);
   for (size_t n = 0; n < positions.size(); ++n)
   {
-    double * const weights = &located.Weights[4 * n];
+    double * const weights = &located.Weights[taps * n];
+    weights[0] = 1.0;
     if (axis.spans == 0)
     {
-      weights[0] = 1.0;
       continue;
     }
     const double rate = static_cast<double>(axis.spans) / static_cast<double>(axis.samples - 1);
     const double p = std::clamp(positions[n] * rate, 0.0, static_cast<double>(axis.spans) - 1e-3 * rate);
-    const auto   first = static_cast<unsigned int>(p);
-    located.First[n] = first;
-    for (unsigned int j = 0; j < 4; ++j)
+    located.First[n] = static_cast<unsigned int>(p);
+    // Cox and de Boor's recursion on knots one span apart.
+    const double u = p - located.First[n];
+    for (unsigned int degree = 1; degree <= axis.order; ++degree)
     {
-      weights[j] = CubicBSpline(p - first - j + 1.0);
+      double fromTheLeft = 0.0;
+      for (unsigned int j = 0; j < degree; ++j)
+      {
+        const double share = weights[j] / degree;
+        weights[j] = fromTheLeft + (j + 1 - u) * share;
+        fromTheLeft = (u + degree - 1 - j) * share;
+      }
+      weights[degree] = fromTheLeft;
     }
   }
   return located;
@@ -104,14 +103,26 @@ GatheringWeights(const TensorProductN4::AxisType & axis, int power)
   TensorProductN4::AxisType gathering = axis;
   for (size_t n = 0; n < axis.First.size(); ++n)
   {
-    const double * const w = &axis.Weights[4 * n];
-    const double         squares = power == 3 ? w[0] * w[0] + w[1] * w[1] + w[2] * w[2] + w[3] * w[3] : 1.0;
-    for (unsigned int j = 0; j < 4; ++j)
+    const double * const w = &axis.Weights[axis.Taps * n];
+    const double         squares = power == 3 ? std::inner_product(w, w + axis.Taps, w, 0.0) : 1.0;
+    for (unsigned int j = 0; j < axis.Taps; ++j)
     {
-      gathering.Weights[4 * n + j] = (power == 3 ? w[j] * w[j] * w[j] : w[j] * w[j]) / squares;
+      gathering.Weights[axis.Taps * n + j] = (power == 3 ? w[j] * w[j] * w[j] : w[j] * w[j]) / squares;
     }
   }
   return gathering;
+}
+
+/** Weighted sum of as many neighbours as a spline has. */
+inline double
+WeightedSum(unsigned int taps, const double * weights, const double * values)
+{
+  double sum = weights[0] * values[0] + weights[1] * values[1] + weights[2] * values[2] + weights[3] * values[3];
+  for (unsigned int j = 4; j < taps; ++j)
+  {
+    sum += weights[j] * values[j];
+  }
+  return sum;
 }
 
 /** In-place radix-2 transform; the inverse is not divided by the length. */
@@ -324,6 +335,23 @@ UpdateRun(size_t              count,
   statistics.maximum = maximum;
 }
 
+/** Weighted sum of rows that lie `stride` apart. */
+N4_RUN_LOOP void
+SumRows(size_t count, unsigned int taps, const float * weights, const float * rows, size_t stride, float * sums)
+{
+  std::fill(sums, sums + count, 0.0F);
+  for (unsigned int j = 0; j < taps; ++j)
+  {
+    const float         w = weights[j];
+    const float * const row = rows + j * stride;
+#pragma omp simd
+    for (size_t n = 0; n < count; ++n)
+    {
+      sums[n] += w * row[n];
+    }
+  }
+}
+
 /** Residual of a run: the log intensity less its sharpened value. */
 N4_RUN_LOOP void
 ResidualOfRun(size_t        count,
@@ -345,14 +373,14 @@ ResidualOfRun(size_t        count,
   }
 }
 
-/** Adds a run to the four rows that its slice's lattice has for it. */
+/** Adds a run to the rows that its slice's lattice has for it, `stride` apart. */
 N4_RUN_LOOP void
-AddRunToRows(size_t count, const float * values, const float weights[4], float * const rows[4])
+AddRunToRows(size_t count, const float * values, unsigned int taps, const float * weights, float * rows, size_t stride)
 {
-  for (unsigned int j = 0; j < 4; ++j)
+  for (unsigned int j = 0; j < taps; ++j)
   {
     const float   w = weights[j];
-    float * const row = rows[j];
+    float * const row = rows + j * stride;
 #pragma omp simd
     for (size_t n = 0; n < count; ++n)
     {
@@ -413,11 +441,13 @@ public:
     }
     m_SpreadRows.assign(m_Spread[1].Weights.begin(), m_Spread[1].Weights.end());
     m_GatherRows.assign(m_Gather[1].Weights.begin(), m_Gather[1].Weights.end());
-    // Three rows more than control points: an axis of one sample has four weights too, three of them 0.
-    m_RowsOfSlice = axes[1].ControlPoints() + 3;
+    // Room for the weights that are 0: an axis of one sample has as many weights as the others.
+    m_Taps = m_Spread[0].Taps;
+    m_RowsOfSlice = axes[1].ControlPoints() + m_Taps - 1;
+    m_RowOfPlane = axes[0].ControlPoints() + m_Taps - 1;
     m_Scratch.resize(m_Threads * (m_RowsOfSlice + 1) * axes[0].samples);
-    m_Planes.resize(m_Threads * m_RowsOfSlice * (axes[0].ControlPoints() + 3));
-    m_Partial.resize(m_Slices * axes[1].ControlPoints() * axes[0].ControlPoints());
+    m_Planes.resize(m_Threads * m_RowsOfSlice * m_RowOfPlane);
+    m_Partial.resize(m_Slices * axes[1].ControlPoints() * m_RowOfPlane);
     this->Gather(omega, [this](const Run & run, float * values) {
       for (size_t n = 0; n < run.count; ++n)
       {
@@ -435,9 +465,10 @@ public:
   AddToHistogram(float minimum, float slope, std::vector<double> & histogram) override
   {
     // The two shares of a voxel lie side by side, and neighbours go to different tables: no store waits for another.
-    // Groups of slices, whose number is fixed, have their own tables: the sums do not depend on the threads.
+    // Groups of slices have their own tables, merged in double: their number depends on the image alone, so that the
+    // sums do not depend on the threads, and keeps a float's sum far below where it would swallow a voxel.
     const size_t bins = histogram.size();
-    const size_t groups = std::min<size_t>(m_Slices, 16);
+    const size_t groups = std::min(m_Slices, std::max<size_t>(16, m_Log.size() / 65536));
     m_Shares.assign(groups * 4 * bins, 0.0F);
     this->ForEach(groups, [&](size_t group, unsigned int) {
       const size_t firstRun = m_FirstRun[group * m_Slices / groups];
@@ -505,12 +536,13 @@ public:
         return;
       }
       // Lattice -> plane of the slice -> rows along x of that plane.
-      double * const plane = &m_Planes[thread * m_RowsOfSlice * (cx + 3)];
+      double * const plane = &m_Planes[thread * m_RowsOfSlice * m_RowOfPlane];
       float * const  rows = &m_Scratch[thread * (m_RowsOfSlice + 1) * nx];
-      std::fill(plane, plane + m_RowsOfSlice * (cx + 3), 0.0);
-      for (unsigned int j = 0; j < 4; ++j)
+      float * const  sums = rows + m_RowsOfSlice * nx;
+      std::fill(plane, plane + m_RowsOfSlice * m_RowOfPlane, 0.0);
+      for (unsigned int j = 0; j < m_Taps; ++j)
       {
-        const double w = m_Spread[2].Weights[4 * z + j];
+        const double w = m_Spread[2].Weights[m_Taps * z + j];
         if (w != 0.0)
         {
           const double * const source = &lattice[(m_Spread[2].First[z] + j) * cy * cx];
@@ -518,29 +550,35 @@ public:
           {
             for (size_t x = 0; x < cx; ++x)
             {
-              plane[y * (cx + 3) + x] += w * source[y * cx + x];
+              plane[y * m_RowOfPlane + x] += w * source[y * cx + x];
             }
           }
         }
       }
       for (size_t y = 0; y < m_RowsOfSlice; ++y)
       {
-        const double * const row = plane + y * (cx + 3);
+        const double * const row = plane + y * m_RowOfPlane;
         for (size_t x = 0; x < nx; ++x)
         {
-          const double * const w = &m_Spread[0].Weights[4 * x];
-          const double * const p = row + m_Spread[0].First[x];
-          rows[y * nx + x] = static_cast<float>(w[0] * p[0] + w[1] * p[1] + w[2] * p[2] + w[3] * p[3]);
+          rows[y * nx + x] =
+            static_cast<float>(WeightedSum(m_Taps, &m_Spread[0].Weights[m_Taps * x], row + m_Spread[0].First[x]));
         }
       }
       for (size_t n = m_FirstRun[z]; n < m_FirstRun[z + 1]; ++n)
       {
         const Run &         run = m_Runs[n];
-        const float *       first = rows + m_Spread[1].First[run.y] * nx + run.x;
+        const float * const first = rows + m_Spread[1].First[run.y] * nx + run.x;
+        const float * const weights = &m_SpreadRows[m_Taps * run.y];
         const float * const four[4] = { first, first + nx, first + 2 * nx, first + 3 * nx };
+        constexpr float     one[4] = { 1.0F, 0.0F, 0.0F, 0.0F };
+        const float * const summed[4] = { sums, sums, sums, sums };
+        if (m_Taps > 4)
+        {
+          SumRows(run.count, m_Taps, weights, first, nx, sums);
+        }
         UpdateRun(run.count,
-                  four,
-                  &m_SpreadRows[4 * run.y],
+                  m_Taps > 4 ? summed : four,
+                  m_Taps > 4 ? one : weights,
                   &m_Log[run.offset],
                   &m_Field[run.offset],
                   &m_Uncorrected[run.offset],
@@ -610,19 +648,24 @@ private:
       {
         const Run & run = m_Runs[n];
         fill(run, values);
-        float * const first = rows + m_Gather[1].First[run.y] * nx + run.x;
-        float * const four[4] = { first, first + nx, first + 2 * nx, first + 3 * nx };
-        AddRunToRows(run.count, values, &m_GatherRows[4 * run.y], four);
+        AddRunToRows(
+          run.count, values, m_Taps, &m_GatherRows[m_Taps * run.y], rows + m_Gather[1].First[run.y] * nx + run.x, nx);
       }
       for (size_t y = 0; y < cy; ++y)
       {
-        double * const target = &m_Partial[(z * cy + y) * cx];
+        double * const row = &m_Partial[(z * cy + y) * m_RowOfPlane];
         for (size_t x = 0; x < nx; ++x)
         {
-          const double v = static_cast<double>(rows[y * nx + x]);
-          for (unsigned int j = 0; j < std::min<size_t>(4, cx); ++j)
+          const double         v = static_cast<double>(rows[y * nx + x]);
+          const double * const w = &m_Gather[0].Weights[m_Taps * x];
+          double * const       target = row + m_Gather[0].First[x];
+          for (unsigned int j = 0; j < 4; ++j)
           {
-            target[m_Gather[0].First[x] + j] += m_Gather[0].Weights[4 * x + j] * v;
+            target[j] += w[j] * v;
+          }
+          for (unsigned int j = 4; j < m_Taps; ++j)
+          {
+            target[j] += w[j] * v;
           }
         }
       }
@@ -630,14 +673,24 @@ private:
     std::fill(lattice.begin(), lattice.end(), 0.0);
     for (size_t z = 0; z < m_Slices; ++z)
     {
-      const double * const source = &m_Partial[z * cy * cx];
-      for (unsigned int j = 0; j < std::min<size_t>(4, m_Axes[2].ControlPoints()); ++j)
+      if (m_FirstRun[z] == m_FirstRun[z + 1])
       {
-        const double   w = m_Gather[2].Weights[4 * z + j];
-        double * const target = &lattice[(m_Gather[2].First[z] + j) * cy * cx];
-        for (size_t n = 0; n < cy * cx; ++n)
+        continue;
+      }
+      const double * const source = &m_Partial[z * cy * m_RowOfPlane];
+      for (unsigned int j = 0; j < m_Taps; ++j)
+      {
+        const double w = m_Gather[2].Weights[m_Taps * z + j];
+        if (w != 0.0)
         {
-          target[n] += w * source[n];
+          double * const target = &lattice[(m_Gather[2].First[z] + j) * cy * cx];
+          for (size_t y = 0; y < cy; ++y)
+          {
+            for (size_t x = 0; x < cx; ++x)
+            {
+              target[y * cx + x] += w * source[y * m_RowOfPlane + x];
+            }
+          }
         }
       }
     }
@@ -657,7 +710,9 @@ private:
   std::array<TensorProductN4::AxisType, 3> m_Gather;
   std::vector<float>                       m_SpreadRows;
   std::vector<float>                       m_GatherRows;
+  unsigned int                             m_Taps{ 4 };
   size_t                                   m_RowsOfSlice{ 0 };
+  size_t                                   m_RowOfPlane{ 0 };
   std::vector<float>                       m_Scratch;
   std::vector<double>                      m_Planes;
   std::vector<double>                      m_Partial;
@@ -773,9 +828,9 @@ private:
     std::vector<float> dense(axis.samples * columns, 0.0F);
     for (size_t n = 0; n < axis.samples; ++n)
     {
-      for (size_t j = 0; j < std::min<size_t>(4, columns); ++j)
+      for (size_t j = 0; j < located.Taps && located.First[n] + j < columns; ++j)
       {
-        dense[n * columns + located.First[n] + j] = static_cast<float>(located.Weights[4 * n + j]);
+        dense[n * columns + located.First[n] + j] = static_cast<float>(located.Weights[located.Taps * n + j]);
       }
     }
     return this->ToDevice(dense, { static_cast<int64_t>(axis.samples), static_cast<int64_t>(columns) });
@@ -816,28 +871,38 @@ private:
   std::array<torch::Tensor, 3> m_Gather;
 };
 
-/** Two-scale relation of cubic B-splines along one axis: the same curve with twice the spans. */
+/** Two-scale relation of B-splines along one axis: the same curve with twice the spans. */
 std::vector<double>
-RefineAlong(const std::vector<double> & lattice, const std::array<size_t, 3> & size, unsigned int axis)
+RefineAlong(const std::vector<double> &   lattice,
+            const std::array<size_t, 3> & size,
+            unsigned int                  axis,
+            unsigned int                  order)
 {
   const size_t coarse = size[axis];
   const size_t fine = 2 * (coarse - order) + order;
   const size_t inner = axis == 0 ? 1 : (axis == 1 ? size[0] : size[0] * size[1]);
   const size_t outer = size[0] * size[1] * size[2] / inner / coarse;
 
-  std::vector<double> refined(outer * fine * inner);
+  // A spline is the sum of the order + 2 finer ones that it covers, binomial coefficients / 2^order their weights.
+  std::vector<double> weights(order + 2, std::ldexp(1.0, -static_cast<int>(order)));
+  for (unsigned int j = 1; j < weights.size(); ++j)
+  {
+    weights[j] = weights[j - 1] * (order + 2 - j) / j;
+  }
+  std::vector<double> refined(outer * fine * inner, 0.0);
   for (size_t o = 0; o < outer; ++o)
   {
     for (size_t k = 0; k < fine; ++k)
     {
-      // Odd coarse positions fall between two control points, even ones on the middle of three.
-      const size_t         first = k / 2;
-      const double * const source = &lattice[(o * coarse + first) * inner];
-      double * const       target = &refined[(o * fine + k) * inner];
-      for (size_t i = 0; i < inner; ++i)
+      double * const target = &refined[(o * fine + k) * inner];
+      for (size_t c = k / 2; 2 * c <= k + order; ++c)
       {
-        target[i] = (k % 2 == 1) ? (source[i] + 6.0 * source[i + inner] + source[i + 2 * inner]) / 8.0
-                                 : (source[i] + source[i + inner]) / 2.0;
+        const double         w = weights[k + order - 2 * c];
+        const double * const source = &lattice[(o * coarse + c) * inner];
+        for (size_t i = 0; i < inner; ++i)
+        {
+          target[i] += w * source[i];
+        }
       }
     }
   }
@@ -849,7 +914,7 @@ TensorProductN4::TensorProductN4()
 {
   m_MaximumNumberOfIterations.SetSize(4);
   m_MaximumNumberOfIterations.Fill(50);
-  m_NumberOfControlPoints.Fill(order + 1);
+  m_NumberOfControlPoints.Fill(4);
 }
 
 void
@@ -875,11 +940,16 @@ TensorProductN4::VerifyParameters() const
                                                        << " entries for NumberOfFittingLevels "
                                                        << m_NumberOfFittingLevels << ": give one for each level.");
   }
+  if (m_SplineOrder < 1 || m_SplineOrder > 15)
+  {
+    itkExceptionMacro("SplineOrder is " << m_SplineOrder << ": give 1 to 15, such as 3 for cubic splines.");
+  }
   for (unsigned int d = 0; d < 3; ++d)
   {
-    if (m_NumberOfControlPoints[d] <= order || m_NumberOfControlPoints[d] > 100)
+    if (m_NumberOfControlPoints[d] <= m_SplineOrder || m_NumberOfControlPoints[d] > 100)
     {
-      itkExceptionMacro("NumberOfControlPoints is " << m_NumberOfControlPoints << ": give 4 to 100 for each axis.");
+      itkExceptionMacro("NumberOfControlPoints is " << m_NumberOfControlPoints << ": give " << m_SplineOrder + 1
+                                                    << " (SplineOrder + 1) to 100 for each axis.");
     }
   }
   if (m_NumberOfHistogramBins < 2 || m_NumberOfHistogramBins > 65536)
@@ -899,6 +969,10 @@ TensorProductN4::VerifyParameters() const
   {
     itkExceptionMacro("ConvergenceThreshold is " << m_ConvergenceThreshold << ": give 0 or a positive number.");
   }
+  if (!(m_MaximumSeconds >= 0.0))
+  {
+    itkExceptionMacro("MaximumSeconds is " << m_MaximumSeconds << ": give a positive time, or 0 for no limit.");
+  }
 }
 
 void
@@ -907,15 +981,17 @@ TensorProductN4::Fit(const float *         image,
                      const float *         confidence,
                      const GridSizeType &  size)
 {
+  const auto start = std::chrono::steady_clock::now();
   this->VerifyParameters();
-  const size_t        total = size[0] * size[1] * size[2];
-  std::vector<size_t> voxels;
-  std::vector<float>  logImage;
-  std::vector<float>  weights;
-  Statistics          statistics;
+  const size_t total = size[0] * size[1] * size[2];
+  const auto   counts = [&](size_t n) {
+    return (mask == nullptr || mask[n] != 0) && (confidence == nullptr || confidence[n] > 0.0F);
+  };
+  size_t voxelsOfMask = 0;
+  size_t positive = 0;
   for (size_t n = 0; n < total; ++n)
   {
-    if ((mask == nullptr || mask[n] != 0) && (confidence == nullptr || confidence[n] > 0.0F))
+    if (counts(n))
     {
       if (!std::isfinite(image[n]) || (confidence != nullptr && !std::isfinite(confidence[n])))
       {
@@ -924,7 +1000,28 @@ TensorProductN4::Fit(const float *         image,
                                                  << (confidence != nullptr ? " or has no finite confidence" : "")
                                                  << ": mend it or leave it out of the mask.");
       }
-      const float value = image[n] > 0.0F ? std::log(image[n]) : image[n];
+      ++voxelsOfMask;
+      positive += image[n] > 0.0F ? 1 : 0;
+    }
+  }
+  if (positive == 0)
+  {
+    itkExceptionMacro("No voxel to fit: of " << size << " voxels of the fit's grid " << voxelsOfMask
+                                             << " are in the mask (and have a positive confidence), and none of them "
+                                                "is above 0. Check mask and image, or shrink less.");
+  }
+  std::vector<size_t> voxels;
+  std::vector<float>  logImage;
+  std::vector<float>  weights;
+  Statistics          statistics;
+  voxels.reserve(positive);
+  logImage.reserve(positive);
+  weights.reserve(confidence != nullptr ? positive : 0);
+  for (size_t n = 0; n < total; ++n)
+  {
+    if (counts(n) && image[n] > 0.0F)
+    {
+      const float value = std::log(image[n]);
       statistics.minimum = std::min(statistics.minimum, value);
       statistics.maximum = std::max(statistics.maximum, value);
       voxels.push_back(n);
@@ -935,19 +1032,18 @@ TensorProductN4::Fit(const float *         image,
       }
     }
   }
-  if (voxels.empty())
-  {
-    itkExceptionMacro("No voxel to fit: the mask (times the confidence) is empty on the fit's grid of "
-                      << size << " voxels. Check the mask, or shrink less.");
-  }
+  m_NumberOfFittedVoxels = positive;
+  m_NumberOfNonPositiveVoxels = voxelsOfMask - positive;
 
   std::array<Axis, 3> axes;
   for (unsigned int d = 0; d < 3; ++d)
   {
     axes[d].samples = size[d];
-    axes[d].spans = size[d] == 1 ? 0 : m_NumberOfControlPoints[d] - order;
+    axes[d].order = m_SplineOrder;
+    axes[d].spans = size[d] == 1 ? 0 : m_NumberOfControlPoints[d] - m_SplineOrder;
   }
   m_GridSize = size;
+  m_FittedOrder = m_SplineOrder;
   m_Iterations.SetSize(m_NumberOfFittingLevels);
   m_Iterations.Fill(0.0);
   m_Convergence.SetSize(m_NumberOfFittingLevels);
@@ -969,7 +1065,7 @@ TensorProductN4::Fit(const float *         image,
     const torch::InferenceMode inference;
     const TorchThreads         threads(m_NumberOfThreads);
     const torch::Device        device(m_Device);
-    const auto                 count = static_cast<double>(voxels.size());
+    const auto                 count = static_cast<double>(positive);
 
     std::unique_ptr<FittedVoxels> fitted;
     if (device.is_cpu() && !m_UseTorchOperators)
@@ -981,6 +1077,7 @@ TensorProductN4::Fit(const float *         image,
     {
       fitted = std::make_unique<VoxelTensors>(logImage, weights, voxels, size, device);
     }
+    std::vector<size_t>().swap(voxels);
 
     Sharpening          sharpen(m_NumberOfHistogramBins, m_BiasFieldFullWidthAtHalfMaximum, m_WienerFilterNoise);
     std::vector<double> histogram(m_NumberOfHistogramBins);
@@ -989,6 +1086,7 @@ TensorProductN4::Fit(const float *         image,
     std::vector<double> delta;
     bool                constant = false;
     bool                converged = true;
+    bool                late = false;
     unsigned int        iterationsOfLevelsBefore = 0;
     for (m_CurrentLevel = 0; m_CurrentLevel < m_NumberOfFittingLevels; ++m_CurrentLevel)
     {
@@ -997,7 +1095,7 @@ TensorProductN4::Fit(const float *         image,
       fitted->SetLevel(axes, omega);
       m_ElapsedIterations = 0;
       m_CurrentConvergenceMeasurement = NumericTraits<double>::max();
-      while (!constant && m_ElapsedIterations < m_MaximumNumberOfIterations[m_CurrentLevel] &&
+      while (!constant && !late && m_ElapsedIterations < m_MaximumNumberOfIterations[m_CurrentLevel] &&
              m_CurrentConvergenceMeasurement > m_ConvergenceThreshold)
       {
         const double minimum = statistics.minimum;
@@ -1027,6 +1125,8 @@ TensorProductN4::Fit(const float *         image,
         ++m_ElapsedIterations;
         m_Iterations[m_CurrentLevel] = m_ElapsedIterations;
         m_Convergence[m_CurrentLevel] = m_CurrentConvergenceMeasurement;
+        late = m_MaximumSeconds > 0.0 &&
+               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() >= m_MaximumSeconds;
         if (m_ProgressCallback &&
             !m_ProgressCallback(static_cast<double>(iterationsOfLevelsBefore + m_ElapsedIterations) / allIterations))
         {
@@ -1036,6 +1136,10 @@ TensorProductN4::Fit(const float *         image,
         }
       }
       converged = converged && m_CurrentConvergenceMeasurement <= m_ConvergenceThreshold;
+      if (late)
+      {
+        break;
+      }
       iterationsOfLevelsBefore += m_MaximumNumberOfIterations[m_CurrentLevel];
       if (m_CurrentLevel + 1 < m_NumberOfFittingLevels)
       {
@@ -1043,8 +1147,8 @@ TensorProductN4::Fit(const float *         image,
         {
           if (axes[d].spans > 0)
           {
-            lattice =
-              RefineAlong(lattice, { axes[0].ControlPoints(), axes[1].ControlPoints(), axes[2].ControlPoints() }, d);
+            lattice = RefineAlong(
+              lattice, { axes[0].ControlPoints(), axes[1].ControlPoints(), axes[2].ControlPoints() }, d, m_SplineOrder);
             axes[d].spans *= 2;
           }
         }
@@ -1053,7 +1157,8 @@ TensorProductN4::Fit(const float *         image,
     // A fit that has flattened the image wholly is a success.
     m_Status = constant && m_Iterations.sum() == 0.0
                  ? "constant inside the mask: no field"
-                 : (converged ? "converged" : "stopped at the maximum number of iterations");
+                 : (late ? "stopped after MaximumSeconds"
+                         : (converged ? "converged" : "stopped at the maximum number of iterations"));
   }
   catch (const c10::Error & error)
   {
@@ -1076,7 +1181,8 @@ TensorProductN4::LocateOnAxis(unsigned int axis, const std::vector<double> & pos
   }
   Axis fitted;
   fitted.samples = m_GridSize[axis];
-  fitted.spans = m_GridSize[axis] == 1 ? 0 : m_LatticeSize[axis] - order;
+  fitted.order = m_FittedOrder;
+  fitted.spans = m_GridSize[axis] == 1 ? 0 : m_LatticeSize[axis] - m_FittedOrder;
   return Locate(fitted, positions);
 }
 
@@ -1086,44 +1192,55 @@ TensorProductN4::EvaluateLogField(const FixedArray<AxisType, 3> & axes,
                                   const GridSizeType &            size,
                                   float *                         field) const
 {
+  const unsigned int  taps = axes[0].Taps;
   const size_t        cx = m_LatticeSize[0];
   const size_t        cy = m_LatticeSize[1];
-  std::vector<double> plane((cy + 3) * (cx + 3));
-  std::vector<double> rows((cy + 3) * size[0]);
+  const size_t        rowOfPlane = cx + taps - 1;
+  const size_t        rowsOfSlice = cy + taps - 1;
+  std::vector<double> plane(rowsOfSlice * rowOfPlane);
+  std::vector<double> rows(rowsOfSlice * size[0]);
   for (size_t z = begin[2]; z < begin[2] + size[2]; ++z)
   {
     std::fill(plane.begin(), plane.end(), 0.0);
-    for (unsigned int j = 0; j < std::min<size_t>(4, m_LatticeSize[2]); ++j)
+    for (unsigned int j = 0; j < taps; ++j)
     {
-      const double         w = axes[2].Weights[4 * z + j];
-      const double * const source = &m_Lattice[(axes[2].First[z] + j) * cy * cx];
-      for (size_t y = 0; y < cy; ++y)
+      const double w = axes[2].Weights[taps * z + j];
+      if (w != 0.0)
       {
-        for (size_t x = 0; x < cx; ++x)
+        const double * const source = &m_Lattice[(axes[2].First[z] + j) * cy * cx];
+        for (size_t y = 0; y < cy; ++y)
         {
-          plane[y * (cx + 3) + x] += w * source[y * cx + x];
+          for (size_t x = 0; x < cx; ++x)
+          {
+            plane[y * rowOfPlane + x] += w * source[y * cx + x];
+          }
         }
       }
     }
-    for (size_t y = 0; y < cy + 3; ++y)
+    for (size_t y = 0; y < rowsOfSlice; ++y)
     {
       for (size_t x = 0; x < size[0]; ++x)
       {
-        const double * const w = &axes[0].Weights[4 * (begin[0] + x)];
-        const double * const p = &plane[y * (cx + 3) + axes[0].First[begin[0] + x]];
-        rows[y * size[0] + x] = w[0] * p[0] + w[1] * p[1] + w[2] * p[2] + w[3] * p[3];
+        const size_t n = begin[0] + x;
+        rows[y * size[0] + x] =
+          WeightedSum(taps, &axes[0].Weights[taps * n], &plane[y * rowOfPlane + axes[0].First[n]]);
       }
     }
     for (size_t y = begin[1]; y < begin[1] + size[1]; ++y)
     {
-      const double * const w = &axes[1].Weights[4 * y];
+      const double * const w = &axes[1].Weights[taps * y];
       const double * const r0 = &rows[axes[1].First[y] * size[0]];
       const double * const r1 = r0 + size[0];
       const double * const r2 = r1 + size[0];
       const double * const r3 = r2 + size[0];
       for (size_t x = 0; x < size[0]; ++x)
       {
-        *field++ = static_cast<float>(w[0] * r0[x] + w[1] * r1[x] + w[2] * r2[x] + w[3] * r3[x]);
+        double sum = w[0] * r0[x] + w[1] * r1[x] + w[2] * r2[x] + w[3] * r3[x];
+        for (unsigned int j = 4; j < taps; ++j)
+        {
+          sum += w[j] * r0[j * size[0] + x];
+        }
+        *field++ = static_cast<float>(sum);
       }
     }
   }
@@ -1140,6 +1257,8 @@ TensorProductN4::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "WienerFilterNoise: " << m_WienerFilterNoise << std::endl;
   os << indent << "NumberOfHistogramBins: " << m_NumberOfHistogramBins << std::endl;
   os << indent << "NumberOfControlPoints: " << m_NumberOfControlPoints << std::endl;
+  os << indent << "SplineOrder: " << m_SplineOrder << std::endl;
+  os << indent << "MaximumSeconds: " << m_MaximumSeconds << std::endl;
   os << indent << "NumberOfThreads: " << m_NumberOfThreads << std::endl;
   os << indent << "Device: " << m_Device << std::endl;
   os << indent << "UseTorchOperators: " << (m_UseTorchOperators ? "On" : "Off") << std::endl;
@@ -1150,7 +1269,10 @@ TensorProductN4::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "CurrentLevel: " << m_CurrentLevel << std::endl;
   os << indent << "ElapsedIterations: " << m_ElapsedIterations << std::endl;
   os << indent << "CurrentConvergenceMeasurement: " << m_CurrentConvergenceMeasurement << std::endl;
+  os << indent << "NumberOfFittedVoxels: " << m_NumberOfFittedVoxels << std::endl;
+  os << indent << "NumberOfNonPositiveVoxels: " << m_NumberOfNonPositiveVoxels << std::endl;
   os << indent << "GridSize: " << m_GridSize << std::endl;
+  os << indent << "FittedOrder: " << m_FittedOrder << std::endl;
   os << indent << "LatticeSize: " << m_LatticeSize << std::endl;
   os << indent << "Lattice: " << m_Lattice.size() << " control points" << std::endl;
 }
