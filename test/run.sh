@@ -51,8 +51,10 @@ ctest --test-dir "$build_dir" --output-on-failure --no-tests=error --output-juni
 
 if [ $coverage = yes ]; then
   say "Lines of include/ and src/ that the tests reach"
-  (cd "$source_dir" && gcovr --root . --object-directory "$build_dir" --filter include/ --filter src/ --print-summary \
-    --gcov-ignore-parse-errors=all --gcov-ignore-errors=no_working_dir_found --txt "$build_dir/coverage.txt") || outcome=1
+  # One header is compiled into many tests: the same function on another line, or in another instantiation, is no error.
+  (cd "$source_dir" && gcovr --root . --object-directory "$build_dir" --filter include/ --filter src/ --print-summary -j2 \
+    --merge-mode-functions=separate --gcov-ignore-parse-errors=all --gcov-ignore-errors=no_working_dir_found \
+    --txt "$build_dir/coverage.txt" "$build_dir") || outcome=1
   # The file also lists the lines that no test reaches.
   [ ! -f "$build_dir/coverage.txt" ] || cut -c 1-72 "$build_dir/coverage.txt"
 fi
