@@ -17,17 +17,18 @@
  *=========================================================================*/
 #include "CaseReader.h"
 
+#include "DicomSeries.h"
 #include "NiftiFileCheck.h"
+#include "NiftiForms.h"
 
 #include "itkGDCMImageIO.h"
-#include "itkGDCMSeriesFileNames.h"
 #include "itkImageFileReader.h"
 #include "itkImageIOFactory.h"
-#include "itkImageSeriesReader.h"
 #include "itkSha256.h"
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 
 namespace glioma
@@ -36,33 +37,34 @@ namespace
 {
 namespace fs = std::filesystem;
 
-template <typename TImage>
-typename TImage::Pointer
-ReadSeries(const std::string & folder, const std::string & role)
+/** ITK 5.2 turns images of the NRRD space left-anterior-superior by 180 degrees. */
+void
+RefuseNrrdSpaceThatIsReadWrongly(const std::string & path, const std::string & role)
 {
-  auto names = itk::GDCMSeriesFileNames::New();
-  names->SetUseSeriesDetails(true);
-  names->SetGlobalWarningDisplay(false);
-  names->SetDirectory(folder);
-  const std::vector<std::string> & series = names->GetSeriesUIDs();
-  if (series.size() != 1)
+  std::ifstream file(path, std::ios::binary);
+  std::string   line;
+  constexpr int mostLines = 1000;
+  for (int number = 0; number < mostLines && std::getline(file, line) && !line.empty() && line != "\r"; ++number)
   {
-    throw std::runtime_error("The folder " + folder + " of " + role + " holds " + std::to_string(series.size()) +
-                             " DICOM series; give a folder with exactly one, or a file.");
+    if (number == 0 && line.compare(0, 4, "NRRD") != 0)
+    {
+      return;
+    }
+    for (char & character : line)
+    {
+      character = character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a') : character;
+    }
+    if (line.compare(0, 6, "space:") == 0 &&
+        (line.find("left-anterior") != std::string::npos || line.find("las") != std::string::npos))
+    {
+      throw std::runtime_error("The file " + path + " of " + role +
+                               " is in the NRRD space left-anterior-superior, which is not read reliably; write it in "
+                               "left-posterior-superior or right-anterior-superior.");
+    }
   }
-  auto reader = itk::ImageSeriesReader<TImage>::New();
-  auto io = itk::GDCMImageIO::New();
-  reader->SetImageIO(io);
-  reader->SetFileNames(names->GetFileNames(series.front()));
-  reader->Update();
-  typename TImage::Pointer image = reader->GetOutput();
-  image->DisconnectPipeline();
-  image->SetMetaDataDictionary(io->GetMetaDataDictionary());
-  return image;
 }
 
-template <typename TImage>
-typename TImage::Pointer
+SequenceImageType::Pointer
 ReadFile(const std::string & path, const std::string & role)
 {
   const itk::ImageIOBase::Pointer io =
@@ -72,6 +74,7 @@ ReadFile(const std::string & path, const std::string & role)
     throw std::runtime_error("The file " + path + " of " + role +
                              " is in no format that is known here; give NIfTI, NRRD, MetaImage or DICOM.");
   }
+  RefuseNrrdSpaceThatIsReadWrongly(path, role);
   io->SetFileName(path);
   io->ReadImageInformation();
   std::string size;
@@ -87,6 +90,12 @@ ReadFile(const std::string & path, const std::string & role)
                              std::to_string(io->GetNumberOfComponents()) +
                              " component(s); give one three-dimensional image of one component.");
   }
+  if (dynamic_cast<const itk::GDCMImageIO *>(io.GetPointer()) &&
+      (io->GetNumberOfDimensions() < 3 || io->GetDimensions(2) < 2))
+  {
+    throw std::runtime_error("The file " + path + " of " + role +
+                             " is one slice of a DICOM series; give the folder of the series.");
+  }
   std::vector<std::pair<std::size_t, float>> notFinite;
   try
   {
@@ -96,30 +105,37 @@ ReadFile(const std::string & path, const std::string & role)
   {
     throw std::runtime_error("Cannot read " + path + " for " + role + ": " + error.what() + "; get it again.");
   }
-  auto reader = itk::ImageFileReader<TImage>::New();
+  auto reader = itk::ImageFileReader<SequenceImageType>::New();
   reader->SetImageIO(io);
   reader->SetFileName(path);
   reader->Update();
-  typename TImage::Pointer image = reader->GetOutput();
+  const SequenceImageType::Pointer image = reader->GetOutput();
   image->DisconnectPipeline();
   for (const auto & voxel : notFinite)
   {
     image->GetBufferPointer()[voxel.first] = voxel.second;
   }
+  KeepFormsThatAgree(path, role, image);
   return image;
 }
 
-template <typename TImage>
-typename TImage::Pointer
-Read(const std::string & path, const std::string & role)
+void
+CheckExists(const std::string & path, const std::string & role)
 {
   if (!fs::exists(path))
   {
     throw std::runtime_error("There is no file " + path + " for " + role + "; check the path.");
   }
+}
+} // namespace
+
+SequenceImageType::Pointer
+ReadSequence(const std::string & path, const std::string & role, const std::vector<std::string> & series)
+{
+  CheckExists(path, role);
   try
   {
-    return fs::is_directory(path) ? ReadSeries<TImage>(path, role) : ReadFile<TImage>(path, role);
+    return fs::is_directory(path) ? ReadDicomSeries(ChooseDicomSeries(path, role, series), role) : ReadFile(path, role);
   }
   catch (const itk::ExceptionObject & error)
   {
@@ -127,19 +143,12 @@ Read(const std::string & path, const std::string & role)
                              "); check that the file is complete.");
   }
 }
-} // namespace
-
-SequenceImageType::Pointer
-ReadSequence(const std::string & path, const std::string & role)
-{
-  return Read<SequenceImageType>(path, role);
-}
 
 MaskImageType::Pointer
-ReadMask(const std::string & path, const std::string & role)
+ReadMask(const std::string & path, const std::string & role, const std::vector<std::string> & series)
 {
   // Through float: a mask of 0.5 or of 256 is not 0.
-  const SequenceImageType::Pointer values = Read<SequenceImageType>(path, role);
+  const SequenceImageType::Pointer values = ReadSequence(path, role, series);
   auto                             mask = MaskImageType::New();
   mask->CopyInformation(values);
   mask->SetRegions(values->GetLargestPossibleRegion());
@@ -152,28 +161,55 @@ ReadMask(const std::string & path, const std::string & role)
   return mask;
 }
 
+std::vector<std::string>
+FilesOfInput(const std::string &              path,
+             const std::string &              role,
+             const std::vector<std::string> & series,
+             std::vector<std::string> &       used)
+{
+  CheckExists(path, role);
+  if (!fs::is_directory(path))
+  {
+    return { path };
+  }
+  const DicomSeries chosen = ChooseDicomSeries(path, role, series);
+  used.insert(used.end(), chosen.NamedBy.begin(), chosen.NamedBy.end());
+  return chosen.Files;
+}
+
+std::string
+DigestOfFiles(std::vector<std::string> files)
+{
+  if (files.size() == 1)
+  {
+    return itk::Sha256OfFile(files.front());
+  }
+  std::sort(files.begin(), files.end());
+  std::string list;
+  for (const std::string & file : files)
+  {
+    list += itk::Sha256OfFile(file) + "  " + BaseName(file) + "\n";
+  }
+  return itk::Sha256OfMemory(list.data(), list.size());
+}
+
 std::string
 DigestOfInput(const std::string & path)
 {
+  std::vector<std::string> files;
   if (!fs::is_directory(path))
   {
-    return itk::Sha256OfFile(path);
+    files.push_back(path);
+    return DigestOfFiles(files);
   }
-  std::vector<fs::path> files;
   for (const fs::directory_entry & entry : fs::directory_iterator(path))
   {
     if (entry.is_regular_file())
     {
-      files.push_back(entry.path());
+      files.push_back(entry.path().string());
     }
   }
-  std::sort(files.begin(), files.end());
-  std::string list;
-  for (const fs::path & file : files)
-  {
-    list += itk::Sha256OfFile(file.string()) + "  " + file.filename().string() + "\n";
-  }
-  return itk::Sha256OfMemory(list.data(), list.size());
+  return DigestOfFiles(files);
 }
 
 std::string

@@ -21,22 +21,36 @@
 #include "itkImage.h"
 
 #include <string>
+#include <vector>
 
 namespace glioma
 {
 using SequenceImageType = itk::Image<float, 3>;
 using MaskImageType = itk::Image<unsigned char, 3>;
 
-/** Reads a sequence: a file in any format of ITK, or a folder that holds one DICOM series. A fourth axis of one voxel
- * is dropped. \a role names the image in messages ("T1"). */
+/** Reads a sequence: a file in any format of ITK, or a folder of which one DICOM series is taken (\a series names it
+ * where there are several, see ChooseDicomSeries()). A fourth axis of one voxel is dropped. \a role names the image in
+ * messages ("T1"). */
 SequenceImageType::Pointer
-ReadSequence(const std::string & path, const std::string & role);
+ReadSequence(const std::string & path, const std::string & role, const std::vector<std::string> & series = {});
 
 /** Reads a mask the same way; every value but 0 becomes 1. */
 MaskImageType::Pointer
-ReadMask(const std::string & path, const std::string & role);
+ReadMask(const std::string & path, const std::string & role, const std::vector<std::string> & series = {});
 
-/** SHA-256 of a file, or of the list "digest  name" of a folder's files in the order of their names. */
+/** The files that an input is read from: itself, or those of its DICOM series. Adds the entry of \a series that named
+ * the series to \a used. */
+std::vector<std::string>
+FilesOfInput(const std::string &              path,
+             const std::string &              role,
+             const std::vector<std::string> & series,
+             std::vector<std::string> &       used);
+
+/** SHA-256 of one file, or of the list "digest  name" of several in the order of their names. */
+std::string
+DigestOfFiles(std::vector<std::string> files);
+
+/** SHA-256 of a file, or of a folder's files as DigestOfFiles() takes them. */
 std::string
 DigestOfInput(const std::string & path);
 

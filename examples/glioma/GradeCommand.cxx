@@ -32,6 +32,7 @@
 #include "itkMultiThreaderBase.h"
 #include "itkOutputWindow.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -47,6 +48,7 @@ using FilterType = itk::GliomaGradingFilter<>;
 struct GradeOptions
 {
   std::array<std::string, 4> sequences; // T1, T1c, T2, FLAIR
+  std::vector<std::string>   series;    // UID, or role=UID
   std::string                brainMask;
   std::string                tumourMask;
   std::string                output;
@@ -303,20 +305,33 @@ Grade(const GradeOptions & options)
   memory.Begin("read");
   bar.Show(0.0, "read");
   const std::vector<std::string> & sequenceNames = FilterType::GetSequenceNames();
+  std::vector<std::string>         usedSeries;
+  const auto addInput = [&](const std::string & key, const std::string & path, const std::string & role) {
+    const std::vector<std::string> files = FilesOfInput(path, role, options.series, usedSeries);
+    document.AddInput(key, path, files);
+  };
   for (std::size_t i = 0; i < sequenceNames.size(); ++i)
   {
-    filter->SetSequence(sequenceNames[i], ReadSequence(options.sequences[i], sequenceNames[i]));
-    document.AddInput(sequenceNames[i], options.sequences[i]);
+    filter->SetSequence(sequenceNames[i], ReadSequence(options.sequences[i], sequenceNames[i], options.series));
+    addInput(sequenceNames[i], options.sequences[i], sequenceNames[i]);
   }
   if (!options.brainMask.empty())
   {
-    filter->SetBrainMaskImage(ReadMask(options.brainMask, "the brain mask"));
-    document.AddInput("brain-mask", options.brainMask);
+    filter->SetBrainMaskImage(ReadMask(options.brainMask, "the brain mask", options.series));
+    addInput("brain-mask", options.brainMask, "the brain mask");
   }
   if (!options.tumourMask.empty())
   {
-    filter->SetTumourMaskImage(ReadMask(options.tumourMask, "the tumour mask"));
-    document.AddInput("tumour-mask", options.tumourMask);
+    filter->SetTumourMaskImage(ReadMask(options.tumourMask, "the tumour mask", options.series));
+    addInput("tumour-mask", options.tumourMask, "the tumour mask");
+  }
+  for (const std::string & entry : options.series)
+  {
+    if (std::find(usedSeries.begin(), usedSeries.end(), entry) == usedSeries.end())
+    {
+      throw std::runtime_error("No DICOM folder of this case has the series of --series " + entry +
+                               "; leave the option out, or check the UID.");
+    }
   }
   itk::MetaDataDictionary dictionary = filter->GetSequence("T1")->GetMetaDataDictionary();
   bool                    isPhantom = false;
@@ -459,6 +474,22 @@ AddGradeCommand(CLI::App & application, int & exitCode)
       ->add_option(names[i], options->sequences[i], "Skull-stripped sequence: a file, or a folder of one DICOM series")
       ->required();
   }
+  command
+    ->add_option("--series",
+                 options->series,
+                 "UID of the series to take from a DICOM folder of several; t1=UID, t1c=UID ... names it for one "
+                 "sequence. Repeat it for more")
+    ->expected(1)
+    ->take_all()
+    ->check([](const std::string & entry) {
+      const auto                       equals = entry.find('=');
+      const std::array<std::string, 6> roles{ { "t1", "t1c", "t2", "flair", "brain-mask", "tumour-mask" } };
+      const std::string                role = entry.substr(0, equals == std::string::npos ? 0 : equals);
+      const bool isKnown = equals == std::string::npos || std::find(roles.begin(), roles.end(), role) != roles.end();
+      return isKnown && !entry.empty() && equals + 1 != entry.size()
+               ? std::string()
+               : "--series " + entry + " is neither UID nor t1=UID, t1c=UID, t2=UID, flair=UID";
+    });
   command->add_option(
     "--brain-mask", options->brainMask, "Not 0 in the brain; then the head need not be skull-stripped");
   command->add_option("--tumour-mask", options->tumourMask, "Not 0 in the tumour; is taken instead of a segmentation");

@@ -17,10 +17,13 @@
  *=========================================================================*/
 #include "ImageOutput.h"
 
+#include "NiftiForms.h"
+
 #include "itkImageFileReader.h"
 #include "itkImageFileWriter.h"
+#include "itkMetaDataObject.h"
 
-#include <array>
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <stdexcept>
@@ -45,6 +48,10 @@ WriteAndCheck(const TImage * image, const itk::MetaDataDictionary & dictionary, 
     writer->SetInput(view);
     writer->UseCompressionOn();
     writer->Update();
+    if (name.size() > 7 && name.compare(name.size() - 7, 7, ".nii.gz") == 0)
+    {
+      WriteFormCodes(dictionary, path);
+    }
 
     auto reader = itk::ImageFileReader<TImage>::New();
     reader->SetFileName(path);
@@ -94,48 +101,82 @@ WriteImage(const itk::VectorImage<float, 3> * image,
   WriteAndCheck(image, dictionary, path);
 }
 
+const std::vector<AllowedKey> &
+GetAllowedKeys()
+{
+  using Kind = AllowedKey::Kind;
+  static const std::vector<AllowedKey> keys{
+    // NIfTI: geometry
+    { "qform_code", Kind::Numbers },
+    { "qform_code_name", Kind::Code },
+    { "sform_code", Kind::Numbers },
+    { "sform_code_name", Kind::Code },
+    { "xyzt_units", Kind::Numbers },
+    { "slice_code", Kind::Numbers },
+    { "slice_duration", Kind::Numbers },
+    { "toffset", Kind::Numbers },
+    { "dim_info", Kind::Numbers },
+    // NRRD: geometry
+    { "NRRD_space", Kind::Space },
+    // DICOM: acquisition and geometry
+    { "0008|0060", Kind::Code },    // modality
+    { "0018|0020", Kind::Code },    // scanning sequence
+    { "0018|0021", Kind::Code },    // sequence variant
+    { "0018|0022", Kind::Code },    // scan options
+    { "0018|0023", Kind::Code },    // acquisition type
+    { "0018|0050", Kind::Numbers }, // slice thickness
+    { "0018|0080", Kind::Numbers }, // repetition time
+    { "0018|0081", Kind::Numbers }, // echo time
+    { "0018|0082", Kind::Numbers }, // inversion time
+    { "0018|0083", Kind::Numbers }, // averages
+    { "0018|0087", Kind::Numbers }, // field strength
+    { "0018|0088", Kind::Numbers }, // spacing between slices
+    { "0018|0091", Kind::Numbers }, // echo train length
+    { "0018|1314", Kind::Numbers }, // flip angle
+    { "0020|0032", Kind::Numbers }, // position of the first slice
+    { "0020|0037", Kind::Numbers }, // orientation
+    { "0028|0002", Kind::Numbers }, // samples a pixel
+    { "0028|0030", Kind::Numbers }  // pixel spacing
+  };
+  return keys;
+}
+
+namespace
+{
+bool
+IsOfKind(const std::string & value, AllowedKey::Kind kind)
+{
+  constexpr std::size_t longest = 128;
+  if (value.size() > longest)
+  {
+    return false;
+  }
+  const auto isIn = [](char character, const char * others) { return std::strchr(others, character) != nullptr; };
+  switch (kind)
+  {
+    case AllowedKey::Kind::Numbers:
+      return std::all_of(value.begin(), value.end(), [&](char c) { return isIn(c, "0123456789+-.eE\\ "); });
+    case AllowedKey::Kind::Code:
+      return std::all_of(
+        value.begin(), value.end(), [&](char c) { return (c >= 'A' && c <= 'Z') || isIn(c, "0123456789_\\ "); });
+    case AllowedKey::Kind::Space:
+      return value == "left-posterior-superior" || value == "right-anterior-superior" ||
+             value == "left-anterior-superior" || value == "scanner-xyz";
+  }
+  return false;
+}
+} // namespace
+
 itk::MetaDataDictionary
 WithoutIdentifiers(const itk::MetaDataDictionary & dictionary)
 {
-  static const std::array<const char *, 28> allowed{ {
-    // NIfTI: geometry
-    "qform_code",
-    "qform_code_name",
-    "sform_code",
-    "sform_code_name",
-    "xyzt_units",
-    "slice_code",
-    "slice_duration",
-    "toffset",
-    "dim_info",
-    // NRRD: geometry
-    "NRRD_space",
-    // DICOM: acquisition and geometry
-    "0008|0060", // modality
-    "0018|0020", // scanning sequence
-    "0018|0021", // sequence variant
-    "0018|0022", // scan options
-    "0018|0023", // acquisition type
-    "0018|0050", // slice thickness
-    "0018|0080", // repetition time
-    "0018|0081", // echo time
-    "0018|0082", // inversion time
-    "0018|0083", // averages
-    "0018|0087", // field strength
-    "0018|0088", // spacing between slices
-    "0018|0091", // echo train length
-    "0018|1314", // flip angle
-    "0020|0032", // position
-    "0020|0037", // orientation
-    "0028|0030", // pixel spacing
-    "0028|0002"  // samples a pixel
-  } };
-  itk::MetaDataDictionary                   kept;
-  for (const char * const key : allowed)
+  itk::MetaDataDictionary kept;
+  for (const AllowedKey & key : GetAllowedKeys())
   {
-    if (dictionary.HasKey(key))
+    std::string value;
+    if (itk::ExposeMetaData<std::string>(dictionary, key.Name, value) && IsOfKind(value, key.Values))
     {
-      kept.Set(key, const_cast<itk::MetaDataObjectBase *>(dictionary.Get(key)));
+      itk::EncapsulateMetaData<std::string>(kept, key.Name, value);
     }
   }
   return kept;

@@ -23,6 +23,7 @@
 #include "itkVectorImage.h"
 
 #include <string>
+#include <vector>
 
 namespace glioma
 {
@@ -39,8 +40,25 @@ WriteImage(const itk::VectorImage<float, 3> * image,
            const itk::MetaDataDictionary &    dictionary,
            const std::string &                path);
 
-/** The keys of geometry and acquisition that may leave with the results: an allow-list, without names, dates, places
- * and free text. */
+/** A key that may leave with the results, and what its values look like: no free text. */
+struct AllowedKey
+{
+  enum class Kind
+  {
+    Numbers, // digits, signs, points, exponents, backslashes
+    Code,    // capitals, digits, underscores, backslashes
+    Space    // a space of NRRD
+  };
+  const char * Name;
+  Kind         Values;
+};
+
+/** The keys of geometry and acquisition that may leave: without names, dates, places and free text. README.md beside
+ * this file documents them. */
+const std::vector<AllowedKey> &
+GetAllowedKeys();
+
+/** What of a dictionary may leave: allowed keys whose values look as they should. */
 itk::MetaDataDictionary
 WithoutIdentifiers(const itk::MetaDataDictionary & dictionary);
 } // namespace glioma

@@ -123,9 +123,9 @@ TrainedOn(const ResultDocument::FilterType & filter)
 } // namespace
 
 void
-ResultDocument::AddInput(const std::string & role, const std::string & path)
+ResultDocument::AddInput(const std::string & role, const std::string & path, const std::vector<std::string> & files)
 {
-  m_Inputs[role] = { { "file", BaseName(path) }, { "sha256", DigestOfInput(path) } };
+  m_Inputs[role] = { { "file", BaseName(path) }, { "sha256", DigestOfFiles(files) } };
 }
 
 void

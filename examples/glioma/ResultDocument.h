@@ -35,9 +35,9 @@ class ResultDocument
 public:
   using FilterType = itk::GliomaGradingFilter<>;
 
-  /** An input by its role ("T1"): base name and SHA-256. No folder is told. */
+  /** An input by its role ("T1"): base name, and SHA-256 of the files it was read from. No folder is told. */
   void
-  AddInput(const std::string & role, const std::string & path);
+  AddInput(const std::string & role, const std::string & path, const std::vector<std::string> & files);
 
   /** A parameter of the command line. */
   template <typename TValue>

@@ -1,0 +1,419 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "DicomSeries.h"
+
+#include "itkGDCMImageIO.h"
+#include "itkGDCMSeriesFileNames.h"
+#include "itkImageSeriesReader.h"
+#include "itkMetaDataObject.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <locale>
+#include <sstream>
+#include <stdexcept>
+
+namespace glioma
+{
+namespace
+{
+const char * const seriesInstanceUid = "0020|000e";
+const char * const seriesDescription = "0008|103e";
+const char * const imagePosition = "0020|0032";
+const char * const imageOrientation = "0020|0037";
+
+/** ITK's warnings are off as long as it lives. */
+class WithoutWarnings
+{
+public:
+  WithoutWarnings() { itk::Object::SetGlobalWarningDisplay(false); }
+  ~WithoutWarnings() { itk::Object::SetGlobalWarningDisplay(m_Before); }
+  WithoutWarnings(const WithoutWarnings &) = delete;
+  WithoutWarnings &
+  operator=(const WithoutWarnings &) = delete;
+
+private:
+  bool m_Before{ itk::Object::GetGlobalWarningDisplay() };
+};
+
+std::string
+ValueOf(const itk::MetaDataDictionary & dictionary, const std::string & key)
+{
+  std::string value;
+  itk::ExposeMetaData<std::string>(dictionary, key, value);
+  // DICOM pads to an even length.
+  while (!value.empty() && (value.back() == ' ' || value.back() == '\0'))
+  {
+    value.pop_back();
+  }
+  return value;
+}
+
+/** Numbers of a DICOM text such as "1.0\0.0\0.0". */
+template <std::size_t VNumber>
+std::array<double, VNumber>
+NumbersOf(const itk::MetaDataDictionary & dictionary, const std::string & key)
+{
+  std::string text = ValueOf(dictionary, key);
+  std::replace(text.begin(), text.end(), '\\', ' ');
+  std::istringstream stream(text);
+  stream.imbue(std::locale::classic());
+  std::array<double, VNumber> numbers;
+  for (double & number : numbers)
+  {
+    if (!(stream >> number) || !std::isfinite(number))
+    {
+      throw std::runtime_error("a slice does not say where it lies (" + key +
+                               "): this is no series of a scanner; give a file in another format");
+    }
+  }
+  return numbers;
+}
+
+/** What scanners write, without what could disturb a terminal. */
+std::string
+Printable(const std::string & text)
+{
+  std::string clean;
+  for (const char character : text.substr(0, 64))
+  {
+    clean += character >= ' ' && character <= '~' ? character : '?';
+  }
+  return clean;
+}
+
+std::string
+Describe(const std::vector<DicomSeries> & series)
+{
+  std::string text;
+  for (const DicomSeries & each : series)
+  {
+    text += (text.empty() ? "" : ", ") + each.Name + " (" + std::to_string(each.Files.size()) +
+            (each.Files.size() == 1 ? " file" : " files") +
+            (each.Description.empty() ? "" : ", \"" + each.Description + '"') + ')';
+  }
+  return text;
+}
+
+/** "t1c" for "T1c", "brain-mask" for "the brain mask": the option that gives the image. */
+std::string
+OptionOf(const std::string & role)
+{
+  std::string option = role.rfind("the ", 0) == 0 ? role.substr(4) : role;
+  for (char & character : option)
+  {
+    character = character == ' '                       ? '-'
+                : character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a')
+                                                       : character;
+  }
+  return option;
+}
+
+/** True where a file ends before its pixels do: GDCM then fills up in silence. */
+bool
+IsCutOff(const std::string & path, const itk::MetaDataDictionary & dictionary)
+{
+  // Rows, columns, samples, frames, bits.
+  std::size_t bytes = 1;
+  for (const char * const key : { "0028|0010", "0028|0011", "0028|0002", "0028|0008", "0028|0100" })
+  {
+    const std::string text = ValueOf(dictionary, key);
+    const std::size_t value = std::strtoul(text.c_str(), nullptr, 10);
+    bytes *= value == 0 ? 1 : value;
+  }
+  bytes = (bytes + 7) / 8;
+
+  std::ifstream     file(path, std::ios::binary);
+  const std::string data((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const auto        lengthAt = [&data](std::size_t place, bool isBigEndian) {
+    std::size_t length = 0;
+    for (std::size_t i = 0; i < 4; ++i)
+    {
+      const std::size_t byte = static_cast<unsigned char>(data[place + (isBigEndian ? i : 3 - i)]);
+      length = length * 256 + byte;
+    }
+    return length;
+  };
+  bool isFound = false;
+  for (const bool isBigEndian : { false, true })
+  {
+    const std::string tag = isBigEndian ? std::string("\x7f\xe0\x00\x10", 4) : std::string("\xe0\x7f\x10\x00", 4);
+    for (std::size_t place = data.find(tag); place != std::string::npos; place = data.find(tag, place + 1))
+    {
+      // The length follows at once, or after the kind of value and two zeros.
+      for (const std::size_t head : { std::size_t{ 8 }, std::size_t{ 12 } })
+      {
+        if (place + head > data.size())
+        {
+          continue;
+        }
+        const std::size_t length = lengthAt(place + head - 4, isBigEndian);
+        if (length == bytes || length == bytes + bytes % 2)
+        {
+          isFound = true;
+          if (place + head + length <= data.size())
+          {
+            return false;
+          }
+        }
+        // Compressed: parts with a mark at their end.
+        if (length == 0xffffffff && head == 12)
+        {
+          isFound = true;
+          if (data.find(std::string("\xfe\xff\xdd\xe0\x00\x00\x00\x00", 8), place) != std::string::npos)
+          {
+            return false;
+          }
+        }
+      }
+    }
+  }
+  return isFound;
+}
+
+/** Throws where the slices, in their order, are not the equidistant slices of one volume. */
+void
+CheckSlices(const std::vector<const itk::MetaDataDictionary *> & slices)
+{
+  const std::array<double, 6>        axes = NumbersOf<6>(*slices.front(), imageOrientation);
+  const std::array<double, 3>        first = NumbersOf<3>(*slices.front(), imagePosition);
+  const std::array<double, 3>        normal{ { axes[1] * axes[5] - axes[2] * axes[4],
+                                               axes[2] * axes[3] - axes[0] * axes[5],
+                                               axes[0] * axes[4] - axes[1] * axes[3] } };
+  std::vector<double>                heights;
+  std::vector<std::array<double, 3>> offsets;
+  for (const itk::MetaDataDictionary * slice : slices)
+  {
+    const std::array<double, 6> turned = NumbersOf<6>(*slice, imageOrientation);
+    for (std::size_t i = 0; i < axes.size(); ++i)
+    {
+      if (!(std::abs(turned[i] - axes[i]) <= 1e-3))
+      {
+        throw std::runtime_error("its slices have several orientations, as those of a localizer; give another series");
+      }
+    }
+    std::array<double, 3> offset = NumbersOf<3>(*slice, imagePosition);
+    double                height = 0.0;
+    for (std::size_t d = 0; d < 3; ++d)
+    {
+      offset[d] -= first[d];
+      height += offset[d] * normal[d];
+    }
+    for (std::size_t d = 0; d < 3; ++d)
+    {
+      offset[d] -= height * normal[d];
+    }
+    heights.push_back(height);
+    offsets.push_back(offset);
+  }
+  const double step = (heights.back() - heights.front()) / static_cast<double>(slices.size() - 1);
+  for (std::size_t i = 1; i < slices.size(); ++i)
+  {
+    const double      gap = heights[i] - heights[i - 1];
+    const std::string place = "between slices " + std::to_string(i) + " and " + std::to_string(i + 1) + " of " +
+                              std::to_string(slices.size()) + " there are " + std::to_string(gap) + " mm, not " +
+                              std::to_string(step);
+    if (!(std::abs(gap) > 1e-3))
+    {
+      throw std::runtime_error("two of its slices lie at the same place (" + place +
+                               "); give a series that holds each slice once");
+    }
+    if (!(std::abs(gap - step) <= 0.02 * std::abs(step)))
+    {
+      throw std::runtime_error("its slices are not equidistant (" + place +
+                               "): is a file missing? Give the complete series");
+    }
+    for (std::size_t d = 0; d < 3; ++d)
+    {
+      if (!(std::abs(offsets[i][d]) <= 0.02 * std::abs(step)))
+      {
+        throw std::runtime_error("its slices are not stacked along their normal (slice " + std::to_string(i + 1) +
+                                 " is off by " + std::to_string(offsets[i][d]) +
+                                 " mm), as with a tilted gantry; resample the series to a file");
+      }
+    }
+  }
+}
+} // namespace
+
+std::vector<DicomSeries>
+ListDicomSeries(const std::string & folder)
+{
+  const WithoutWarnings quiet;
+  const auto            names = itk::GDCMSeriesFileNames::New();
+  names->SetUseSeriesDetails(true);
+  names->SetDirectory(folder);
+  std::vector<DicomSeries> found;
+  for (const std::string & identifier : std::vector<std::string>(names->GetSeriesUIDs()))
+  {
+    DicomSeries series;
+    series.Name = identifier;
+    series.Files = names->GetFileNames(identifier);
+    if (series.Files.empty())
+    {
+      continue;
+    }
+    const auto io = itk::GDCMImageIO::New();
+    io->SetFileName(series.Files.front());
+    try
+    {
+      io->ReadImageInformation();
+    }
+    catch (const itk::ExceptionObject &)
+    {
+      continue; // a report or a plan: no image
+    }
+    series.Uid = ValueOf(io->GetMetaDataDictionary(), seriesInstanceUid);
+    series.Description = Printable(ValueOf(io->GetMetaDataDictionary(), seriesDescription));
+    found.push_back(series);
+  }
+  for (DicomSeries & series : found)
+  {
+    const auto same = std::count_if(
+      found.begin(), found.end(), [&series](const DicomSeries & other) { return other.Uid == series.Uid; });
+    series.Name = Printable(same == 1 && !series.Uid.empty() ? series.Uid : series.Name);
+  }
+  return found;
+}
+
+DicomSeries
+ChooseDicomSeries(const std::string & folder, const std::string & role, const std::vector<std::string> & named)
+{
+  const std::vector<DicomSeries> series = ListDicomSeries(folder);
+  if (series.empty())
+  {
+    throw std::runtime_error("The folder " + folder + " of " + role +
+                             " holds no DICOM series of images; give a folder of one series, or a file.");
+  }
+  const std::string key = OptionOf(role);
+
+  // A name for this role goes before those for any.
+  std::vector<DicomSeries> chosen;
+  bool                     isNamedForRole = false;
+  for (const bool isForRole : { true, false })
+  {
+    for (const std::string & entry : named)
+    {
+      const auto        equals = entry.find('=');
+      const std::string name = equals == std::string::npos ? entry : entry.substr(equals + 1);
+      if ((equals != std::string::npos) != isForRole || (isForRole && entry.substr(0, equals) != key))
+      {
+        continue;
+      }
+      isNamedForRole = isNamedForRole || isForRole;
+      for (const DicomSeries & each : series)
+      {
+        if (each.Name != name && each.Uid != name)
+        {
+          continue;
+        }
+        auto place = std::find_if(
+          chosen.begin(), chosen.end(), [&each](const DicomSeries & other) { return other.Name == each.Name; });
+        if (place == chosen.end())
+        {
+          place = chosen.insert(chosen.end(), each);
+        }
+        place->NamedBy.push_back(entry);
+      }
+    }
+    if (isNamedForRole || !chosen.empty())
+    {
+      break;
+    }
+  }
+  if (isNamedForRole && chosen.empty())
+  {
+    throw std::runtime_error("The folder " + folder + " of " + role +
+                             " does not hold the series that --series names for it; it holds " + Describe(series) +
+                             '.');
+  }
+  if (chosen.empty())
+  {
+    chosen = series;
+  }
+  if (chosen.size() > 1)
+  {
+    throw std::runtime_error("The folder " + folder + " of " + role + " holds " + std::to_string(chosen.size()) +
+                             " DICOM series" + (chosen.size() < series.size() ? " that --series names" : "") + ": " +
+                             Describe(chosen) + ". Name the one to take: --series " + key + "=UID.");
+  }
+  return chosen.front();
+}
+
+itk::Image<float, 3>::Pointer
+ReadDicomSeries(const DicomSeries & series, const std::string & role)
+{
+  using ImageType = itk::Image<float, 3>;
+  const auto refuse = [&](const std::string & reason) {
+    return std::runtime_error("The DICOM series " + series.Name + " of " + role + " cannot be taken: " + reason + '.');
+  };
+  try
+  {
+    // Geometry first: nothing is allocated for what is no volume.
+    std::vector<itk::GDCMImageIO::Pointer>       headers;
+    std::vector<const itk::MetaDataDictionary *> slices;
+    for (const std::string & file : series.Files)
+    {
+      headers.push_back(itk::GDCMImageIO::New());
+      headers.back()->SetFileName(file);
+      headers.back()->ReadImageInformation();
+      if (headers.back()->GetNumberOfComponents() != 1)
+      {
+        throw std::runtime_error("it is a picture in colours; give the series of the scanner");
+      }
+      if (IsCutOff(file, headers.back()->GetMetaDataDictionary()))
+      {
+        throw std::runtime_error("a file of it is cut off; get it again");
+      }
+      slices.push_back(&headers.back()->GetMetaDataDictionary());
+    }
+    if (series.Files.size() == 1 &&
+        (headers.front()->GetNumberOfDimensions() < 3 || headers.front()->GetDimensions(2) < 2))
+    {
+      throw std::runtime_error("it has one slice; give the folder of the complete series");
+    }
+    if (series.Files.size() > 1)
+    {
+      CheckSlices(slices);
+    }
+
+    const WithoutWarnings quiet; // of what was checked above
+    const auto            reader = itk::ImageSeriesReader<ImageType>::New();
+    const auto            io = itk::GDCMImageIO::New();
+    reader->SetImageIO(io);
+    reader->SetFileNames(series.Files);
+    reader->Update();
+    const ImageType::Pointer image = reader->GetOutput();
+    image->DisconnectPipeline();
+    image->SetMetaDataDictionary(*slices.front());
+    return image;
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    throw refuse(std::string("a file is damaged (") + error.GetDescription() + "); get it again");
+  }
+  catch (const std::runtime_error & error)
+  {
+    throw refuse(error.what());
+  }
+}
+} // namespace glioma
