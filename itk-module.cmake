@@ -12,6 +12,9 @@ itk_module(
     ITKIOImageBase
     ITKImageFunction
     ITKImageGrid
+    ITKMetricsv4
+    ITKOptimizersv4
+    ITKRegistrationMethodsv4
     ITKStatistics
     ITKTransform
   PRIVATE_DEPENDS

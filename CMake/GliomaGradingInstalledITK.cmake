@@ -16,6 +16,9 @@ set(GliomaGrading_ITK_COMPONENTS
     ITKImageStatistics
     ITKBinaryMathematicalMorphology
     ITKLabelMap
+    ITKMetricsv4
+    ITKOptimizersv4
+    ITKRegistrationMethodsv4
     ITKSmoothing
     ITKThresholding
     ITKIOMeta
