@@ -74,6 +74,39 @@ SameBits(const glioma::Phantom & a, const glioma::Phantom & b)
   return same;
 }
 
+// Slope of the line through the logarithms of the white matter's intensities over the true log field, where there is
+// nothing else as far as a slice is thick.
+double
+SlopeInWhiteMatter(const glioma::Phantom & phantom, int sequence)
+{
+  const float * const         field = phantom.logFields[sequence]->GetBufferPointer();
+  const float * const         image = phantom.images[sequence]->GetBufferPointer();
+  const unsigned char * const white = phantom.white->GetBufferPointer();
+  const auto                  size = phantom.white->GetBufferedRegion().GetSize();
+  const std::size_t           steps[3] = { 3, 3 * size[0], 3 * size[0] * size[1] };
+  double                      sums[5] = {};
+  for (std::size_t i = steps[2]; i < phantom.white->GetBufferedRegion().GetNumberOfPixels() - steps[2]; ++i)
+  {
+    bool deep = white[i] != 0;
+    for (const std::size_t step : steps)
+    {
+      deep = deep && white[i - step] != 0 && white[i + step] != 0;
+    }
+    if (deep)
+    {
+      const double x = field[i];
+      const double y = std::log(image[i]);
+      const double terms[5] = { 1.0, x, y, x * x, x * y };
+      for (int k = 0; k < 5; ++k)
+      {
+        sums[k] += terms[k];
+      }
+    }
+  }
+  EXPECT_GT(sums[0], 500.0);
+  return (sums[4] - sums[1] * sums[2] / sums[0]) / (sums[3] - sums[1] * sums[1] / sums[0]);
+}
+
 // The first case of seed 1 that enhances so.
 std::uint64_t
 CaseWith(glioma::Enhancement wanted)
@@ -352,6 +385,32 @@ TEST(Phantom, HasABrainAndATumourInIt)
   }
 }
 
+TEST(Phantom, TheTrueFieldExplainsTheShadingOfWhiteMatter)
+{
+  glioma::PhantomParameters parameters;
+  parameters.seed = 5;
+  parameters.caseNumber = 2;
+  parameters.spacing = 2.0;
+  parameters.threads = 2;
+  parameters.truth = true;
+  const glioma::Phantom phantom = glioma::MakePhantom(parameters);
+  for (int s = 0; s < 4; ++s)
+  {
+    EXPECT_NEAR(SlopeInWhiteMatter(phantom, s), 1.0, 0.1) << s;
+  }
+  for (std::size_t i = 0; i < phantom.white->GetBufferedRegion().GetNumberOfPixels(); ++i)
+  {
+    const bool inside = phantom.images[0]->GetBufferPointer()[i] != 0.0F;
+    ASSERT_TRUE(inside ||
+                (phantom.white->GetBufferPointer()[i] == 0 && phantom.logFields[0]->GetBufferPointer()[i] == 0));
+    ASSERT_FALSE(phantom.white->GetBufferPointer()[i] != 0 && phantom.labels->GetBufferPointer()[i] != 0);
+  }
+  // The truth costs nothing where it is not asked for, and changes nothing.
+  const glioma::Phantom without = Make(5, 2, 2.0);
+  EXPECT_TRUE(without.white.IsNull());
+  EXPECT_TRUE(SameBits(without, phantom));
+}
+
 TEST(Phantom, KindsAreBalanced)
 {
   std::map<std::string, int> counts;
@@ -454,6 +513,32 @@ TEST_F(PhantomCohort, WritesTheLayoutOfBRATS)
     reader->SetFileName((m_Folder / fields[5]).string());
     reader->Update();
     EXPECT_TRUE(SameBits<glioma::Phantom::LabelImageType>(reader->GetOutput(), phantom.labels));
+  }
+}
+
+TEST_F(PhantomCohort, WritesTheTruthOnRequest)
+{
+  m_Options.truth = true;
+  ASSERT_EQ(ErrorOf(m_Options), "");
+  for (int number = 1; number <= 2; ++number)
+  {
+    const std::string         name = "phantom-5-000" + std::to_string(number);
+    glioma::PhantomParameters parameters;
+    parameters.seed = 5;
+    parameters.caseNumber = number;
+    parameters.spacing = 4.0;
+    parameters.truth = true;
+    const auto         phantom = glioma::MakePhantom(parameters);
+    const char * const sequences[] = { "t1", "t1ce", "t2", "flair" };
+    for (int s = 0; s < 4; ++s)
+    {
+      const auto path = m_Folder / name / (name + '_' + sequences[s] + "_log-field.nii.gz");
+      const auto field = itk::ReadImage<glioma::Phantom::ImageType>(path.string());
+      EXPECT_TRUE(SameBits(field.GetPointer(), phantom.logFields[s].GetPointer()));
+    }
+    const auto white =
+      itk::ReadImage<glioma::Phantom::LabelImageType>((m_Folder / name / (name + "_white.nii.gz")).string());
+    EXPECT_TRUE(SameBits(white.GetPointer(), phantom.white.GetPointer()));
   }
 }
 

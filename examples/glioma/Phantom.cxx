@@ -158,10 +158,15 @@ MakePhantom(const PhantomParameters & parameters)
     signal.assign(block.Count(), 0.0f);
   }
   std::vector<unsigned char> inside(block.Count(), 0);
-  std::vector<std::size_t>   labelled(block.size[2], 0);
-  unsigned char * const      labels = phantom.labels->GetBufferPointer();
-  const std::size_t          row = imageSize[0];
-  const std::size_t          slice = row * imageSize[1];
+  if (parameters.truth)
+  {
+    phantom.white = MakeImage<Phantom::LabelImageType>(spacing);
+  }
+  unsigned char * const    white = parameters.truth ? phantom.white->GetBufferPointer() : nullptr;
+  std::vector<std::size_t> labelled(block.size[2], 0);
+  unsigned char * const    labels = phantom.labels->GetBufferPointer();
+  const std::size_t        row = imageSize[0];
+  const std::size_t        slice = row * imageSize[1];
 
   const auto threader = itk::MultiThreaderBase::New();
   threader->SetMaximumNumberOfThreads(threads);
@@ -200,12 +205,14 @@ MakePhantom(const PhantomParameters & parameters)
             signals[s][index] = static_cast<float>(scanner.Signal(static_cast<Sequence>(s), tissues, mixture));
           }
           inside[index] = depth > 0.0 ? 1 : 0;
+          const std::size_t voxel = (block.start[2] + z) * slice + (block.start[1] + y) * row + block.start[0] + x;
+          if (white != nullptr && tissues.white > 0.999 && tissues.vessel < 0.001 && mixture.tumour < 0.001)
+          {
+            white[voxel] = inside[index];
+          }
           if (mixture.tumour > 0.5 && inside[index])
           {
-            labels[(block.start[2] + z) * slice + (block.start[1] + y) * row + block.start[0] + x] =
-              mixture.necrosis > 0.5    ? 1
-              : mixture.enhancing > 0.5 ? 4
-                                        : 2;
+            labels[voxel] = mixture.necrosis > 0.5 ? 1 : mixture.enhancing > 0.5 ? 4 : 2;
             ++labelled[z];
           }
         }
@@ -235,6 +242,20 @@ MakePhantom(const PhantomParameters & parameters)
           // A voxel of the brain is never 0, which would put it outside.
           line[x] = inside[index] ? std::max(signals[s][index], 1.0f) : 0.0f;
         }
+      }
+    }
+    if (parameters.truth)
+    {
+      scanner.LogField(static_cast<Sequence>(s), block, signals[s], threads);
+      phantom.logFields[s] = MakeImage<Phantom::ImageType>(spacing);
+      float * const field = phantom.logFields[s]->GetBufferPointer();
+      for (std::size_t i = 0; i < block.Count(); ++i)
+      {
+        const std::size_t x = i % block.size[0];
+        const std::size_t y = i / block.size[0] % block.size[1];
+        const std::size_t z = i / block.size[0] / block.size[1];
+        field[(block.start[2] + z) * slice + (block.start[1] + y) * row + block.start[0] + x] =
+          inside[i] ? signals[s][i] : 0.0f;
       }
     }
   }

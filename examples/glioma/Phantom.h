@@ -36,6 +36,9 @@ struct PhantomParameters
   /** Edge of a voxel in mm, from 1 to 4; the image always covers 240x240x155 mm. */
   double spacing{ 1.0 };
 
+  /** Make the true fields and the white matter too. */
+  bool truth{ false };
+
   /** Number of threads, 0: as many as there are processors. */
   unsigned int threads{ 0 };
 };
@@ -51,6 +54,11 @@ struct Phantom
 
   /** 1 necrosis or cyst, 2 infiltrated tissue or oedema, 4 enhancing: the labels of BraTS. */
   LabelImageType::Pointer labels;
+
+  /** Natural logarithm of the machine's uneven field in each image, 0 outside the brain, and where there is nothing
+   * but healthy white matter: made where the parameters ask for the truth. */
+  std::array<ImageType::Pointer, 4> logFields;
+  LabelImageType::Pointer           white;
 
   TumourGrade grade;
   ScannerKind scanner;

@@ -103,15 +103,25 @@ WriteCase(const Phantom & phantom, const std::string & name, const fs::path & fo
   const auto threader = itk::MultiThreaderBase::New();
   threader->SetMaximumNumberOfThreads(threads);
   threader->SetNumberOfWorkUnits(std::min(threads, 5u));
-  std::array<std::string, 5> errors;
+  const bool                  truth = phantom.white != nullptr;
+  std::array<std::string, 10> errors;
   threader->ParallelizeArray(
     0,
-    5,
+    truth ? 10 : 5,
     [&](itk::SizeValueType i) {
-      const std::string fileName = (folder / (name + '_' + suffixes[i] + ".nii.gz")).string();
+      const std::string file = i < 5 ? suffixes[i] : i < 9 ? suffixes[i - 5] + std::string("_log-field") : "white";
+      const std::string fileName = (folder / (name + '_' + file + ".nii.gz")).string();
       try
       {
-        if (i < 4)
+        if (i >= 5 && i < 9)
+        {
+          WriteNifti(phantom.logFields[i - 5].GetPointer(), fileName);
+        }
+        else if (i == 9)
+        {
+          WriteNifti(phantom.white.GetPointer(), fileName);
+        }
+        else if (i < 4)
         {
           const auto image = ToWholeNumbers(phantom.images[i]);
           itk::EncapsulateMetaData<std::string>(
@@ -189,6 +199,7 @@ WritePhantomCohort(const SynthesizeOptions & options, std::ostream & progress)
       parameters.seed = options.seed;
       parameters.caseNumber = i;
       parameters.spacing = options.spacing;
+      parameters.truth = options.truth;
       parameters.threads = threads;
       const Phantom     phantom = MakePhantom(parameters);
       const std::string name = CaseName(options.seed, i);

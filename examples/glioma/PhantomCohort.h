@@ -40,12 +40,16 @@ struct SynthesizeOptions
   /** Edge of a voxel in mm, 1 to 4. */
   double spacing{ 1.0 };
 
+  /** Write the true fields and the white matter too. */
+  bool truth{ false };
+
   /** Number of threads, 0: as many as there are processors. */
   unsigned int threads{ 0 };
 };
 
 /** Writes phantoms in the layout of BRATS, `<case>/<case>_{t1,t1ce,t2,flair,seg}.nii.gz`, and COHORT.csv.
  *
+ * With the truth `<case>_{t1,t1ce,t2,flair}_log-field.nii.gz` and `<case>_white.nii.gz` too.
  * Each case appears complete or not at all. Throws itk::ExceptionObject with what to do when something is in the way.
  */
 void

@@ -37,6 +37,18 @@ ForEachSlice(int count, unsigned int threads, const std::function<void(int)> & w
   threader->ParallelizeArray(0, count, [&work](itk::SizeValueType i) { work(static_cast<int>(i)); }, nullptr);
 }
 
+// Where a voxel of a block lies in the coil's field, mm from the middle of the image's floor.
+Position
+PositionInField(const VoxelBlock & block, const std::array<double, 3> & voxel)
+{
+  Position position;
+  for (int a = 0; a < 3; ++a)
+  {
+    position[a] = (block.start[a] + voxel[a] + 0.5) * block.spacing - 120.0;
+  }
+  return position;
+}
+
 // One line of values, `stride` apart, convolved with a symmetric kernel; the ends repeat.
 void
 ConvolveLine(float * line, int count, std::size_t stride, const std::vector<float> & kernel, std::vector<float> & copy)
@@ -180,6 +192,36 @@ PhantomScanner::Signal(Sequence sequence, const Tissues & tissues, const TumourM
   return std::max(signal, 0.05);
 }
 
+SmoothNoise
+PhantomScanner::FieldNoise(Sequence sequence) const
+{
+  const auto number = static_cast<std::uint64_t>(sequence);
+  return SmoothNoise(CounterRandom(m_Seed, StreamOf(m_Case, PhantomStream::BiasNoise, number)), 70.0);
+}
+
+void
+PhantomScanner::LogField(Sequence             sequence,
+                         const VoxelBlock &   block,
+                         std::vector<float> & field,
+                         unsigned int         threads) const
+{
+  const Settings &  s = m_Settings[static_cast<int>(sequence)];
+  const SmoothNoise noise = this->FieldNoise(sequence);
+  field.resize(block.Count());
+  ForEachSlice(block.size[2], threads, [&](int z) {
+    for (int y = 0; y < block.size[1]; ++y)
+    {
+      for (int x = 0; x < block.size[0]; ++x)
+      {
+        const Position position =
+          PositionInField(block, { static_cast<double>(x), static_cast<double>(y), static_cast<double>(z) });
+        field[(static_cast<std::size_t>(z) * block.size[1] + y) * block.size[0] + x] =
+          static_cast<float>(s.gamma * s.bias * std::tanh(noise.Value(position)));
+      }
+    }
+  });
+}
+
 void
 PhantomScanner::Acquire(Sequence             sequence,
                         const VoxelBlock &   block,
@@ -221,7 +263,7 @@ PhantomScanner::Acquire(Sequence             sequence,
   const double        first = resampled ? -s.sliceOffset * thickness : 0.0;
   const double        step = resampled ? thickness : 1.0;
   const int           slices = resampled ? static_cast<int>((size[axis] - 1 - first) / step) + 2 : size[axis];
-  const SmoothNoise   field(CounterRandom(m_Seed, StreamOf(m_Case, PhantomStream::BiasNoise, number)), 70.0);
+  const SmoothNoise   field = this->FieldNoise(sequence);
   const CounterRandom noise(m_Seed, StreamOf(m_Case, PhantomStream::VoxelNoise, number));
   const std::size_t   plane = static_cast<std::size_t>(size[third]) * size[other];
   std::vector<float>  acquired(plane * slices);
@@ -262,12 +304,7 @@ PhantomScanner::Acquire(Sequence             sequence,
         voxel[axis] = centre;
         voxel[other] = j;
         voxel[third] = i;
-        Position position;
-        for (int a = 0; a < 3; ++a)
-        {
-          position[a] = (block.start[a] + voxel[a] + 0.5) * block.spacing - 120.0;
-        }
-        const double shading = std::exp(s.bias * std::tanh(field.Value(position)));
+        const double shading = std::exp(s.bias * std::tanh(field.Value(PositionInField(block, voxel))));
         const auto   pair = noise.NormalPair(index);
         acquired[index] = static_cast<float>(std::hypot(mean * shading + deviation * pair[0], deviation * pair[1]));
       }

@@ -19,6 +19,7 @@
 #define PhantomScanner_h
 
 #include "PhantomTumour.h"
+#include "SmoothNoise.h"
 
 #include <string>
 #include <vector>
@@ -73,6 +74,12 @@ public:
   void
   Acquire(Sequence sequence, const VoxelBlock & block, std::vector<float> & signal, unsigned int threads) const;
 
+  /** What the uneven field adds to the natural logarithm of the acquired signal, the machine's intensity curve
+   * included. (Thick slices have the value of their middle, between which lines are drawn: this is the smooth field.)
+   */
+  void
+  LogField(Sequence sequence, const VoxelBlock & block, std::vector<float> & field, unsigned int threads) const;
+
   /** Deviation of the field of a sequence: it lies between exp(-b) and exp(b). */
   double
   GetBias(Sequence sequence) const
@@ -81,6 +88,9 @@ public:
   }
 
 private:
+  SmoothNoise
+  FieldNoise(Sequence sequence) const;
+
   struct Settings
   {
     double fluid;
