@@ -124,15 +124,17 @@ stage_segmentation-phantoms() {
   train segmentation "$work/segmentation-phantoms" "${segmentation[@]}" --cohort "$phantoms" --steps 300 --attribution "$attribution" \
     --training-data "trained on phantoms alone, not validated"
 }
+# Predicted masks are smaller than drawn ones, so the box is moved more than the recipe does.
+boxes=(--augment rotation-3d=20 zoom=0.25 mirror=0.5 quarter-turns=0.5 shift=0.2 box-jitter=0.3 gain=0.2 intensity-curve=0.4 offset=0.4
+  thick-slices=0.3 sharpness=0.43 noise=0.3 lost-sequence=0.25 bias-field=0.2)
 stage_grading-phantoms() {
-  train grading "$work/grading-phantoms" "${grading[@]}" --cohort "$phantoms" --steps 600 --attribution "$attribution" \
-    --training-data "trained on phantoms alone, not validated"
+  local alone=(--cohort "$phantoms" --attribution "$attribution" --training-data "trained on phantoms alone, not validated")
+  train grading "$work/grading-drawn-boxes" "${grading[@]}" "${alone[@]}" --steps 600
+  train grading "$work/grading-phantoms" "${grading[@]}" "${alone[@]}" --initial "$work/grading-drawn-boxes" --steps 900 \
+    --normalization-steps 600 "${boxes[@]}"
 }
 fine_segmentation=(--initial "$work/segmentation-phantoms" --mix 0.2 --mix 0.8 --steps 700 --normalization-steps 250)
-# Predicted masks are smaller than drawn ones, so the box is moved more than the recipe does.
-fine_grading=(--initial "$work/grading-phantoms" --mix 0.5 --mix 0.5 --steps 200 --normalization-steps 80 --rate 5e-4 --augment rotation-3d=20 zoom=0.25 mirror=0.5
-  quarter-turns=0.5 shift=0.2 box-jitter=0.3 gain=0.2 intensity-curve=0.4 offset=0.4 thick-slices=0.3 sharpness=0.43 noise=0.3
-  lost-sequence=0.25 bias-field=0.2)
+fine_grading=(--initial "$work/grading-phantoms" --mix 0.5 --mix 0.5 --steps 200 --normalization-steps 80 --rate 5e-4 "${boxes[@]}")
 stage_segmentation-folds() {
   for fold in 1 2 3; do
     local left=fold_$fold
@@ -165,7 +167,7 @@ stage_final() {
 
 stage_phantoms-held-out() {
   local other=$work/phantoms-held-out
-  [ -f "$other/COHORT.csv" ] || "$glioma" synthesize --cases 40 --seed 4020 --output "$other" --threads "$threads"
+  [ -f "$other/COHORT.csv" ] || "$glioma" synthesize --cases 40 --seed 5020 --output "$other" --threads "$threads"
   predict "$other/COHORT.csv" phantoms-held-out "$work/segmentation" "$work/grading"
   score "$other/COHORT.csv" phantoms-held-out
 }
