@@ -21,6 +21,7 @@
 #include "itkArray.h"
 #include "itkGliomaGradingCompat.h"
 #include "itkImageSink.h"
+#include "itkMaskLineRuns.h"
 #include "itkSimpleDataObjectDecorator.h"
 
 #include <mutex>
@@ -35,9 +36,10 @@ namespace itk
  * first to these quantiles, each found in a histogram of 65536 bins between the smallest and the largest value inside
  * the mask, linearly within its bin. The upstream pipeline then runs three times instead of once.
  *
- * The input is read in `NumberOfStreamDivisions` pieces. Every line of voxels gives a count, a mean and a sum of
- * squared differences in double; these are merged in the order of the lines, so that the result has the same bits for
- * every number of pieces and threads.
+ * The input is read in `NumberOfStreamDivisions` pieces. Every line of voxels gives a count, a mean and the sum of
+ * squared differences from it in double; these are merged in the order of the lines (Chan, Golub and LeVeque 1979), so
+ * that the result has the same bits for every number of pieces and threads, and loses no digits to a mean that is large
+ * beside the deviation. Only the lines of one piece are kept.
  *
  * An empty mask is an exception, and so is a value inside the mask that is not finite.
  *
@@ -64,6 +66,8 @@ public:
 
   using InputImageType = TInputImage;
   using MaskImageType = TMaskImage;
+  using MaskPixelType = typename TMaskImage::PixelType;
+  using ValueType = typename TInputImage::InternalPixelType;
   using RegionType = typename TInputImage::RegionType;
   using IndexType = typename TInputImage::IndexType;
   using RealArrayType = Array<double>;
@@ -71,9 +75,19 @@ public:
   /** Number of bins between the smallest and the largest value. */
   static constexpr unsigned int NumberOfBins = 65536;
 
-  /** \brief The mask, on the grid of the image; every value but 0 is inside. Default none: the whole image. */
+  /** \brief The mask, on the grid of the image; every value but 0 is inside, or MaskLabel alone with UseMaskLabel.
+   * Default none: the whole image. */
   itkSetInputMacro(MaskImage, MaskImageType);
   itkGetInputMacro(MaskImage, MaskImageType);
+
+  /** \brief Only voxels of MaskLabel are inside. Default: off (all that are not 0). */
+  itkSetMacro(UseMaskLabel, bool);
+  itkGetConstMacro(UseMaskLabel, bool);
+  itkBooleanMacro(UseMaskLabel);
+
+  /** \brief Label that is inside with UseMaskLabel. Default: 1. */
+  itkSetMacro(MaskLabel, MaskPixelType);
+  itkGetConstMacro(MaskLabel, MaskPixelType);
 
   /** \brief Values below this quantile are raised to it. Default 0: off. */
   itkSetMacro(LowerQuantile, double);
@@ -150,7 +164,7 @@ private:
     Moments
   };
 
-  // Count, mean and sum of squared differences of one line and component.
+  // Count, mean and sum of squared differences of one component in a line, or in all lines so far.
   struct Moments
   {
     SizeValueType count{ 0 };
@@ -179,11 +193,36 @@ private:
   double
   Quantile(unsigned int component, double share) const;
 
+  // What a component's values inside the mask along a line add up to; the values are contiguous.
+  struct LineSum
+  {
+    double    sum{ 0.0 };
+    ValueType minimum{ NumericTraits<ValueType>::max() };
+    ValueType maximum{ NumericTraits<ValueType>::NonpositiveMin() };
+  };
+
+  template <typename TClip>
+  static LineSum
+  SumValues(const ValueType * values, SizeValueType number, const TClip & clip);
+
+  template <typename TClip>
+  static double
+  SumSquares(const ValueType * values, SizeValueType number, double mean, const TClip & clip);
+
+  // The result does not depend on which thread comes first: the first bad value in the buffer's order is kept.
+  void
+  KeepBadValue(const ValueType * line, const MaskLineRuns & runs, unsigned int component, const IndexType & index);
+
+  void
+  MergeLines();
+
   void
   FinishPass();
 
-  double m_LowerQuantile{ 0.0 };
-  double m_UpperQuantile{ 1.0 };
+  bool          m_UseMaskLabel{ false };
+  MaskPixelType m_MaskLabel{ NumericTraits<MaskPixelType>::OneValue() };
+  double        m_LowerQuantile{ 0.0 };
+  double        m_UpperQuantile{ 1.0 };
 
   // The state of a run.
   Pass                       m_Pass{ Pass::Moments };
@@ -191,7 +230,7 @@ private:
   std::mutex                 m_Mutex;
   SizeValueType              m_NumberInside{ 0 };
   bool                       m_HasBadValue{ false };
-  SizeValueType              m_BadOffset{ 0 };
+  OffsetValueType            m_BadOffset{ 0 };
   IndexType                  m_BadIndex{};
   unsigned int               m_BadComponent{ 0 };
   double                     m_BadValue{ 0.0 };
@@ -199,7 +238,8 @@ private:
   std::vector<double>        m_Lower;  // what the values are clipped to
   std::vector<double>        m_Upper;
   std::vector<SizeValueType> m_Histograms; // component after component
-  std::vector<Moments>       m_Lines;      // line after line, components inside
+  std::vector<Moments>       m_Lines;      // of the piece: line after line, components inside
+  std::vector<Moments>       m_Moments;    // of the pieces so far
 };
 } // namespace itk
 

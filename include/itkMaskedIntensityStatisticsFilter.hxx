@@ -131,14 +131,14 @@ MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::BeforeStreamedGenerate
   Superclass::BeforeStreamedGenerateData();
   const TInputImage * input = this->GetInput();
   const unsigned int  components = input->GetNumberOfComponentsPerPixel();
-  const RegionType    region = input->GetLargestPossibleRegion();
   m_HasBadValue = false;
   m_NumberInside = 0;
   m_Ranges.assign(components, Range{});
   m_Lower.assign(components, NumericTraits<double>::NonpositiveMin());
   m_Upper.assign(components, NumericTraits<double>::max());
   m_Histograms.assign(this->IsClipping() ? SizeValueType{ components } * NumberOfBins : 0, 0);
-  m_Lines.assign(region.GetNumberOfPixels() / std::max<SizeValueType>(1, region.GetSize(0)) * components, Moments{});
+  m_Moments.assign(components, Moments{});
+  m_Lines.clear();
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -155,10 +155,22 @@ MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::StreamedGenerateData(u
   {
     m_Pass = Pass::Moments;
   }
+  if (m_Pass == Pass::Moments)
+  {
+    const SizeValueType length = std::max<SizeValueType>(1, m_Piece.GetSize(0));
+    m_Lines.assign(m_Piece.GetNumberOfPixels() / length * m_Moments.size(), Moments{});
+  }
   this->GetMultiThreader()->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
   this->GetMultiThreader()->template ParallelizeImageRegionRestrictDirection<ImageDimension>(
     0, m_Piece, [this](const RegionType & region) { this->ThreadedStreamedGenerateData(region); }, nullptr);
   // Here and not in AfterStreamedGenerateData: an exception there leaves a sink that never runs again.
+  if (m_HasBadValue)
+  {
+    itkExceptionMacro("The image is " << m_BadValue << " in component " << m_BadComponent << " at index " << m_BadIndex
+                                      << (this->GetMaskImage() ? ", inside the mask" : "")
+                                      << ". Replace what is not finite, or leave it out of the mask.");
+  }
+  this->MergeLines();
   if (number % pieces == pieces - 1)
   {
     this->FinishPass();
@@ -166,17 +178,125 @@ MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::StreamedGenerateData(u
 }
 
 template <typename TInputImage, typename TMaskImage>
+template <typename TClip>
+auto
+MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::SumValues(const ValueType * values,
+                                                                    SizeValueType     number,
+                                                                    const TClip &     clip) -> LineSum
+{
+  // Several sums side by side, always the same ones: the compiler makes vectors of them, and the bits stay.
+  constexpr unsigned int lanes = 8;
+  double                 sums[lanes] = {};
+  LineSum                line;
+  ValueType              minima[lanes];
+  ValueType              maxima[lanes];
+  std::fill(minima, minima + lanes, line.minimum);
+  std::fill(maxima, maxima + lanes, line.maximum);
+  SizeValueType n = 0;
+  for (; n + lanes <= number; n += lanes)
+  {
+    for (unsigned int k = 0; k < lanes; ++k)
+    {
+      const ValueType value = values[n + k];
+      minima[k] = value < minima[k] ? value : minima[k];
+      maxima[k] = value > maxima[k] ? value : maxima[k];
+      sums[k] += clip(static_cast<double>(value));
+    }
+  }
+  for (; n < number; ++n)
+  {
+    line.minimum = std::min(line.minimum, values[n]);
+    line.maximum = std::max(line.maximum, values[n]);
+    line.sum += clip(static_cast<double>(values[n]));
+  }
+  for (unsigned int k = 0; k < lanes; ++k)
+  {
+    line.minimum = std::min(line.minimum, minima[k]);
+    line.maximum = std::max(line.maximum, maxima[k]);
+    line.sum += sums[k];
+  }
+  return line;
+}
+
+template <typename TInputImage, typename TMaskImage>
+template <typename TClip>
+double
+MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::SumSquares(const ValueType * values,
+                                                                     SizeValueType     number,
+                                                                     double            mean,
+                                                                     const TClip &     clip)
+{
+  constexpr unsigned int lanes = 8;
+  double                 sums[lanes] = {};
+  double                 sum = 0.0;
+  SizeValueType          n = 0;
+  for (; n + lanes <= number; n += lanes)
+  {
+    for (unsigned int k = 0; k < lanes; ++k)
+    {
+      const double difference = clip(static_cast<double>(values[n + k])) - mean;
+      sums[k] += difference * difference;
+    }
+  }
+  for (; n < number; ++n)
+  {
+    const double difference = clip(static_cast<double>(values[n])) - mean;
+    sum += difference * difference;
+  }
+  for (const double lane : sums)
+  {
+    sum += lane;
+  }
+  return sum;
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::KeepBadValue(const ValueType *    line,
+                                                                       const MaskLineRuns & runs,
+                                                                       unsigned int         component,
+                                                                       const IndexType &    index)
+{
+  const TInputImage * input = this->GetInput();
+  const unsigned int  components = input->GetNumberOfComponentsPerPixel();
+  for (const auto & run : runs)
+  {
+    for (SizeValueType x = run.begin; x < run.end; ++x)
+    {
+      const auto value = static_cast<double>(line[x * components + component]);
+      if (std::isfinite(value))
+      {
+        continue;
+      }
+      IndexType at = index;
+      at[0] += static_cast<IndexValueType>(x);
+      // the pieces come in the buffer's order, so that the offset in one of them is enough
+      const OffsetValueType       offset = input->ComputeOffset(at) * components + component;
+      std::lock_guard<std::mutex> lock(m_Mutex);
+      if (!m_HasBadValue || offset < m_BadOffset)
+      {
+        m_HasBadValue = true;
+        m_BadOffset = offset;
+        m_BadIndex = at;
+        m_BadComponent = component;
+        m_BadValue = value;
+      }
+      return;
+    }
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
 void
 MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::ThreadedStreamedGenerateData(const RegionType & region)
 {
-  using ValueType = typename TInputImage::InternalPixelType;
   static_assert(std::is_arithmetic<ValueType>::value, "The image is scalar or an itk::VectorImage.");
   const TInputImage * input = this->GetInput();
   const TMaskImage *  mask = this->GetMaskImage();
   const unsigned int  components = input->GetNumberOfComponentsPerPixel();
-  const RegionType    whole = input->GetLargestPossibleRegion();
   const SizeValueType length = region.GetSize(0);
   const SizeValueType lines = length == 0 ? 0 : region.GetNumberOfPixels() / length;
+  const bool          clips = m_Pass == Pass::Moments && this->IsClipping();
 
   std::vector<Range>         ranges(components);
   std::vector<SizeValueType> histograms(m_Pass == Pass::Histogram ? SizeValueType{ components } * NumberOfBins : 0, 0);
@@ -186,95 +306,93 @@ MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::ThreadedStreamedGenera
     const double width = m_Ranges[c].maximum - m_Ranges[c].minimum;
     scale[c] = width > 0.0 ? NumberOfBins / width : 0.0;
   }
-  std::vector<SizeValueType> inside;
-  SizeValueType              numberInside = 0;
+  MaskLineRuns           runs;
+  std::vector<ValueType> gathered(length);
+  SizeValueType          numberInside = 0;
 
   for (SizeValueType line = 0; line < lines; ++line)
   {
     IndexType     index = region.GetIndex();
     SizeValueType rest = line;
-    SizeValueType lineOfWhole = 0;
+    SizeValueType lineOfPiece = 0;
     SizeValueType stride = 1;
     for (unsigned int d = 1; d < ImageDimension; ++d)
     {
       index[d] += static_cast<IndexValueType>(rest % region.GetSize(d));
       rest /= region.GetSize(d);
-      lineOfWhole += static_cast<SizeValueType>(index[d] - whole.GetIndex(d)) * stride;
-      stride *= whole.GetSize(d);
+      lineOfPiece += static_cast<SizeValueType>(index[d] - m_Piece.GetIndex(d)) * stride;
+      stride *= m_Piece.GetSize(d);
     }
-    const ValueType * values = input->GetBufferPointer() + input->ComputeOffset(index) * components;
-    inside.clear();
     if (mask != nullptr)
     {
-      const auto * in = mask->GetBufferPointer() + mask->ComputeOffset(index);
-      for (SizeValueType x = 0; x < length; ++x)
+      const MaskPixelType * const in = mask->GetBufferPointer() + mask->ComputeOffset(index);
+      if (m_UseMaskLabel)
       {
-        if (in[x] != typename TMaskImage::PixelType{})
-        {
-          inside.push_back(x);
-        }
+        runs.Find(in, length, [label = m_MaskLabel](MaskPixelType value) { return value == label; });
+      }
+      else
+      {
+        runs.Find(in, length, [](MaskPixelType value) { return value != MaskPixelType{}; });
       }
     }
     else
     {
-      for (SizeValueType x = 0; x < length; ++x)
-      {
-        inside.push_back(x);
-      }
+      runs.TakeAll(length);
     }
-    numberInside += inside.size();
-    if (inside.empty())
+    const SizeValueType number = runs.GetNumberOfVoxels();
+    numberInside += number;
+    if (number == 0)
     {
       continue;
     }
+    const ValueType * const voxels = input->GetBufferPointer() + input->ComputeOffset(index) * components;
     for (unsigned int c = 0; c < components; ++c)
     {
+      const ValueType * values = voxels;
+      if (components > 1 || number < length)
+      {
+        values = gathered.data();
+        ValueType * to = gathered.data();
+        for (const auto & run : runs)
+        {
+          for (SizeValueType x = run.begin; x < run.end; ++x)
+          {
+            *to++ = voxels[x * components + c];
+          }
+        }
+      }
       if (m_Pass == Pass::Histogram)
       {
-        SizeValueType * bins = histograms.data() + SizeValueType{ c } * NumberOfBins;
-        for (const SizeValueType x : inside)
+        SizeValueType * const bins = histograms.data() + SizeValueType{ c } * NumberOfBins;
+        for (SizeValueType k = 0; k < number; ++k)
         {
-          const double bin = (static_cast<double>(values[x * components + c]) - m_Ranges[c].minimum) * scale[c];
+          const double bin = (static_cast<double>(values[k]) - m_Ranges[c].minimum) * scale[c];
           ++bins[std::min(static_cast<SizeValueType>(bin), SizeValueType{ NumberOfBins - 1 })];
         }
         continue;
       }
-      double sum = 0.0;
-      for (const SizeValueType x : inside)
+      // the first pass must see what is not finite: it does not clip
+      const auto clip = [lower = m_Lower[c], upper = m_Upper[c]](double value) {
+        return std::min(std::max(value, lower), upper);
+      };
+      const auto    keep = [](double value) { return value; };
+      const LineSum sum = clips ? SumValues(values, number, clip) : SumValues(values, number, keep);
+      if (!std::isfinite(sum.sum))
       {
-        const auto value = static_cast<double>(values[x * components + c]);
-        if (!std::isfinite(value))
-        {
-          const SizeValueType         offset = (lineOfWhole * whole.GetSize(0) + x) * components + c;
-          std::lock_guard<std::mutex> lock(m_Mutex);
-          if (!m_HasBadValue || offset < m_BadOffset)
-          {
-            m_HasBadValue = true;
-            m_BadOffset = offset;
-            m_BadIndex = index;
-            m_BadIndex[0] += static_cast<IndexValueType>(x);
-            m_BadComponent = c;
-            m_BadValue = value;
-          }
-          break;
-        }
-        const double clipped = std::min(std::max(value, m_Lower[c]), m_Upper[c]);
-        ranges[c].minimum = std::min(ranges[c].minimum, clipped);
-        ranges[c].maximum = std::max(ranges[c].maximum, clipped);
-        sum += clipped;
+        this->KeepBadValue(voxels, runs, c, index);
       }
+      // clipping keeps the order: the range of the clipped values is the clipped range
+      const auto lowest = static_cast<double>(sum.minimum);
+      const auto highest = static_cast<double>(sum.maximum);
+      ranges[c].minimum = std::min(ranges[c].minimum, clips ? clip(lowest) : lowest);
+      ranges[c].maximum = std::max(ranges[c].maximum, clips ? clip(highest) : highest);
       if (m_Pass == Pass::Moments)
       {
-        Moments & moments = m_Lines[lineOfWhole * components + c];
-        moments.count = inside.size();
-        moments.mean = sum / static_cast<double>(inside.size());
-        moments.squares = 0.0;
-        for (const SizeValueType x : inside)
-        {
-          const auto   value = static_cast<double>(values[x * components + c]);
-          const double difference = std::min(std::max(value, m_Lower[c]), m_Upper[c]) - moments.mean;
-          moments.squares += difference * difference;
-        }
+        Moments & moments = m_Lines[lineOfPiece * components + c];
+        moments.count = number;
+        moments.mean = sum.sum / static_cast<double>(number);
+        moments.squares =
+          clips ? SumSquares(values, number, moments.mean, clip) : SumSquares(values, number, moments.mean, keep);
       }
     }
   }
@@ -296,7 +414,6 @@ template <typename TInputImage, typename TMaskImage>
 void
 MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::Moments::Merge(const Moments & other)
 {
-  // Chan, Golub and LeVeque 1979
   if (other.count == 0)
   {
     return;
@@ -307,6 +424,19 @@ MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::Moments::Merge(const M
   count += other.count;
   mean += difference * (m / (n + m));
   squares += other.squares + difference * difference * (n * m / (n + m));
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::MergeLines()
+{
+  // The pieces are slabs in the buffer's order: so come the lines, however many pieces there are.
+  const auto components = m_Moments.size();
+  for (SizeValueType k = 0; k < m_Lines.size(); ++k)
+  {
+    m_Moments[k % components].Merge(m_Lines[k]);
+  }
+  m_Lines.clear();
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -335,11 +465,12 @@ void
 MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::FinishPass()
 {
   const auto components = static_cast<unsigned int>(m_Ranges.size());
-  if (m_HasBadValue)
+  if (m_NumberInside == 0 && m_UseMaskLabel)
   {
-    itkExceptionMacro("The image is " << m_BadValue << " in component " << m_BadComponent << " at index " << m_BadIndex
-                                      << (this->GetMaskImage() ? ", inside the mask" : "")
-                                      << ". Replace what is not finite, or leave it out of the mask.");
+    itkExceptionMacro("The mask is empty: none of the image's "
+                      << this->GetInput()->GetLargestPossibleRegion().GetNumberOfPixels() << " voxels has MaskLabel "
+                      << static_cast<typename NumericTraits<MaskPixelType>::PrintType>(m_MaskLabel)
+                      << ". Set a label that the mask has, or UseMaskLabelOff().");
   }
   if (m_NumberInside == 0)
   {
@@ -365,10 +496,12 @@ MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::FinishPass()
     RealArrayType upper(components);
     for (unsigned int c = 0; c < components; ++c)
     {
-      Moments moments;
-      for (SizeValueType k = c; k < m_Lines.size(); k += components)
+      const Moments & moments = m_Moments[c];
+      if (!std::isfinite(moments.squares))
       {
-        moments.Merge(m_Lines[k]);
+        itkExceptionMacro("The values of component " << c << " reach from " << m_Ranges[c].minimum << " to "
+                                                     << m_Ranges[c].maximum
+                                                     << ": their squares are no doubles. Rescale the image.");
       }
       const bool constant = m_Ranges[c].minimum == m_Ranges[c].maximum;
       mean[c] = constant ? m_Ranges[c].minimum : moments.mean;
@@ -382,8 +515,9 @@ MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::FinishPass()
     this->SetCount(count);
     this->SetLowerBound(lower);
     this->SetUpperBound(upper);
-    m_Lines.clear();
+    m_Lines.shrink_to_fit();
     m_Histograms.clear();
+    m_Histograms.shrink_to_fit();
   }
   m_NumberInside = 0;
 }
@@ -393,6 +527,9 @@ void
 MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Indent indent) const
 {
   Superclass::PrintSelf(os, indent);
+  os << indent << "UseMaskLabel: " << (m_UseMaskLabel ? "On" : "Off") << std::endl;
+  os << indent << "MaskLabel: " << static_cast<typename NumericTraits<MaskPixelType>::PrintType>(m_MaskLabel)
+     << std::endl;
   os << indent << "LowerQuantile: " << m_LowerQuantile << std::endl;
   os << indent << "UpperQuantile: " << m_UpperQuantile << std::endl;
   os << indent << "Mean: " << this->GetMean() << std::endl;

@@ -61,9 +61,14 @@ operator<<(std::ostream & os, MaskedStandardizeFilterEnums::Mode value)
  * - `WholeImage`: the statistics are those of all voxels, the mask is not used, and the background becomes
  *   \f$-\mu/\sigma\f$ (the comparison of Pereira et al. 2018).
  *
+ * What follows needs the background's value where it looks beyond the image: give GetBackgroundValue() to
+ * BoundingBoxROIFilter::SetOutsideValue(), ModelSpaceFilter::SetOutsideValue() and
+ * TorchSegmentationFilter::SetOutsideValues().
+ *
  * GenerateOutputInformation() computes the statistics with MaskedIntensityStatisticsFilter on the real upstream
  * pipeline, in `NumberOfStatisticsDivisions` pieces, once for each change upstream and not for each piece of the
- * output. The output streams; its bits depend neither on the pieces nor on the threads.
+ * output. The output streams; its bits depend neither on the pieces nor on the threads, and the memory of a streamed
+ * run does not grow with the image.
  *
  * An empty mask, a value inside the mask that is not finite, and a component whose values are all the same are
  * exceptions. The mask's grid may differ from the image's by `CoordinateTolerance` (of a voxel) and
@@ -89,15 +94,26 @@ public:
 
   using InputImageType = TInputImage;
   using MaskImageType = TMaskImage;
+  using MaskPixelType = typename TMaskImage::PixelType;
   using OutputImageType = TOutputImage;
   using RegionType = typename TOutputImage::RegionType;
   using StatisticsType = MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>;
   using RealArrayType = Array<double>;
   using ModeEnum = MaskedStandardizeFilterEnums::Mode;
 
-  /** \brief The mask, on the grid of the image; every value but 0 is inside. Needed unless Mode is WholeImage. */
+  /** \brief The mask, on the grid of the image; every value but 0 is inside, or MaskLabel alone with UseMaskLabel.
+   * Needed unless Mode is WholeImage. */
   itkSetInputMacro(MaskImage, MaskImageType);
   itkGetInputMacro(MaskImage, MaskImageType);
+
+  /** \brief Only voxels of MaskLabel are inside. Default: off (all that are not 0). */
+  itkSetMacro(UseMaskLabel, bool);
+  itkGetConstMacro(UseMaskLabel, bool);
+  itkBooleanMacro(UseMaskLabel);
+
+  /** \brief Label that is inside with UseMaskLabel. Default: 1. */
+  itkSetMacro(MaskLabel, MaskPixelType);
+  itkGetConstMacro(MaskLabel, MaskPixelType);
 
   /** \brief Which voxels give the statistics. Default InsideMask. */
   itkSetMacro(Mode, ModeEnum);
@@ -115,8 +131,9 @@ public:
   itkSetMacro(UpperQuantile, double);
   itkGetConstMacro(UpperQuantile, double);
 
-  /** \brief Pieces in which the statistics read the upstream pipeline. Default 8. */
-  itkSetClampMacro(NumberOfStatisticsDivisions, unsigned int, 1, NumericTraits<unsigned int>::max());
+  /** \brief Pieces in which the statistics read the upstream pipeline. Default 0: as many as keep each, image and
+   * mask, below 32 MiB. */
+  itkSetMacro(NumberOfStatisticsDivisions, unsigned int);
   itkGetConstMacro(NumberOfStatisticsDivisions, unsigned int);
 
   /** \brief Mean of each component. As all these outputs, valid after UpdateOutputInformation(). */
@@ -135,6 +152,10 @@ public:
   /** \brief Largest value of each component that the statistics saw. */
   itkGetDecoratedOutputMacro(UpperBound, RealArrayType);
 
+  /** \brief What an intensity of 0 has become in each component: OutsideValue, or with WholeImage
+   * \f$-\mu/\sigma\f$ (of the clipped 0). */
+  itkGetDecoratedOutputMacro(BackgroundValue, RealArrayType);
+
   using DataObjectIdentifierType = ProcessObject::DataObjectIdentifierType;
   using Superclass::MakeOutput;
   DataObject::Pointer
@@ -149,6 +170,7 @@ protected:
   itkSetDecoratedOutputMacro(Count, RealArrayType);
   itkSetDecoratedOutputMacro(LowerBound, RealArrayType);
   itkSetDecoratedOutputMacro(UpperBound, RealArrayType);
+  itkSetDecoratedOutputMacro(BackgroundValue, RealArrayType);
 
   void
   PrintSelf(std::ostream & os, Indent indent) const override;
@@ -169,11 +191,16 @@ private:
   void
   UpdateStatistics();
 
-  ModeEnum     m_Mode{ ModeEnum::InsideMask };
-  double       m_OutsideValue{ 0.0 };
-  double       m_LowerQuantile{ 0.0 };
-  double       m_UpperQuantile{ 1.0 };
-  unsigned int m_NumberOfStatisticsDivisions{ 8 };
+  unsigned int
+  GetNumberOfPieces() const;
+
+  ModeEnum      m_Mode{ ModeEnum::InsideMask };
+  bool          m_UseMaskLabel{ false };
+  MaskPixelType m_MaskLabel{ NumericTraits<MaskPixelType>::OneValue() };
+  double        m_OutsideValue{ 0.0 };
+  double        m_LowerQuantile{ 0.0 };
+  double        m_UpperQuantile{ 1.0 };
+  unsigned int  m_NumberOfStatisticsDivisions{ 0 };
 
   typename StatisticsType::Pointer m_Statistics;
   // What the statistics were made from.
@@ -181,6 +208,8 @@ private:
   const DataObject * m_StatisticsInput{ nullptr };
   const DataObject * m_StatisticsMask{ nullptr };
   ModifiedTimeType   m_StatisticsTime{ 0 };
+  bool               m_StatisticsUseMaskLabel{ false };
+  MaskPixelType      m_StatisticsMaskLabel{};
   double             m_StatisticsLowerQuantile{ 0.0 };
   double             m_StatisticsUpperQuantile{ 1.0 };
 };

@@ -33,7 +33,7 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::MaskedStandardiz
   this->AddOptionalInputName("MaskImage", 1);
   this->SetCoordinateTolerance(1e-3);
   this->SetDirectionTolerance(1e-3);
-  for (const char * name : { "Mean", "StandardDeviation", "Count", "LowerBound", "UpperBound" })
+  for (const char * name : { "Mean", "StandardDeviation", "Count", "LowerBound", "UpperBound", "BackgroundValue" })
   {
     this->ProcessObject::SetOutput(name, this->MakeOutput(name));
   }
@@ -43,13 +43,15 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::MaskedStandardiz
   this->SetCount(none);
   this->SetLowerBound(none);
   this->SetUpperBound(none);
+  this->SetBackgroundValue(none);
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>
 DataObject::Pointer
 MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::MakeOutput(const DataObjectIdentifierType & name)
 {
-  if (name == "Mean" || name == "StandardDeviation" || name == "Count" || name == "LowerBound" || name == "UpperBound")
+  if (name == "Mean" || name == "StandardDeviation" || name == "Count" || name == "LowerBound" ||
+      name == "UpperBound" || name == "BackgroundValue")
   {
     return SimpleDataObjectDecorator<RealArrayType>::New().GetPointer();
   }
@@ -100,6 +102,23 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::VerifyInputInfor
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+unsigned int
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::GetNumberOfPieces() const
+{
+  if (m_NumberOfStatisticsDivisions > 0)
+  {
+    return m_NumberOfStatisticsDivisions;
+  }
+  constexpr SizeValueType pieceBytes = 33554432;
+  const TInputImage *     input = this->GetInput();
+  const SizeValueType     voxelBytes =
+    input->GetNumberOfComponentsPerPixel() * sizeof(typename TInputImage::InternalPixelType) +
+    (m_Mode == ModeEnum::InsideMask ? sizeof(MaskPixelType) : 0);
+  const SizeValueType pieces = input->GetLargestPossibleRegion().GetNumberOfPixels() * voxelBytes / pieceBytes + 1;
+  return static_cast<unsigned int>(std::min(pieces, SizeValueType{ 1U << 30 }));
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
 void
 MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::UpdateStatistics()
 {
@@ -107,18 +126,22 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::UpdateStatistics
   const TMaskImage *     mask = m_Mode == ModeEnum::InsideMask ? this->GetMaskImage() : nullptr;
   const ModifiedTimeType time = std::max(UpstreamModifiedTime::Of(input), UpstreamModifiedTime::Of(mask));
   if (m_HasStatistics && m_StatisticsInput == input && m_StatisticsMask == mask && m_StatisticsTime == time &&
-      m_StatisticsLowerQuantile == m_LowerQuantile && m_StatisticsUpperQuantile == m_UpperQuantile)
+      m_StatisticsLowerQuantile == m_LowerQuantile && m_StatisticsUpperQuantile == m_UpperQuantile &&
+      (mask == nullptr ||
+       (m_StatisticsUseMaskLabel == m_UseMaskLabel && (!m_UseMaskLabel || m_StatisticsMaskLabel == m_MaskLabel))))
   {
     return;
   }
   m_HasStatistics = false;
   m_Statistics->SetInput(input);
   m_Statistics->SetMaskImage(mask);
+  m_Statistics->SetUseMaskLabel(m_UseMaskLabel && mask != nullptr);
+  m_Statistics->SetMaskLabel(m_MaskLabel);
   m_Statistics->SetLowerQuantile(m_LowerQuantile);
   m_Statistics->SetUpperQuantile(m_UpperQuantile);
   m_Statistics->SetCoordinateTolerance(this->GetCoordinateTolerance());
   m_Statistics->SetDirectionTolerance(this->GetDirectionTolerance());
-  m_Statistics->SetNumberOfStreamDivisions(m_NumberOfStatisticsDivisions);
+  m_Statistics->SetNumberOfStreamDivisions(this->GetNumberOfPieces());
   m_Statistics->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
   try
   {
@@ -141,6 +164,8 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::UpdateStatistics
   m_StatisticsTime = time;
   m_StatisticsLowerQuantile = m_LowerQuantile;
   m_StatisticsUpperQuantile = m_UpperQuantile;
+  m_StatisticsUseMaskLabel = m_UseMaskLabel;
+  m_StatisticsMaskLabel = m_MaskLabel;
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>
@@ -153,22 +178,32 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::GenerateOutputIn
   output->SetMetaDataDictionary(this->GetInput()->GetMetaDataDictionary());
 
   this->UpdateStatistics();
-  for (unsigned int c = 0; c < this->GetStandardDeviation().Size(); ++c)
+  const RealArrayType mean = this->GetMean();
+  const RealArrayType deviation = this->GetStandardDeviation();
+  const RealArrayType lower = this->GetLowerBound();
+  const RealArrayType upper = this->GetUpperBound();
+  RealArrayType       background(mean.Size());
+  for (unsigned int c = 0; c < mean.Size(); ++c)
   {
-    if (!(this->GetStandardDeviation()[c] > 0.0))
+    if (!(deviation[c] > 0.0))
     {
-      itkExceptionMacro("Component " << c << " has the same value, " << this->GetMean()[c] << ", in all "
-                                     << this->GetCount()[c]
+      itkExceptionMacro("Component " << c << " has the same value, " << mean[c] << ", in all " << this->GetCount()[c]
                                      << (m_Mode == ModeEnum::InsideMask ? " voxels of the mask" : " voxels")
                                      << ": its standard deviation is 0. Check that sequence and the quantiles.");
     }
+    // a background of 0 that clipping or another background kept out of the statistics is clipped as a voxel would be
+    const bool   clips = m_LowerQuantile > 0.0 || m_UpperQuantile < 1.0;
+    const double zero = clips ? std::min(std::max(0.0, lower[c]), upper[c]) : 0.0;
+    background[c] = m_Mode == ModeEnum::InsideMask ? m_OutsideValue : (zero - mean[c]) / deviation[c];
   }
+  this->SetBackgroundValue(background);
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>
 void
 MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::DynamicThreadedGenerateData(const RegionType & region)
 {
+  using InputValueType = typename TInputImage::InternalPixelType;
   using OutputValueType = typename TOutputImage::InternalPixelType;
   static_assert(std::is_floating_point<OutputValueType>::value, "The output's values are float or double.");
   const TInputImage * input = this->GetInput();
@@ -178,12 +213,34 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::DynamicThreadedG
   const auto          outside = static_cast<OutputValueType>(m_OutsideValue);
   const SizeValueType length = region.GetSize(0);
   const SizeValueType lines = length == 0 ? 0 : region.GetNumberOfPixels() / length;
-  // plain copies: the decorated outputs are not for the inner loop
-  const RealArrayType mean = this->GetMean();
-  const RealArrayType deviation = this->GetStandardDeviation();
-  const RealArrayType lower = this->GetLowerBound();
-  const RealArrayType upper = this->GetUpperBound();
 
+  // A block of voxels with the numbers of each of its values beside it: runs are worked through in such blocks.
+  const unsigned int  block = components * std::max(1U, 8U / components);
+  std::vector<double> mean(block);
+  std::vector<double> deviation(block);
+  std::vector<double> lower(block);
+  std::vector<double> upper(block);
+  for (unsigned int k = 0; k < block; ++k)
+  {
+    mean[k] = this->GetMean()[k % components];
+    deviation[k] = this->GetStandardDeviation()[k % components];
+    lower[k] = this->GetLowerBound()[k % components];
+    upper[k] = this->GetUpperBound()[k % components];
+  }
+  const double * const means = mean.data();
+  const double * const deviations = deviation.data();
+  const double * const lowers = lower.data();
+  const double * const uppers = upper.data();
+  // Without clipping the bounds are the extremes themselves.
+  const auto standardize = [=](const InputValueType * from, OutputValueType * to, SizeValueType number) {
+    for (SizeValueType k = 0; k < number; ++k)
+    {
+      const double value = std::min(std::max(static_cast<double>(from[k]), lowers[k]), uppers[k]);
+      to[k] = static_cast<OutputValueType>((value - means[k]) / deviations[k]);
+    }
+  };
+
+  MaskLineRuns runs;
   for (SizeValueType line = 0; line < lines; ++line)
   {
     auto          index = region.GetIndex();
@@ -193,23 +250,37 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::DynamicThreadedG
       index[d] += static_cast<IndexValueType>(rest % region.GetSize(d));
       rest /= region.GetSize(d);
     }
-    const auto *      from = input->GetBufferPointer() + input->ComputeOffset(index) * components;
-    const auto *      in = mask != nullptr ? mask->GetBufferPointer() + mask->ComputeOffset(index) : nullptr;
-    OutputValueType * to = output->GetBufferPointer() + output->ComputeOffset(index) * components;
-    for (SizeValueType x = 0; x < length; ++x, from += components, to += components)
+    if (mask == nullptr)
     {
-      if (in != nullptr && in[x] == typename TMaskImage::PixelType{})
+      runs.TakeAll(length);
+    }
+    else
+    {
+      const MaskPixelType * const in = mask->GetBufferPointer() + mask->ComputeOffset(index);
+      if (m_UseMaskLabel)
       {
-        std::fill(to, to + components, outside);
-        continue;
+        runs.Find(in, length, [label = m_MaskLabel](MaskPixelType value) { return value == label; });
       }
-      for (unsigned int c = 0; c < components; ++c)
+      else
       {
-        // without clipping the bounds are the extremes themselves
-        const double value = std::min(std::max(static_cast<double>(from[c]), lower[c]), upper[c]);
-        to[c] = static_cast<OutputValueType>((value - mean[c]) / deviation[c]);
+        runs.Find(in, length, [](MaskPixelType value) { return value != MaskPixelType{}; });
       }
     }
+    const InputValueType * const from = input->GetBufferPointer() + input->ComputeOffset(index) * components;
+    OutputValueType * const      to = output->GetBufferPointer() + output->ComputeOffset(index) * components;
+    SizeValueType                done = 0; // values of this line
+    for (const auto & run : runs)
+    {
+      const SizeValueType begin = run.begin * components;
+      const SizeValueType end = run.end * components;
+      std::fill(to + done, to + begin, outside);
+      for (done = begin; done < end; done += block)
+      {
+        standardize(from + done, to + done, std::min<SizeValueType>(block, end - done));
+      }
+      done = end;
+    }
+    std::fill(to + done, to + length * components, outside);
   }
 }
 
@@ -219,6 +290,9 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::PrintSelf(std::o
 {
   Superclass::PrintSelf(os, indent);
   os << indent << "Mode: " << m_Mode << std::endl;
+  os << indent << "UseMaskLabel: " << (m_UseMaskLabel ? "On" : "Off") << std::endl;
+  os << indent << "MaskLabel: " << static_cast<typename NumericTraits<MaskPixelType>::PrintType>(m_MaskLabel)
+     << std::endl;
   os << indent << "OutsideValue: " << m_OutsideValue << std::endl;
   os << indent << "LowerQuantile: " << m_LowerQuantile << std::endl;
   os << indent << "UpperQuantile: " << m_UpperQuantile << std::endl;
@@ -228,6 +302,7 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::PrintSelf(std::o
   os << indent << "Count: " << this->GetCount() << std::endl;
   os << indent << "LowerBound: " << this->GetLowerBound() << std::endl;
   os << indent << "UpperBound: " << this->GetUpperBound() << std::endl;
+  os << indent << "BackgroundValue: " << this->GetBackgroundValue() << std::endl;
   itkPrintSelfObjectMacro(Statistics);
   os << indent << "HasStatistics: " << (m_HasStatistics ? "On" : "Off") << std::endl;
   os << indent << "StatisticsTime: " << m_StatisticsTime << std::endl;

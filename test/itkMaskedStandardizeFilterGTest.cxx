@@ -21,6 +21,7 @@
 #include "itkStreamingImageFilter.h"
 
 #include "ObliqueImage.h"
+#include "ProceduralImageSource.h"
 
 #include <gtest/gtest.h>
 
@@ -279,6 +280,196 @@ TEST(MaskedStandardizeFilter, TakesScalarIntegersAndOneSlice)
     filter->Update();
     EXPECT_NEAR(filter->GetMean()[0], Mean(values), 1e-9);
     EXPECT_NEAR(filter->GetStandardDeviation()[0], Deviation(values), 1e-9);
+  }
+}
+
+// The mean is ten thousand times the deviation; the truth is summed twice, in long double.
+TEST(MaskedStandardizeFilter, IsExactForAMeanOfTenThousandDeviations)
+{
+  for (const unsigned int components : { 1U, 2U, 4U, 5U, 11U })
+  {
+    auto       image = oblique::Make<VectorImageType>(37, 29, 23, components);
+    auto       mask = oblique::Make<MaskType>(37, 29, 23);
+    const auto voxels = image->GetLargestPossibleRegion().GetNumberOfPixels();
+    for (itk::SizeValueType v = 0; v < voxels; ++v)
+    {
+      // runs of several lengths
+      mask->GetBufferPointer()[v] = oblique::Noise(v / 7) < 0.6F && v % 41 != 3 ? 1 : 0;
+      for (unsigned int c = 0; c < components; ++c)
+      {
+        const double noise = std::sqrt(12.0) * (oblique::Noise(v * components + c) - 0.5); // deviation 1
+        image->GetBufferPointer()[v * components + c] = static_cast<float>((c + 1.0) * (1e4 + noise));
+      }
+    }
+    auto filter = Filter::New();
+    filter->SetInput(image);
+    filter->SetMaskImage(mask);
+    filter->SetNumberOfStatisticsDivisions(3);
+    filter->Update();
+    for (unsigned int c = 0; c < components; ++c)
+    {
+      long double sum = 0.0L;
+      long double count = 0.0L;
+      for (itk::SizeValueType v = 0; v < voxels; ++v)
+      {
+        sum += mask->GetBufferPointer()[v] ? image->GetBufferPointer()[v * components + c] : 0.0F;
+        count += mask->GetBufferPointer()[v];
+      }
+      const long double mean = sum / count;
+      long double       squares = 0.0L;
+      for (itk::SizeValueType v = 0; v < voxels; ++v)
+      {
+        const long double difference = image->GetBufferPointer()[v * components + c] - mean;
+        squares += mask->GetBufferPointer()[v] ? difference * difference : 0.0L;
+      }
+      const long double deviation = std::sqrt(squares / count);
+      ASSERT_NEAR(static_cast<double>(mean / deviation), 1e4, 100.0);
+      EXPECT_NEAR(static_cast<double>((filter->GetMean()[c] - mean) / deviation), 0.0, 1e-10) << c;
+      EXPECT_NEAR(static_cast<double>(filter->GetStandardDeviation()[c] / deviation), 1.0, 1e-10) << c;
+      for (itk::SizeValueType v = 0; v < voxels; ++v)
+      {
+        const auto truth = static_cast<double>((image->GetBufferPointer()[v * components + c] - mean) / deviation);
+        ASSERT_NEAR(filter->GetOutput()->GetBufferPointer()[v * components + c],
+                    mask->GetBufferPointer()[v] ? truth : 0.0,
+                    1e-6 * std::max(0.001, std::abs(truth)))
+          << components << " components, " << c << ", voxel " << v;
+      }
+    }
+  }
+}
+
+TEST(MaskedStandardizeFilter, OneLabelOfTheMaskIsEnough)
+{
+  const Case c;
+  for (itk::SizeValueType v = 0; v < 17 * 13 * 11; ++v)
+  {
+    c.mask->GetBufferPointer()[v] = static_cast<unsigned char>(4.0F * oblique::Noise(5000000 + v));
+  }
+  auto filter = MakeFilter(c);
+  filter->SetOutsideValue(-9.0);
+  filter->UseMaskLabelOn();
+  for (const unsigned char label : { 1, 3, 0 })
+  {
+    std::vector<double> values;
+    for (itk::SizeValueType v = 0; v < 17 * 13 * 11; ++v)
+    {
+      if (c.mask->GetBufferPointer()[v] == label)
+      {
+        values.push_back(c.all[1][v]);
+      }
+    }
+    filter->SetMaskLabel(label);
+    filter->Update();
+    EXPECT_EQ(filter->GetCount()[1], values.size());
+    EXPECT_NEAR(filter->GetMean()[1], Mean(values), 1e-9);
+    EXPECT_NEAR(filter->GetStandardDeviation()[1], Deviation(values), 1e-9);
+    for (itk::SizeValueType v = 0; v < 17 * 13 * 11; ++v)
+    {
+      const double truth =
+        c.mask->GetBufferPointer()[v] == label ? (c.all[1][v] - Mean(values)) / Deviation(values) : -9.0;
+      ASSERT_NEAR(filter->GetOutput()->GetBufferPointer()[v * Components + 1], truth, 1e-6);
+    }
+  }
+  filter->SetMaskLabel(77);
+  EXPECT_MESSAGE(filter, "has MaskLabel 77");
+  filter->UseMaskLabelOff();
+  filter->Update();
+  EXPECT_EQ(filter->GetCount()[0],
+            17 * 13 * 11 - std::count(c.mask->GetBufferPointer(), c.mask->GetBufferPointer() + 17 * 13 * 11, 0));
+}
+
+TEST(MaskedStandardizeFilter, TellsWhatTheBackgroundHasBecome)
+{
+  const Case               c;
+  const itk::SizeValueType zero = 17 * 13 * 4 + 5;
+  for (unsigned int k = 0; k < Components; ++k)
+  {
+    c.image->GetBufferPointer()[zero * Components + k] = 0.0F;
+  }
+  auto filter = MakeFilter(c);
+  filter->SetOutsideValue(-9.0);
+  filter->UpdateOutputInformation();
+  ASSERT_EQ(filter->GetBackgroundValue().Size(), Components);
+  EXPECT_EQ(filter->GetBackgroundValue()[2], -9.0);
+  filter->SetMode(Mode::WholeImage);
+  for (const double quantile : { 0.0, 0.1 })
+  {
+    filter->SetLowerQuantile(quantile);
+    filter->Update();
+    for (unsigned int k = 0; k < Components; ++k)
+    {
+      // the very bits of a voxel that was 0
+      EXPECT_EQ(static_cast<float>(filter->GetBackgroundValue()[k]),
+                filter->GetOutput()->GetBufferPointer()[zero * Components + k]);
+      EXPECT_LT(filter->GetBackgroundValue()[k], -1.0);
+    }
+  }
+  // no voxel is 0: what 0 would be
+  for (itk::SizeValueType v = 0; v < 17 * 13 * 11 * Components; ++v)
+  {
+    c.image->GetBufferPointer()[v] += 1000.0F;
+  }
+  c.image->Modified();
+  filter->SetLowerQuantile(0.0);
+  filter->UpdateOutputInformation();
+  EXPECT_NEAR(filter->GetBackgroundValue()[1], -filter->GetMean()[1] / filter->GetStandardDeviation()[1], 1e-12);
+  EXPECT_LT(filter->GetBackgroundValue()[1], -10.0);
+}
+
+// No region that is asked for upstream grows with the image: neither by the statistics nor by the output.
+TEST(MaskedStandardizeFilter, AsksForPiecesOfALargeImage)
+{
+  constexpr unsigned int components = 4;
+  const itk::Size<3>     size = { { 96, 128, 900 } };
+  auto                   imageSource = ProceduralImageSource<VectorImageType>::New();
+  imageSource->SetSize(size);
+  imageSource->SetNumberOfComponents(components);
+  imageSource->SetFunction([](const itk::Index<3> & index, float * to) {
+    for (unsigned int c = 0; c < components; ++c)
+    {
+      to[c] = static_cast<float>(1000.0 * c + (index[0] * 7 + index[1] * 3 + index[2] * 5 + c) % 101);
+    }
+  });
+  const auto makeMask = [&] {
+    auto source = ProceduralImageSource<MaskType>::New();
+    source->SetSize(size);
+    source->SetFunction([](const itk::Index<3> & index, unsigned char * to) { *to = index[0] > 20 ? 1 : 0; });
+    return source;
+  };
+  const auto maskSource = makeMask();
+  const auto sinkMask = makeMask(); // the monitor releases what it was given
+  auto       image = itk::PipelineMonitorImageFilter<VectorImageType>::New();
+  auto       mask = itk::PipelineMonitorImageFilter<MaskType>::New();
+  image->SetInput(imageSource->GetOutput());
+  mask->SetInput(maskSource->GetOutput());
+  image->ClearPipelineOnGenerateOutputInformationOff();
+  mask->ClearPipelineOnGenerateOutputInformationOff();
+  auto filter = Filter::New();
+  filter->SetInput(image->GetOutput());
+  filter->SetMaskImage(mask->GetOutput());
+  // a sink of the output that keeps nothing, and says what came
+  auto sink = itk::MaskedIntensityStatisticsFilter<VectorImageType, MaskType>::New();
+  sink->SetInput(filter->GetOutput());
+  sink->SetMaskImage(sinkMask->GetOutput());
+  sink->SetNumberOfStreamDivisions(30);
+  sink->Update();
+
+  constexpr itk::SizeValueType limit = 32 * 1024 * 1024;
+  const auto                   regions = image->GetUpdatedBufferedRegions();
+  // 188 MB in pieces of 32 MiB, then 30 pieces
+  ASSERT_EQ(regions.size(), 6U + 30U);
+  EXPECT_EQ(mask->GetNumberOfUpdates(), 6U + 30U);
+  for (std::size_t k = 0; k < regions.size(); ++k)
+  {
+    EXPECT_LE(regions[k].GetNumberOfPixels() * (components * sizeof(float) + 1), limit);
+    EXPECT_LE(regions[k].GetSize(2), k < 6 ? 150U : 30U);
+  }
+  EXPECT_EQ(filter->GetOutput()->GetBufferedRegion().GetSize(2), 30U);
+  for (unsigned int c = 0; c < components; ++c)
+  {
+    EXPECT_NEAR(filter->GetMean()[c], 1000.0 * c + 50.0, 0.1);
+    EXPECT_NEAR(sink->GetMean()[c], 0.0, 1e-6);
+    EXPECT_NEAR(sink->GetStandardDeviation()[c], 1.0, 1e-6);
   }
 }
 
