@@ -15,8 +15,9 @@
  *  limitations under the License.
  *
  *=========================================================================*/
-// Cuts the region around a tumour mask out of an image: a cube of 96 voxels a side.
+// Cuts the region around a tumour mask out of an image, a cube of 96 voxels a side, and brings it back if asked.
 #include "itkBoundingBoxROIFilter.h"
+#include "itkFromModelSpaceFilter.h"
 #include "itkImageFileReader.h"
 #include "itkImageFileWriter.h"
 
@@ -29,32 +30,41 @@ main(int argc, char * argv[])
 {
   if (argc < 4)
   {
-    std::cerr << "Usage: " << argv[0] << " image mask output [margin in voxels, 10] [voxels a side, 96]\n";
+    std::cerr << "Usage: " << argv[0] << " image mask output [margin, 10] [voxels|mm] [voxels a side, 96] [back]\n";
     return 2;
   }
   using ImageType = itk::Image<float, 3>;
   using MaskType = itk::Image<unsigned char, 3>;
-  using StatusFlag = itk::BoundingBoxROIFilterEnums::StatusFlag;
+  using Enums = itk::BoundingBoxROIFilterEnums;
   try
   {
-    auto filter = itk::BoundingBoxROIFilter<ImageType, MaskType>::New();
-    filter->SetInput(itk::ReadImage<ImageType>(argv[1]));
+    const auto image = itk::ReadImage<ImageType>(argv[1]);
+    auto       filter = itk::BoundingBoxROIFilter<ImageType, MaskType>::New();
+    filter->SetInput(image);
     filter->SetMaskImage(itk::ReadImage<MaskType>(argv[2]));
-    if (argc > 4)
+    filter->SetMargin(argc > 4 ? std::atof(argv[4]) : 10.0);
+    if (argc > 5 && std::string(argv[5]) == "mm")
     {
-      filter->SetMargin(static_cast<unsigned int>(std::stoul(argv[4])));
+      filter->SetMarginUnit(Enums::MarginUnit::Millimetres);
     }
-    if (argc > 5)
+    if (argc > 6)
     {
-      filter->SetOutputSize(static_cast<unsigned int>(std::stoul(argv[5])));
+      filter->SetOutputSize(static_cast<unsigned int>(std::stoul(argv[6])));
     }
     itk::WriteImage(filter->GetOutput(), argv[3]);
-
+    if (argc > 7)
+    {
+      auto back = itk::FromModelSpaceFilter<ImageType>::New();
+      back->SetInput(filter->GetOutput());
+      back->SetReferenceImage(image); // or another sequence with parallel axes, without the mapping
+      back->SetModelMapping(filter->GetMapping());
+      itk::WriteImage(back->GetOutput(), argv[7]);
+    }
     std::cout << "box: " << filter->GetBox() << "\n"
               << "spacing: " << filter->GetOutput()->GetSpacing() << " mm\n"
               << "voxels: " << filter->GetNumberOfVoxels() << "\n"
               << "foci: " << filter->GetNumberOfComponents() << "\n";
-    if (filter->HasStatus(StatusFlag::LeavesImage))
+    if (filter->HasStatus(Enums::StatusFlag::LeavesImage))
     {
       std::cout << "The region reaches beyond the image: the rest is 0.\n";
     }

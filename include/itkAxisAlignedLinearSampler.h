@@ -44,6 +44,16 @@ public:
     Linear = 0,
     NearestNeighbor = 1
   };
+
+  /** \class Border
+   * \brief What linear interpolation makes of the half voxel beyond the outermost voxels' centres.
+   * \ingroup GliomaGrading
+   */
+  enum class Border : uint8_t
+  {
+    Repeat = 0,
+    Extrapolate = 1
+  };
 };
 
 inline std::ostream &
@@ -52,14 +62,21 @@ operator<<(std::ostream & os, AxisAlignedLinearSamplerEnums::Interpolation value
   return os << (value == AxisAlignedLinearSamplerEnums::Interpolation::Linear ? "Linear" : "NearestNeighbor");
 }
 
+inline std::ostream &
+operator<<(std::ostream & os, AxisAlignedLinearSamplerEnums::Border value)
+{
+  return os << (value == AxisAlignedLinearSamplerEnums::Border::Repeat ? "Repeat" : "Extrapolate");
+}
+
 /** \class AxisAlignedLinearSampler
  * \brief Samples one grid on another that an AxisAlignedMapping relates to it, in index space only.
  *
  * Along each axis an output value is a weighted sum of neighbouring voxels. The weights are those of linear
  * interpolation, after a Gaussian of the given full width at half maximum where that is not 0 (cut at four standard
  * deviations, normalised, the border voxel repeated outside the image). A sample within the image's extent, that is
- * from -0.5 to n - 0.5 along each axis, is clamped to the voxels' centres; beyond it is the outside value. A value
- * depends on the output index alone: not on the region asked for, nor on the number of threads.
+ * from -0.5 to n - 0.5 along each axis, is clamped to the voxels' centres, or (Border::Extrapolate) continues the line
+ * through the two outermost ones, so that a ramp stays a ramp; beyond it is the outside value. A value depends on the
+ * output index alone: not on the region asked for, nor on the number of threads.
  *
  * Buffers are those of an `itk::VectorImage` or a scalar `itk::Image`: components interleaved, axis 0 fastest.
  *
@@ -70,6 +87,7 @@ class AxisAlignedLinearSampler
 public:
   static constexpr unsigned int Dimension = AxisAlignedMapping::Dimension;
   using InterpolationEnum = AxisAlignedLinearSamplerEnums::Interpolation;
+  using BorderEnum = AxisAlignedLinearSamplerEnums::Border;
   using RegionType = ImageRegion<Dimension>;
   using WidthsType = std::array<double, Dimension>;
 
@@ -87,6 +105,15 @@ public:
    * whole extent. */
   void
   SetInside(const WidthsType & lower, const WidthsType & upper);
+
+  /** \brief What happens beyond the outermost centres. Default Repeat. */
+  void
+  SetBorder(BorderEnum border);
+
+  /** \brief The voxels of the input that count: no other has a weight. A sample up to a voxel beyond them is clamped or
+   * extrapolated from them, one further away is outside. The default is the whole extent. */
+  void
+  SetValid(const RegionType & valid);
 
   /** \brief The voxels of the input that a region of the output needs: never empty, always in the extent. */
   RegionType
@@ -139,7 +166,9 @@ private:
 
   AxisAlignedMapping m_Mapping;
   RegionType         m_Extent;
+  RegionType         m_Valid;
   InterpolationEnum  m_Interpolation;
+  BorderEnum         m_Border{ BorderEnum::Repeat };
   WidthsType         m_Widths{ { 0.0, 0.0, 0.0 } };
   WidthsType         m_Lower;
   WidthsType         m_Upper;

@@ -33,6 +33,7 @@ inline AxisAlignedLinearSampler::AxisAlignedLinearSampler(const AxisAlignedMappi
                                                           InterpolationEnum          interpolation)
   : m_Mapping(mapping)
   , m_Extent(extent)
+  , m_Valid(extent)
   , m_Interpolation(interpolation)
 {
   for (unsigned int d = 0; d < Dimension; ++d)
@@ -59,6 +60,24 @@ AxisAlignedLinearSampler::SetInside(const WidthsType & lower, const WidthsType &
   }
 }
 
+inline void
+AxisAlignedLinearSampler::SetBorder(BorderEnum border)
+{
+  m_Border = border;
+}
+
+inline void
+AxisAlignedLinearSampler::SetValid(const RegionType & valid)
+{
+  m_Valid = valid;
+  for (unsigned int d = 0; d < Dimension; ++d)
+  {
+    const auto first = static_cast<double>(valid.GetIndex(d));
+    m_Lower[d] = std::max(m_Lower[d], first - 1.0);
+    m_Upper[d] = std::min(m_Upper[d], first + static_cast<double>(valid.GetSize(d)));
+  }
+}
+
 inline AxisAlignedLinearSampler::AxisTable
 AxisAlignedLinearSampler::MakeTable(unsigned int outputAxis, const RegionType & outputRegion) const
 {
@@ -66,8 +85,8 @@ AxisAlignedLinearSampler::MakeTable(unsigned int outputAxis, const RegionType & 
   constexpr double     edgeTolerance = 1e-6;
   constexpr double     sigmaPerWidth = 0.42466090014400953; // 1 / (2 sqrt(2 ln 2))
   const unsigned int   inputAxis = m_Mapping.Axis[outputAxis];
-  const IndexValueType lowest = m_Extent.GetIndex(inputAxis);
-  const IndexValueType highest = lowest + static_cast<IndexValueType>(m_Extent.GetSize(inputAxis)) - 1;
+  const IndexValueType lowest = m_Valid.GetIndex(inputAxis);
+  const IndexValueType highest = lowest + static_cast<IndexValueType>(m_Valid.GetSize(inputAxis)) - 1;
   const SizeValueType  size = outputRegion.GetSize(outputAxis);
 
   std::vector<double> kernel(1, 1.0);
@@ -114,9 +133,11 @@ AxisAlignedLinearSampler::MakeTable(unsigned int outputAxis, const RegionType & 
     }
     else
     {
-      const IndexValueType left = Math::Floor<IndexValueType>(clamped);
-      const double         fraction = clamped - static_cast<double>(left);
-      const IndexValueType right = fraction > 0.0 ? left + 1 : left;
+      const bool           extrapolates = m_Border == BorderEnum::Extrapolate && highest > lowest;
+      const IndexValueType floor = Math::Floor<IndexValueType>(clamped);
+      const IndexValueType left = extrapolates ? std::min(floor, highest - 1) : floor;
+      const double         fraction = (extrapolates ? position : clamped) - static_cast<double>(left);
+      const IndexValueType right = fraction != 0.0 ? left + 1 : left;
       first = std::max(left - radius, lowest);
       taps.assign(std::min(right + radius, highest) - first + 1, 0.0);
       for (IndexValueType k = -radius; k <= radius; ++k)

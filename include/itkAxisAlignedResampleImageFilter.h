@@ -58,11 +58,17 @@ public:
   using SpacingType = typename TOutputImage::SpacingType;
   using MappingType = AxisAlignedMapping;
   using InterpolationEnum = AxisAlignedLinearSamplerEnums::Interpolation;
+  using BorderEnum = AxisAlignedLinearSamplerEnums::Border;
   using OutsideValueType = Array<double>;
 
   /** \brief How a value between voxels is found; NearestNeighbor for labels. Default Linear. */
   itkSetMacro(Interpolation, InterpolationEnum);
   itkGetConstMacro(Interpolation, InterpolationEnum);
+
+  /** \brief What linear interpolation makes of the half voxel beyond the outermost centres: their value (as ITK's own
+   * interpolator), or the line through the two outermost. Default Repeat. */
+  itkSetMacro(Border, BorderEnum);
+  itkGetConstMacro(Border, BorderEnum);
 
   /** \brief Value of voxels outside the input: one number, or one for each component. Default empty: 0. */
   itkSetMacro(OutsideValue, OutsideValueType);
@@ -119,6 +125,10 @@ protected:
   void
   SetInside(const WidthsType & lower, const WidthsType & upper);
 
+  /** For derived classes: the voxels of the input that count. */
+  void
+  SetValid(const RegionType & valid);
+
   /** FWHM in voxels of the Gaussian that takes `from` to `to` mm: sqrt(to^2 - from^2), 0 if `to` is not coarser. */
   static double
   SmoothingWidth(double from, double to);
@@ -128,6 +138,7 @@ private:
   MakeSampler() const;
 
   InterpolationEnum m_Interpolation{ InterpolationEnum::Linear };
+  BorderEnum        m_Border{ BorderEnum::Repeat };
   OutsideValueType  m_OutsideValue{};
 
   // Computed in GenerateOutputInformation.
@@ -136,6 +147,8 @@ private:
   bool        m_HasInside{ false };
   WidthsType  m_InsideLower{ { 0.0, 0.0, 0.0 } };
   WidthsType  m_InsideUpper{ { 0.0, 0.0, 0.0 } };
+  bool        m_HasValid{ false };
+  RegionType  m_Valid{};
 };
 } // namespace itk
 

@@ -75,6 +75,7 @@ AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::GenerateOutputInforma
   output->SetNumberOfComponentsPerPixel(input->GetNumberOfComponentsPerPixel());
   output->SetMetaDataDictionary(input->GetMetaDataDictionary());
   m_HasInside = false;
+  m_HasValid = false;
 }
 
 template <typename TInputImage, typename TOutputImage>
@@ -96,6 +97,14 @@ AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::SetInside(const Width
 }
 
 template <typename TInputImage, typename TOutputImage>
+void
+AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::SetValid(const RegionType & valid)
+{
+  m_HasValid = true;
+  m_Valid = valid;
+}
+
+template <typename TInputImage, typename TOutputImage>
 double
 AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::SmoothingWidth(double from, double to)
 {
@@ -108,9 +117,14 @@ AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::MakeSampler() const
 {
   AxisAlignedLinearSampler sampler(m_Mapping, this->GetInput()->GetLargestPossibleRegion(), m_Interpolation);
   sampler.SetFullWidthAtHalfMaximum(m_Widths);
+  sampler.SetBorder(m_Border);
   if (m_HasInside)
   {
     sampler.SetInside(m_InsideLower, m_InsideUpper);
+  }
+  if (m_HasValid)
+  {
+    sampler.SetValid(m_Valid);
   }
   return sampler;
 }
@@ -153,6 +167,7 @@ AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::PrintSelf(std::ostrea
 {
   Superclass::PrintSelf(os, indent);
   os << indent << "Interpolation: " << m_Interpolation << std::endl;
+  os << indent << "Border: " << m_Border << std::endl;
   os << indent << "OutsideValue: " << m_OutsideValue << std::endl;
   os << indent << "Mapping: " << m_Mapping << std::endl;
   os << indent << "Widths: " << m_Widths[0] << ", " << m_Widths[1] << ", " << m_Widths[2] << std::endl;
@@ -161,6 +176,8 @@ AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::PrintSelf(std::ostrea
      << std::endl;
   os << indent << "InsideUpper: " << m_InsideUpper[0] << ", " << m_InsideUpper[1] << ", " << m_InsideUpper[2]
      << std::endl;
+  os << indent << "HasValid: " << (m_HasValid ? "On" : "Off") << std::endl;
+  os << indent << "Valid: " << m_Valid << std::endl;
 }
 } // namespace itk
 

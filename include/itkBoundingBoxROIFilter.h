@@ -44,6 +44,16 @@ public:
     Letterbox = 2
   };
 
+  /** \class MarginUnit
+   * \brief What the margin is counted in.
+   * \ingroup GliomaGrading
+   */
+  enum class MarginUnit : uint8_t
+  {
+    Voxels = 0,
+    Millimetres = 1
+  };
+
   /** \class EmptyMaskPolicy
    * \brief What an empty mask does.
    * \ingroup GliomaGrading
@@ -77,6 +87,12 @@ operator<<(std::ostream & os, BoundingBoxROIFilterEnums::Mode value)
 }
 
 inline std::ostream &
+operator<<(std::ostream & os, BoundingBoxROIFilterEnums::MarginUnit value)
+{
+  return os << (value == BoundingBoxROIFilterEnums::MarginUnit::Voxels ? "Voxels" : "Millimetres");
+}
+
+inline std::ostream &
 operator<<(std::ostream & os, BoundingBoxROIFilterEnums::EmptyMaskPolicy value)
 {
   return os << (value == BoundingBoxROIFilterEnums::EmptyMaskPolicy::Exception ? "Exception" : "WholeImage");
@@ -86,13 +102,14 @@ operator<<(std::ostream & os, BoundingBoxROIFilterEnums::EmptyMaskPolicy value)
  * \brief Cuts the region around a mask out of an image and resamples it to a cube of voxels.
  *
  * The box is the extent of the mask's components (26 neighbours) that hold at least `MinimumComponentFraction` of the
- * voxels of the largest. With \f$n_i\f$ voxels of the box, \f$m\f$ = `Margin` and \f$s_i\f$ the spacing along axis
- * \f$i\f$, the region is (Pereira et al. 2018, "maintaining the aspect ratio of the tumor")
+ * voxels of the largest, or of the largest alone. With \f$n_i\f$ voxels of the box, the spacing \f$s_i\f$ along axis
+ * \f$i\f$ and the margin \f$m_i\f$ in voxels (`Margin`, or `Margin`\f$/s_i\f$ where its unit is the millimetre), the
+ * region is (Pereira et al. 2018, "maintaining the aspect ratio of the tumor")
  *
- * - `Cube`: a cube of side \f$S = \max_i (n_i + 2m)\,s_i\f$ mm with the box's centre, sampled with the isotropic
+ * - `Cube`: a cube of side \f$S = \max_i (n_i + 2m_i)\,s_i\f$ mm with the box's centre, sampled with the isotropic
  * spacing
  *   \f$S/N\f$, \f$N\f$ = `OutputSize`: what lies around the tumour inside the cube is kept;
- * - `Stretch`: the box and its margin, each axis with a spacing of its own, \f$(n_i + 2m)\,s_i/N\f$;
+ * - `Stretch`: the box and its margin, each axis with a spacing of its own, \f$(n_i + 2m_i)\,s_i/N\f$;
  * - `Letterbox`: sampled as `Cube`, but what lies outside the box and its margin is `OutsideValue`.
  *
  * The centre of the first voxel lies half an output voxel inside the region's corner. Voxels outside the image are
@@ -101,7 +118,14 @@ operator<<(std::ostream & os, BoundingBoxROIFilterEnums::EmptyMaskPolicy value)
  * the output is the part of the image whose voxel centres lie in the region (`Letterbox` as `Stretch`), with their
  * indices.
  *
+ * Labels take `NearestNeighbor`. A label image and its mask may be the same image.
+ *
  * The output has its true origin and spacing, the direction and the dictionary of the input, and streams.
+ * GetMapping() is the whole transform, in index space: FromModelSpaceFilter with it brings a map of the region back
+ * onto the image, and without it, by the headers, onto the grid of any other sequence with parallel axes. A linear ramp
+ * comes back exactly where it is interpolated between voxels of the region that lie in the image, which with a margin
+ * is all of the box; see FromModelSpaceFilter for boxes at the image's border and for `Stretch` without a margin.
+ *
  * GenerateOutputInformation() brings the mask's pipeline up to date over its largest region, because the output's size
  * and place depend on it; the result is kept until the mask changes.
  *
@@ -131,6 +155,7 @@ public:
   using MappingType = typename Superclass::MappingType;
   using RegionType = typename Superclass::RegionType;
   using ModeEnum = BoundingBoxROIFilterEnums::Mode;
+  using MarginUnitEnum = BoundingBoxROIFilterEnums::MarginUnit;
   using EmptyMaskPolicyEnum = BoundingBoxROIFilterEnums::EmptyMaskPolicy;
   using StatusFlagEnum = BoundingBoxROIFilterEnums::StatusFlag;
   using RealArrayType = Array<double>;
@@ -143,15 +168,19 @@ public:
   itkSetMacro(Mode, ModeEnum);
   itkGetConstMacro(Mode, ModeEnum);
 
-  /** \brief Voxels of the image added on each side of the box. Default 10. */
-  itkSetMacro(Margin, unsigned int);
-  itkGetConstMacro(Margin, unsigned int);
+  /** \brief What is added on each side of the box, in MarginUnit. Default 10. */
+  itkSetMacro(Margin, double);
+  itkGetConstMacro(Margin, double);
+
+  /** \brief What the margin is counted in: voxels of the image (the paper's) or millimetres. Default Voxels. */
+  itkSetMacro(MarginUnit, MarginUnitEnum);
+  itkGetConstMacro(MarginUnit, MarginUnitEnum);
 
   /** \brief Voxels along each side of the output; 0 keeps the image's voxels and their indices. Default 96. */
   itkSetMacro(OutputSize, unsigned int);
   itkGetConstMacro(OutputSize, unsigned int);
 
-  /** \brief Components smaller than this share of the largest are left out of the box. Default 0.05. */
+  /** \brief Components smaller than this share of the largest are left out of the box; 0 keeps all. Default 0.05. */
   itkSetMacro(MinimumComponentFraction, double);
   itkGetConstMacro(MinimumComponentFraction, double);
 
@@ -204,6 +233,14 @@ public:
     return m_BoxRegion;
   }
 
+  /** \brief The voxels of the output that lie in the image (with Letterbox: in the box and its margin); the others are
+   * OutsideValue. Valid after UpdateOutputInformation(). */
+  const RegionType &
+  GetValidRegion() const
+  {
+    return m_ValidRegion;
+  }
+
   using DataObjectIdentifierType = ProcessObject::DataObjectIdentifierType;
   using Superclass::MakeOutput;
   DataObject::Pointer
@@ -239,13 +276,16 @@ private:
   FindBox();
 
   ModeEnum            m_Mode{ ModeEnum::Cube };
-  unsigned int        m_Margin{ 10 };
+  double              m_Margin{ 10.0 };
+  MarginUnitEnum      m_MarginUnit{ MarginUnitEnum::Voxels };
   unsigned int        m_OutputSize{ 96 };
   double              m_MinimumComponentFraction{ 0.05 };
   bool                m_LargestComponentOnly{ false };
   SizeValueType       m_TinyNumberOfVoxels{ 64 };
   bool                m_Smoothing{ false };
   EmptyMaskPolicyEnum m_EmptyMaskPolicy{ EmptyMaskPolicyEnum::Exception };
+
+  RegionType m_ValidRegion;
 
   // The box and what it was found from.
   RegionType         m_BoxRegion;

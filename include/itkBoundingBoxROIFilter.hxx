@@ -75,9 +75,10 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::VerifyPreconditions() const
   {
     itkExceptionMacro("OutputSize is " << m_OutputSize << " voxels a side; set 4096 at most.");
   }
-  if (m_Margin > 65536)
+  if (!(m_Margin >= 0.0 && m_Margin <= 65536.0))
   {
-    itkExceptionMacro("Margin is " << m_Margin << " voxels; set 65536 at most.");
+    itkExceptionMacro("Margin is " << m_Margin << (m_MarginUnit == MarginUnitEnum::Voxels ? " voxels" : " mm")
+                                   << "; set a number from 0 to 65536.");
   }
 }
 
@@ -165,13 +166,14 @@ template <typename TInputImage, typename TMaskImage>
 void
 BoundingBoxROIFilter<TInputImage, TMaskImage>::GenerateOutputInformation()
 {
+  const TInputImage * input = this->GetInput();
+  TInputImage *       output = this->GetOutput();
+  const RegionType    regionBefore = output->GetLargestPossibleRegion();
   Superclass::GenerateOutputInformation();
   this->FindBox();
 
-  const TInputImage * input = this->GetInput();
-  TInputImage *       output = this->GetOutput();
-  const RegionType    image = input->GetLargestPossibleRegion();
-  const bool          empty = this->GetNumberOfVoxels() == 0;
+  const RegionType image = input->GetLargestPossibleRegion();
+  const bool       empty = this->GetNumberOfVoxels() == 0;
   if (empty && m_EmptyMaskPolicy == EmptyMaskPolicyEnum::Exception)
   {
     itkExceptionMacro("The mask is empty: none of its " << image.GetNumberOfPixels()
@@ -181,15 +183,16 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::GenerateOutputInformation()
 
   // The box with its margin, and the region, in continuous indices.
   using WidthsType = typename Superclass::WidthsType;
-  const double margin = empty ? 0.0 : static_cast<double>(m_Margin);
-  const bool   isotropic = m_Mode == ModeEnum::Cube || (m_Mode == ModeEnum::Letterbox && m_OutputSize > 0);
-  WidthsType   centre;
-  WidthsType   boxLower;
-  WidthsType   boxUpper;
-  double       side = 0.0;
+  const bool isotropic = m_Mode == ModeEnum::Cube || (m_Mode == ModeEnum::Letterbox && m_OutputSize > 0);
+  WidthsType centre;
+  WidthsType boxLower;
+  WidthsType boxUpper;
+  double     side = 0.0;
   for (unsigned int d = 0; d < 3; ++d)
   {
-    const auto size = static_cast<double>(m_BoxRegion.GetSize(d));
+    const auto   size = static_cast<double>(m_BoxRegion.GetSize(d));
+    const double unit = m_MarginUnit == MarginUnitEnum::Voxels ? 1.0 : input->GetSpacing()[d];
+    const double margin = empty ? 0.0 : m_Margin / unit;
     centre[d] = static_cast<double>(m_BoxRegion.GetIndex(d)) + 0.5 * (size - 1.0);
     boxLower[d] = centre[d] - 0.5 * size - margin;
     boxUpper[d] = centre[d] + 0.5 * size + margin;
@@ -239,6 +242,34 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::GenerateOutputInformation()
   mapping.ApplyGeometry(*input, *output);
   output->SetSpacing(spacing);
   output->SetLargestPossibleRegion(region);
+  // What was asked for before the mask changed may be no part of this region.
+  if (output->GetRequestedRegion() == regionBefore || !region.IsInside(output->GetRequestedRegion()))
+  {
+    output->SetRequestedRegionToLargestPossibleRegion();
+  }
+  m_ValidRegion = region;
+  for (unsigned int d = 0; d < 3 && m_OutputSize > 0; ++d)
+  {
+    const double imageLower = static_cast<double>(image.GetIndex(d)) - 0.5;
+    const double imageUpper = imageLower + static_cast<double>(image.GetSize(d));
+    const bool   isCut = m_Mode == ModeEnum::Letterbox;
+    const double lower = (isCut ? std::max(imageLower, boxLower[d]) : imageLower) - 1e-6;
+    const double upper = (isCut ? std::min(imageUpper, boxUpper[d]) : imageUpper) + 1e-6;
+    unsigned int first = m_OutputSize;
+    unsigned int number = 0;
+    for (unsigned int i = 0; i < m_OutputSize; ++i)
+    {
+      const double position = mapping.Offset[d] + mapping.Scale[d] * static_cast<double>(i);
+      const bool   isInside = position >= lower && position <= upper;
+      first = isInside && number == 0 ? i : first;
+      number += isInside ? 1 : 0;
+    }
+    if (number > 0)
+    {
+      m_ValidRegion.SetIndex(d, first);
+      m_ValidRegion.SetSize(d, number);
+    }
+  }
   this->SetSampling(mapping, widths);
   if (m_Mode == ModeEnum::Letterbox)
   {
@@ -274,6 +305,7 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inde
   Superclass::PrintSelf(os, indent);
   os << indent << "Mode: " << m_Mode << std::endl;
   os << indent << "Margin: " << m_Margin << std::endl;
+  os << indent << "MarginUnit: " << m_MarginUnit << std::endl;
   os << indent << "OutputSize: " << m_OutputSize << std::endl;
   os << indent << "MinimumComponentFraction: " << m_MinimumComponentFraction << std::endl;
   os << indent << "LargestComponentOnly: " << (m_LargestComponentOnly ? "On" : "Off") << std::endl;
@@ -285,6 +317,7 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inde
   os << indent << "Status: " << this->GetStatus() << std::endl;
   os << indent << "NumberOfComponents: " << this->GetNumberOfComponents() << std::endl;
   os << indent << "NumberOfVoxels: " << this->GetNumberOfVoxels() << std::endl;
+  os << indent << "ValidRegion: " << m_ValidRegion << std::endl;
   os << indent << "BoxRegion: " << m_BoxRegion << std::endl;
   os << indent << "BoxTime: " << m_BoxTime << std::endl;
 }

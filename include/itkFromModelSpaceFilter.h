@@ -32,6 +32,11 @@ namespace itk
  * within `DirectionTolerance` (default 1e-3); the offset is rounded to 2^-20 of a voxel so that an oblique copy of the
  * headers gives the same bits.
  *
+ * A map cut by BoundingBoxROIFilter comes back by the region's mapping too. Its voxels that lay beyond the image hold
+ * the outside value and would mix with the image's border: `SetValidRegion(region->GetValidRegion())` leaves them out.
+ * With that and `Border` Extrapolate here and in the region's filter, what is linear in the image comes back exactly,
+ * up to the image's border.
+ *
  * Voxels of the reference beyond the map's extent get `OutsideValue`. The output has the reference's region, origin,
  * spacing and direction, and the map's dictionary. Only the geometry of the reference is used, never its voxels. The
  * filter streams.
@@ -69,6 +74,10 @@ public:
   void
   ClearModelMapping();
 
+  /** \brief The voxels of the map that count; an empty region is the whole map. Default empty. */
+  itkSetMacro(ValidRegion, RegionType);
+  itkGetConstReferenceMacro(ValidRegion, RegionType);
+
 protected:
   FromModelSpaceFilter();
   ~FromModelSpaceFilter() override = default;
@@ -91,6 +100,7 @@ private:
 
   bool        m_HasModelMapping{ false };
   MappingType m_ModelMapping{};
+  RegionType  m_ValidRegion{};
 };
 } // namespace itk
 

@@ -80,6 +80,13 @@ FromModelSpaceFilter<TInputImage, TOutputImage>::VerifyInputInformation() const
 {
   // The map and the reference have different grids by purpose.
   this->VerifyPrimaryInput();
+  const RegionType & whole = this->GetInput()->GetLargestPossibleRegion();
+  if (m_ValidRegion.GetNumberOfPixels() > 0 && !whole.IsInside(m_ValidRegion))
+  {
+    itkExceptionMacro("ValidRegion has index " << m_ValidRegion.GetIndex() << " and size " << m_ValidRegion.GetSize()
+                                               << " but the map has index " << whole.GetIndex() << " and size "
+                                               << whole.GetSize() << ". Take it from the filter that cut the map.");
+  }
 }
 
 template <typename TInputImage, typename TOutputImage>
@@ -137,6 +144,10 @@ FromModelSpaceFilter<TInputImage, TOutputImage>::GenerateOutputInformation()
   output->SetDirection(reference->GetDirection());
   output->SetLargestPossibleRegion(reference->GetLargestPossibleRegion());
   this->SetSampling(mapping.Inverse(), { { 0.0, 0.0, 0.0 } });
+  if (m_ValidRegion.GetNumberOfPixels() > 0)
+  {
+    this->SetValid(m_ValidRegion);
+  }
 }
 
 template <typename TInputImage, typename TOutputImage>
@@ -146,6 +157,7 @@ FromModelSpaceFilter<TInputImage, TOutputImage>::PrintSelf(std::ostream & os, In
   Superclass::PrintSelf(os, indent);
   os << indent << "HasModelMapping: " << (m_HasModelMapping ? "On" : "Off") << std::endl;
   os << indent << "ModelMapping: " << m_ModelMapping << std::endl;
+  os << indent << "ValidRegion: " << m_ValidRegion << std::endl;
 }
 } // namespace itk
 

@@ -531,7 +531,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::FindTumour(const VectorImageType *
   auto view = VectorImageType::New();
   view->Graft(prepared);
   toModel->SetInput(view);
-  toModel->SetOutsideValue(manifest.OutsideValue);
+  toModel->SetOutsideValue(m_Background);
   setGrid(toModel.GetPointer());
   this->Run(toModel.GetPointer(), 0.42f, 0.03f);
   const AxisAlignedMapping          mapping = toModel->GetMapping();
@@ -543,6 +543,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::FindTumour(const VectorImageType *
   segmentation->SetInput(part);
   segmentation->SetMaskImage(brain);
   segmentation->SetModel(m_SegmentationModel);
+  segmentation->SetOutsideValues(m_Background);
   segmentation->GenerateProbabilitiesOn();
   this->Run(segmentation.GetPointer(), 0.45f, 0.35f);
   const auto *       classes = segmentation->GetProbabilities();
@@ -633,7 +634,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   toModel->SetInput(view);
   toModel->SetOutputOrientation(manifest.Orientation);
   toModel->SetOutputSpacing(spacing);
-  toModel->SetOutsideValue(manifest.OutsideValue);
+  toModel->SetOutsideValue(m_Background);
   this->Run(toModel.GetPointer(), 0.84f, 0.02f);
 
   using MaskToModelType = ModelSpaceFilter<MaskImageType>;
@@ -669,9 +670,9 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   region->SetInput(toModel->GetOutput());
   region->SetMaskImage(maskToModel->GetOutput());
   region->SetMode(mode->second);
-  region->SetMargin(static_cast<unsigned int>(std::lround(manifest.Margin)));
+  region->SetMargin(manifest.Margin);
   region->SetOutputSize(manifest.OutputSize);
-  region->SetOutsideValue(manifest.OutsideValue);
+  region->SetOutsideValue(m_Background);
   this->Run(region.GetPointer(), 0.86f, 0.02f);
   m_Region = region->GetOutput();
   m_RegionMapping = toModel->GetMapping().After(region->GetMapping());

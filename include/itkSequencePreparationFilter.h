@@ -187,6 +187,7 @@ public:
     std::string         N4Status;
     double              Mean{ 0.0 }; // of the corrected, clipped voxels
     double              Sigma{ 0.0 };
+    double              Background{ 0.0 }; // what an intensity of 0 has become
   };
   const std::vector<SequenceReport> &
   GetSequenceReports() const

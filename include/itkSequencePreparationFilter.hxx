@@ -635,6 +635,7 @@ SequencePreparationFilter<TInputImage, TMaskImage>::Standardize(const OutputImag
   {
     m_SequenceReports[i].Mean = filter->GetMean()[i];
     m_SequenceReports[i].Sigma = filter->GetStandardDeviation()[i];
+    m_SequenceReports[i].Background = filter->GetBackgroundValue()[i];
   }
   this->GraftOutput(filter->GetOutput());
   this->GetOutput()->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());

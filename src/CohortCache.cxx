@@ -82,10 +82,11 @@ LoadImage(const std::string & path)
 
 template <typename TImage>
 typename TImage::Pointer
-ToModelSpace(const TImage * image, double spacing)
+ToModelSpace(const TImage * image, double spacing, const Array<double> & outside = {})
 {
   auto filter = ModelSpaceFilter<TImage>::New();
   filter->SetInput(image);
+  filter->SetOutsideValue(outside);
   filter->SetOutputOrientation("LPS");
   typename ModelSpaceFilter<TImage>::SpacingType wanted;
   wanted.Fill(spacing);
@@ -473,17 +474,16 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
   const FloatImage::Pointer brainShare = ShareInModelSpace(preparation->GetBrainMask(), m_Parameters.Spacing);
   const FloatImage::Pointer tumourShare = ShareInModelSpace(tumour.GetPointer(), m_Parameters.Spacing);
 
-  PreparedCase prepared;
+  PreparedCase  prepared;
+  Array<double> background(4);
   // The background is 0 in the brain's standardization, -mean/sd in the image's; stored is what lies above it.
-  const MaskImage::PixelType * const brain = preparation->GetBrainMask()->GetBufferPointer();
-  const SizeValueType                voxels = standardized->GetLargestPossibleRegion().GetNumberOfPixels();
-  const SizeValueType                outside = static_cast<SizeValueType>(std::find(brain, brain + voxels, 0) - brain);
   for (unsigned int c = 0; c < 4; ++c)
   {
-    prepared.Background[c] = outside < voxels ? standardized->GetBufferPointer()[outside * 4 + c] : 0.0F;
+    background[c] = preparation->GetSequenceReports()[c].Background;
+    prepared.Background[c] = static_cast<float>(background[c]);
   }
 
-  const SequencesImage::Pointer   model = ToModelSpace(standardized.GetPointer(), m_Parameters.Spacing);
+  const SequencesImage::Pointer   model = ToModelSpace(standardized.GetPointer(), m_Parameters.Spacing, background);
   const auto                      size = model->GetLargestPossibleRegion().GetSize();
   const std::vector<std::int64_t> shape{ static_cast<std::int64_t>(size[2]),
                                          static_cast<std::int64_t>(size[1]),

@@ -279,6 +279,31 @@ TEST(AxisAlignedLinearSampler, RoundsToIntegers)
   EXPECT_TRUE(std::equal(truth, truth + 5, output));
 }
 
+TEST(AxisAlignedLinearSampler, TheBorderIsRepeatedOrExtrapolatedFromValidVoxels)
+{
+  const float             input[3] = { 10.0F, 20.0F, 40.0F };
+  const Region            region({ { 0, 0, 0 } }, { { 3, 1, 1 } });
+  const Region            seven({ { 0, 0, 0 } }, { { 7, 1, 1 } });
+  itk::AxisAlignedMapping mapping; // -0.5 to 2.5 along axis 0; -0.25 where there is but one voxel
+  mapping.Scale[0] = 0.5;
+  mapping.Offset = { { -0.5, -0.25, 0.0 } };
+  const float outside = -1.0F;
+  const auto  expect = [&](const Sampler & sampler, const std::vector<float> & truth) {
+    std::vector<float> output(7);
+    sampler.Sample(input, region, 1, output.data(), seven, seven, &outside);
+    EXPECT_EQ(output, truth);
+  };
+  Sampler sampler(mapping, region);
+  expect(sampler, { 10, 10, 15, 20, 30, 40, 40 });
+  sampler.SetBorder(itk::AxisAlignedLinearSamplerEnums::Border::Extrapolate);
+  expect(sampler, { 5, 10, 15, 20, 30, 40, 50 });
+  sampler.SetValid(Region({ { 0, 0, 0 } }, { { 2, 1, 1 } }));
+  expect(sampler, { 5, 10, 15, 20, 25, 30, outside });
+  EXPECT_EQ(sampler.ComputeInputRegion(seven), Region({ { 0, 0, 0 } }, { { 2, 1, 1 } }));
+  sampler.SetBorder(itk::AxisAlignedLinearSamplerEnums::Border::Repeat);
+  expect(sampler, { 10, 10, 15, 20, 20, 20, outside });
+}
+
 TEST(AxisAlignedLinearSampler, MappingsChainAndInvert)
 {
   const auto              first = MakeMapping();

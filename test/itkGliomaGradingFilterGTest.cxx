@@ -22,6 +22,7 @@
 #include "itkGradCAMImageFilter.h"
 #include "itkGuidedBackpropagationImageFilter.h"
 #include "itkSha256.h"
+#include "itkTorchSegmentationFilter.h"
 #include "gtest/gtest.h"
 
 #include <cstring>
@@ -473,6 +474,89 @@ TEST(GliomaGradingFilter, TheRegionIsTheTumoursCube)
     EXPECT_NEAR(report.Sides[d], side, 1e-9);
     EXPECT_NEAR(report.Spacing[d], side / 72.0, 1e-9);
     EXPECT_NEAR(report.Centre[d], centre[d], 1e-9);
+  }
+}
+
+// With the statistics of the whole image the background is -mean/sd, and so is what lies beyond the image.
+TEST(GliomaGradingFilter, TheBackgroundGoesOnBeyondTheImage)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  auto                  segments = TinySegmentationManifest();
+  auto                  grades = TinyGradingManifest();
+  segments.Standardization = "image";
+  grades.Standardization = "image";
+  // the head's own grid: nothing is resampled
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    segments.Spacing[d] = head.Brain->GetSpacing()[d];
+    grades.Spacing[d] = head.Brain->GetSpacing()[d];
+  }
+  grades.Margin = 20.0;
+  const auto segmentation = LoadSeeded(folder / "s", segments, 3);
+  const auto filter = Grading(head, segmentation, LoadSeeded(folder / "g", grades));
+  filter->SetExplain(Explain::None);
+  filter->KeepIntermediatesOn();
+  filter->Update();
+
+  std::array<double, 4> background;
+  for (unsigned int c = 0; c < 4; ++c)
+  {
+    const auto & report = filter->GetSequenceReports()[c];
+    background[c] = -report.Mean / report.Sigma;
+    EXPECT_LT(background[c], -0.3);
+    EXPECT_NEAR(report.Background, background[c], 1e-12);
+  }
+
+  // The tiles' halo, which is wider than the head's own border: the same as on a larger image.
+  const auto prepared = filter->GetPrepared();
+  using VectorType = itk::VectorImage<float, 3>;
+  itk::ImageRegion<3> large = prepared->GetLargestPossibleRegion();
+  const auto          part = large;
+  large.PadByRadius(48);
+  auto image = VectorType::New();
+  auto brain = MaskType::New();
+  image->CopyInformation(prepared);
+  brain->CopyInformation(prepared);
+  image->SetRegions(large);
+  image->Allocate();
+  brain->SetRegions(large);
+  brain->Allocate(true);
+  itk::VariableLengthVector<float> voxel(4);
+  for (unsigned int c = 0; c < 4; ++c)
+  {
+    voxel[c] = static_cast<float>(background[c]);
+  }
+  image->FillBuffer(voxel);
+  itk::ImageAlgorithm::Copy(prepared, image.GetPointer(), part, part);
+  itk::ImageAlgorithm::Copy(filter->GetBrainMask(), brain.GetPointer(), part, part);
+  using SegmentationType = itk::TorchSegmentationFilter<VectorType, MaskType>;
+  const auto whole = SegmentationType::New();
+  whole->SetInput(image);
+  whole->SetMaskImage(brain);
+  whole->SetModel(segmentation);
+  whole->GenerateProbabilitiesOn();
+  whole->Update();
+  double                                                       difference = 0.0;
+  itk::ImageRegionConstIteratorWithIndex<itk::Image<float, 3>> it(filter->GetTumourProbability(), part);
+  for (; !it.IsAtEnd(); ++it)
+  {
+    difference = std::max<double>(
+      difference,
+      std::abs(it.Get() -
+               (brain->GetPixel(it.GetIndex()) ? whole->GetProbabilities()->GetPixel(it.GetIndex())[1] : 0.0F)));
+  }
+  EXPECT_LT(difference, 1e-5);
+
+  // The region's corners lie beyond the image.
+  ASSERT_TRUE(filter->GetTumourFound());
+  EXPECT_TRUE(filter->GetRegionReport().LeavesImage);
+  const auto region = filter->GetRegionImage();
+  ASSERT_NE(region, nullptr);
+  const auto corner = region->GetPixel({ { 0, 0, 0 } });
+  for (unsigned int c = 0; c < 4; ++c)
+  {
+    EXPECT_EQ(corner[c], voxel[c]);
   }
 }
 
