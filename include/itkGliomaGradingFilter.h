@@ -357,6 +357,7 @@ private:
   typename MaskImageType::Pointer   m_Brain;
   typename RealImageType::Pointer   m_Probability;
   typename VectorImageType::Pointer m_Prepared;
+  Array<double>                     m_Background; // what lies beyond m_Prepared, a component each
   typename VectorImageType::Pointer m_Region;
   AxisAlignedMapping                m_RegionMapping; // region's voxels to the input's indices
   RegionReport                      m_RegionReport;

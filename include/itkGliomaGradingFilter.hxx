@@ -444,6 +444,12 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Prepare(TPreparation *            
   m_CurrentStage.clear();
   m_Prepared = VectorImageType::New();
   m_Prepared->Graft(preparation->GetOutput());
+  const auto & reports = preparation->GetSequenceReports();
+  m_Background.SetSize(static_cast<unsigned int>(reports.size()));
+  for (unsigned int c = 0; c < m_Background.Size(); ++c)
+  {
+    m_Background[c] = reports[c].Background;
+  }
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -959,6 +965,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
         reports.begin(), reports.end(), [&report](const auto & other) { return other.Name == report.Name; });
       report.Mean = same->Mean;
       report.Sigma = same->Sigma;
+      report.Background = same->Background;
     }
     corrected.clear();
   }
@@ -1089,6 +1096,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inden
   itkPrintSelfObjectMacro(Brain);
   itkPrintSelfObjectMacro(Probability);
   itkPrintSelfObjectMacro(Prepared);
+  os << indent << "Background: " << m_Background << std::endl;
   itkPrintSelfObjectMacro(Region);
   os << indent << "RegionMapping: " << m_RegionMapping << std::endl;
   os << indent << "RegionReport: box " << m_RegionReport.Box.GetIndex() << " + " << m_RegionReport.Box.GetSize()

@@ -513,7 +513,7 @@ TEST(GliomaGradingFilter, TheBackgroundGoesOnBeyondTheImage)
   using VectorType = itk::VectorImage<float, 3>;
   itk::ImageRegion<3> large = prepared->GetLargestPossibleRegion();
   const auto          part = large;
-  large.PadByRadius(48);
+  large.PadByRadius(24);
   auto image = VectorType::New();
   auto brain = MaskType::New();
   image->CopyInformation(prepared);
