@@ -302,6 +302,9 @@ private:
   using MaskPixelType = typename MaskImageType::PixelType;
   using SequenceReportsType = std::vector<typename PreparationType::SequenceReport>;
 
+  /** Smaller parts of the mask, as a share of the largest, are no tumour (26 neighbours). */
+  static constexpr double SmallestComponentShare = 0.05;
+
   void
   CheckModel(const TorchModel * model, const std::string & role, const std::string & task) const;
   std::vector<std::uintptr_t>

@@ -456,7 +456,6 @@ template <typename TInputImage, typename TMaskImage>
 void
 GliomaGradingFilter<TInputImage, TMaskImage>::KeepLargeComponents(MaskImageType * labels) const
 {
-  constexpr double    smallestShare = 0.05;
   const ConnectedRuns runs(labels->GetBufferPointer(), labels->GetLargestPossibleRegion().GetSize(), true);
   if (runs.GetComponents().empty())
   {
@@ -467,7 +466,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::KeepLargeComponents(MaskImageType 
   const auto   width = labels->GetLargestPossibleRegion().GetSize(0);
   for (const ConnectedRuns::Run & run : runs.GetRuns())
   {
-    if (static_cast<double>(components[run.component].voxels) < smallestShare * largest)
+    if (static_cast<double>(components[run.component].voxels) < SmallestComponentShare * largest)
     {
       MaskPixelType * const line = labels->GetBufferPointer() + run.line * width;
       std::fill(line + run.begin, line + run.end, MaskPixelType{});
@@ -677,6 +676,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   region->SetMaskImage(maskToModel->GetOutput());
   region->SetMode(mode->second);
   region->SetMargin(manifest.Margin);
+  region->SetMinimumComponentFraction(manifest.MinimumComponentShare);
   region->SetOutputSize(manifest.OutputSize);
   region->SetOutsideValue(m_Background);
   this->Run(region.GetPointer(), 0.86f, 0.02f);
@@ -685,7 +685,6 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
 
   m_RegionReport.Tiny = region->HasStatus(StatusFlagEnum::Tiny);
   m_RegionReport.TouchesBorder = region->HasStatus(StatusFlagEnum::TouchesBorder);
-  m_RegionReport.SeveralFoci = region->HasStatus(StatusFlagEnum::SeveralFoci);
   m_RegionReport.LeavesImage = region->HasStatus(StatusFlagEnum::LeavesImage);
   m_Region->DisconnectPipeline();
   m_RegionReport.OutputSize = manifest.OutputSize;
@@ -933,6 +932,12 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
       m_RegionReport.Box.SetSize(d, upper - lower + 1);
     }
   }
+  // Those that count for the tumour, whether or not they count for the grader's region.
+  m_RegionReport.SeveralFoci =
+    1 < std::count_if(runs.GetComponents().begin(), runs.GetComponents().end(), [&](const auto & component) {
+      return static_cast<double>(component.voxels) >=
+             SmallestComponentShare * static_cast<double>(runs.GetComponents()[runs.GetLargest()].voxels);
+    });
   double voxelVolume = 1.0;
   for (unsigned int d = 0; d < ImageDimension; ++d)
   {

@@ -203,6 +203,10 @@ public:
   /** Voxels around the tumour on each side of its longest extent (grading). Default: 10. */
   itkSetMacro(Margin, unsigned int);
   itkGetConstMacro(Margin, unsigned int);
+  /** Parts of a predicted tumour smaller than this share of the largest do not stretch the region (grading; written to
+   * the manifest, training has drawn masks). Default: 0.05. */
+  itkSetMacro(MinimumComponentShare, double);
+  itkGetConstMacro(MinimumComponentShare, double);
   /** Input voxels a side: of a patch (default 136), or of the tumour's cube (default 96). */
   itkSetMacro(PatchSize, unsigned int);
   itkGetConstMacro(PatchSize, unsigned int);
@@ -379,6 +383,7 @@ private:
   double        m_LowerQuantile{ 0.0 };
   double        m_UpperQuantile{ 1.0 };
   unsigned int  m_Margin{ 10 };
+  double        m_MinimumComponentShare{ 0.05 };
   unsigned int  m_PatchSize{ 136 };
   unsigned int  m_BatchSize{ 2 };
   double        m_TumourShare{ 0.5 };

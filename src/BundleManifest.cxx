@@ -519,6 +519,7 @@ ReadBundleManifest(const std::string & bundle)
   region.ReadOneOf("fit_mode", manifest.FitMode, { "cube", "stretch", "letterbox" });
   region.Read("margin", manifest.Margin, 0.0, 1000.0);
   region.ReadWhole("output_size", manifest.OutputSize, 0, 2048);
+  region.Read("minimum_component_share", manifest.MinimumComponentShare, 0.0, 1.0);
 
   ours.ReadVector("patch_size", manifest.PatchSize, 4096u);
   ours.ReadWhole("halo", manifest.Halo, 0, 2048);
@@ -610,7 +611,9 @@ WriteBundleManifest(const std::string & bundle, const TorchModelManifest & manif
   ours["preparation"] = preparation;
   if (!dense)
   {
-    Json region = { { "margin", manifest.Margin }, { "output_size", manifest.OutputSize } };
+    Json region = { { "margin", manifest.Margin },
+                    { "output_size", manifest.OutputSize },
+                    { "minimum_component_share", manifest.MinimumComponentShare } };
     PutText(region, "of", manifest.Region);
     PutText(region, "fit_mode", manifest.FitMode);
     ours["region"] = region;

@@ -424,6 +424,8 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
         "The quantiles are " + number(trainer.m_LowerQuantile) + " and " + number(trainer.m_UpperQuantile) +
           "; they rise within [0, 1]");
   check(trainer.m_BatchSize >= 1, "BatchSize is 0; it is at least 1");
+  check(trainer.m_MinimumComponentShare >= 0.0 && trainer.m_MinimumComponentShare <= 1.0,
+        "MinimumComponentShare is " + number(trainer.m_MinimumComponentShare) + "; it is in [0, 1]");
   check(trainer.m_TumourShare >= 0.0 && trainer.m_TumourShare <= 1.0,
         "TumourShare is " + number(trainer.m_TumourShare) + "; it is in [0, 1]");
   check(trainer.m_LabelSmoothing >= 0.0 && trainer.m_LabelSmoothing < 1.0,
@@ -936,6 +938,7 @@ TorchModelTrainer::Session::WriteBundle()
     manifest.FitMode = "cube";
     manifest.Margin = m_Trainer.m_Margin;
     manifest.OutputSize = m_Trainer.m_PatchSize;
+    manifest.MinimumComponentShare = m_Trainer.m_MinimumComponentShare;
   }
   for (const CohortCase & c : m_TrainingRows)
   {
@@ -1379,6 +1382,7 @@ TorchModelTrainer::SetTask(TaskEnum task)
   m_LowerQuantile = 0.0;
   m_UpperQuantile = 1.0;
   m_Margin = 10;
+  m_MinimumComponentShare = 0.05;
   m_PatchSize = grading ? 96 : 136;
   m_BatchSize = grading ? 4 : 2;
   m_TumourShare = 0.5;
@@ -1411,6 +1415,7 @@ TorchModelTrainer::UseDemonstrationRecipe()
   m_LowerQuantile = 0.005;
   m_UpperQuantile = 0.995;
   m_PatchSize = grading ? 96 : 92;
+  m_MinimumComponentShare = 0.25; // islands beside the tumour are the commonest error of a weak segmentation
   m_TumourShare = 0.6;
   m_Balance = grading;
   m_Loss = grading ? LossEnum::CrossEntropy : LossEnum::CrossEntropyAndDice;
@@ -1606,6 +1611,7 @@ TorchModelTrainer::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "LowerQuantile: " << m_LowerQuantile << std::endl;
   os << indent << "UpperQuantile: " << m_UpperQuantile << std::endl;
   os << indent << "Margin: " << m_Margin << std::endl;
+  os << indent << "MinimumComponentShare: " << m_MinimumComponentShare << std::endl;
   os << indent << "PatchSize: " << m_PatchSize << std::endl;
   os << indent << "BatchSize: " << m_BatchSize << std::endl;
   os << indent << "TumourShare: " << m_TumourShare << std::endl;

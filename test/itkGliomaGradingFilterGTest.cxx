@@ -477,6 +477,44 @@ TEST(GliomaGradingFilter, TheRegionIsTheTumoursCube)
   }
 }
 
+// An island of a tenth of the tumour stretches the region by default, and not where the model asks for larger parts.
+TEST(GliomaGradingFilter, IslandsStretchTheRegionAsTheModelAsks)
+{
+  const TemporaryFolder folder;
+  SyntheticHead         head;
+  const auto            whole = head.Tumour->GetLargestPossibleRegion();
+  std::size_t           voxels = 0;
+  itk::Index<3>         lowest = whole.GetUpperIndex();
+  for (itk::ImageRegionIteratorWithIndex<MaskType> voxel(head.Tumour, whole); !voxel.IsAtEnd(); ++voxel)
+  {
+    voxels += voxel.Get() != 0 ? 1 : 0;
+    lowest[2] = voxel.Get() != 0 ? std::min(lowest[2], voxel.GetIndex()[2]) : lowest[2];
+  }
+  std::size_t island = 0;
+  for (itk::ImageRegionIteratorWithIndex<MaskType> voxel(head.Tumour, whole); !voxel.IsAtEnd(); ++voxel)
+  {
+    if (voxel.GetIndex()[2] < lowest[2] - 1 && island < voxels / 10)
+    {
+      voxel.Set(1);
+      ++island;
+    }
+  }
+  ASSERT_EQ(island, voxels / 10);
+
+  auto manifest = GradingManifest();
+  ASSERT_EQ(manifest.MinimumComponentShare, 0.05);
+  const auto sideOf = [&](double share) {
+    manifest.MinimumComponentShare = share;
+    const auto filter = Grading(head, nullptr, LoadSeeded(folder / std::to_string(share), manifest));
+    filter->SetTumourMaskImage(head.Tumour);
+    filter->SetExplain(Explain::None);
+    filter->Update();
+    EXPECT_TRUE(filter->GetRegionReport().SeveralFoci) << share;
+    return filter->GetRegionReport().Sides[0];
+  };
+  EXPECT_GT(sideOf(0.05), sideOf(0.25) + 1.0);
+}
+
 // With the statistics of the whole image the background is -mean/sd, and so is what lies beyond the image.
 TEST(GliomaGradingFilter, TheBackgroundGoesOnBeyondTheImage)
 {

@@ -125,9 +125,11 @@ ReplaceWeights(const std::string & bundle, const std::string & bytes)
 TEST(TorchModel, SeededBundleComesBackAsWritten)
 {
   const TemporaryFolder folder;
-  const auto            manifest = TinyGradingManifest();
-  const auto            model = LoadSeeded(folder / "grader", manifest);
-  const auto &          read = model->GetManifest();
+  auto                  manifest = TinyGradingManifest();
+  manifest.MinimumComponentShare = 0.25;
+  const auto   model = LoadSeeded(folder / "grader", manifest);
+  const auto & read = model->GetManifest();
+  EXPECT_EQ(read.MinimumComponentShare, 0.25);
   EXPECT_EQ(read.Name, manifest.Name);
   EXPECT_EQ(read.Task, "grading");
   EXPECT_EQ(read.Network, manifest.Network);

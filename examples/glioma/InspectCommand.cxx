@@ -119,7 +119,8 @@ InspectBundle(const InspectOptions & options)
   {
     Line("region",
          manifest.Region + ", " + manifest.FitMode + ", margin " + Number(manifest.Margin) + ", " +
-           std::to_string(manifest.OutputSize) + " voxels a side");
+           std::to_string(manifest.OutputSize) + " voxels a side, parts from " +
+           Number(manifest.MinimumComponentShare) + " of the largest");
   }
   else
   {

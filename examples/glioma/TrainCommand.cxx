@@ -282,6 +282,9 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
     t.Add<double>("--dropout", "Dropout (0.4)", [](Trainer & x, double v) { x.SetDropout(v); });
     t.Add<unsigned int>(
       "--margin", "Voxels around the tumour (10)", [](Trainer & x, unsigned int v) { x.SetMargin(v); });
+    t.Add<double>("--minimum-component-share",
+                  "Parts of a tumour below this share of the largest do not stretch the region (0.05)",
+                  [](Trainer & x, double v) { x.SetMinimumComponentShare(v); });
     t.Add<double>("--label-smoothing", "Share of the target given to both grades (0)", [](Trainer & x, double v) {
       x.SetLabelSmoothing(v);
     });

@@ -128,10 +128,8 @@ stage_segmentation-phantoms() {
 boxes=(--augment rotation-3d=20 zoom=0.25 mirror=0.5 quarter-turns=0.5 shift=0.2 box-jitter=0.3 gain=0.2 intensity-curve=0.4 offset=0.4
   thick-slices=0.3 sharpness=0.43 noise=0.3 lost-sequence=0.25 bias-field=0.2)
 stage_grading-phantoms() {
-  local alone=(--cohort "$phantoms" --attribution "$attribution" --training-data "trained on phantoms alone, not validated")
-  train grading "$work/grading-drawn-boxes" "${grading[@]}" "${alone[@]}" --steps 600
-  train grading "$work/grading-phantoms" "${grading[@]}" "${alone[@]}" --initial "$work/grading-drawn-boxes" --steps 900 \
-    --normalization-steps 600 "${boxes[@]}"
+  train grading "$work/grading-phantoms" "${grading[@]}" --cohort "$phantoms" --steps 600 --attribution "$attribution" \
+    --training-data "trained on phantoms alone, not validated"
 }
 fine_segmentation=(--initial "$work/segmentation-phantoms" --mix 0.2 --mix 0.8 --steps 700 --normalization-steps 250)
 fine_grading=(--initial "$work/grading-phantoms" --mix 0.5 --mix 0.5 --steps 200 --normalization-steps 80 --rate 5e-4 "${boxes[@]}")
