@@ -49,10 +49,7 @@ build_dir=$source_dir/build
 options=(-DGliomaGrading_BUILD_EXAMPLES=ON)
 # A build that has its tests keeps them.
 [ -f "$build_dir/CMakeCache.txt" ] || options+=(-DBUILD_TESTING=OFF)
-models=$source_dir/examples/glioma/models
-target=glioma
-[ -d "$models/segmentation" ] && [ -d "$models/grading" ] || target="glioma SeededModels"
-configure_and_build "$build_dir" "$target" "${options[@]}"
+configure_and_build "$build_dir" glioma "${options[@]}"
 glioma=$build_dir/bin/glioma
 output=$PWD/glioma-demo
 
@@ -65,15 +62,9 @@ show_and_run()
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-model_options=()
-if [ "$target" != glioma ]; then
-  say "No trained models are shipped yet: models with random weights show that the pipeline runs; the grade means nothing"
-  show_and_run "$build_dir/bin/SeededModels" "$scratch/models" 1
-  model_options=(--segmentation-model "$scratch/models/segmentation" --grading-model "$scratch/models/grading")
-fi
 if [ -z "$case_folder" ]; then
   say "No case given: a phantom is made (an artificial head, not a patient)"
-  show_and_run "$glioma" synthesize --cases 1 --seed 7 --output "$scratch/phantom"
+  show_and_run "$glioma" synthesize --cases 1 --seed 14 --output "$scratch/phantom"
   mapfile -t sequences < <("$venv/bin/python" - "$scratch/phantom/COHORT.csv" <<'PYTHON'
 import csv, os, sys
 with open(sys.argv[1], newline="") as file:
@@ -87,7 +78,7 @@ PYTHON
 fi
 
 say "Grade"
-show_and_run "$glioma" grade --t1 "$t1" --t1c "$t1c" --t2 "$t2" --flair "$flair" --output "$output" --force "${model_options[@]}"
+show_and_run "$glioma" grade --t1 "$t1" --t1c "$t1c" --t2 "$t2" --flair "$flair" --output "$output" --force
 
 say "Result (research use only)"
 "$venv/bin/python" - "$output/result.json" <<'PYTHON' || fail "$output/result.json cannot be read."
