@@ -201,8 +201,17 @@ SequencePreparationFilter<TInputImage, TMaskImage>::VerifyInputInformation() con
 
   const auto compare = [&](const ImageBase<ImageDimension> * other, const std::string & name) {
     const auto refuse = [&](const std::string & what, const std::string & one, const std::string & two) {
+      std::ostringstream grids;
+      for (unsigned int i = 0; i < m_SequenceNames.size(); ++i)
+      {
+        const InputImageType * image = this->GetInput(i);
+        grids << (i ? ", " : "") << m_SequenceNames[i] << ' ' << image->GetLargestPossibleRegion().GetSize()
+              << " voxels of " << image->GetSpacing() << " mm at " << image->GetOrigin();
+      }
       itkExceptionMacro("The grids of " << m_SequenceNames[0] << " and " << name << " differ in " << what << ": " << one
-                                        << " and " << two << ". Resample all images to one grid first.");
+                                        << " and " << two << " (" << grids.str()
+                                        << "). Resample all images to one grid first; for sequences of one patient, "
+                                           "--register of glioma grade does it.");
     };
     const auto text = [](const auto & value) {
       std::ostringstream stream;

@@ -23,6 +23,7 @@
 #include "OutputFolder.h"
 #include "OverviewPicture.h"
 #include "ProgressBar.h"
+#include "RegisteredCase.h"
 #include "ResultDocument.h"
 #include "StageMemory.h"
 
@@ -35,9 +36,11 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <memory>
+#include <sstream>
 
 namespace glioma
 {
@@ -51,6 +54,9 @@ struct GradeOptions
   std::vector<std::string>   series;    // UID, or role=UID
   std::string                brainMask;
   std::string                tumourMask;
+  bool                       registers{ false };
+  std::string                reference{ "t1c" };
+  bool                       onEveryGrid{ false };
   std::string                output;
   std::string                segmentationModel;
   std::string                gradingModel;
@@ -69,6 +75,9 @@ struct GradeOptions
 };
 
 const std::array<const char *, 3> formats{ { "nii.gz", "nrrd", "mha" } };
+/** In the order of the sequences: the option that gives one, and what files on its grid end in. */
+const std::array<const char *, 4> sequenceOptions{ { "t1", "t1c", "t2", "flair" } };
+const std::array<const char *, 4> gridSuffixes{ { "-on-t1", "-on-t1c", "-on-t2", "-on-flair" } };
 
 /** Warnings of ITK as one line each, without the place in the source. */
 class WarningLines : public itk::OutputWindow
@@ -253,6 +262,67 @@ DrawOverview(const FilterType & filter, const ResultDocument & document, const s
   picture.Write(path);
 }
 
+std::string
+DescribeGrid(const itk::ImageBase<3> * image)
+{
+  std::ostringstream text;
+  text << image->GetLargestPossibleRegion().GetSize() << " voxels of " << image->GetSpacing() << " mm at "
+       << image->GetOrigin();
+  return text.str();
+}
+
+bool
+IsOnGridOf(const itk::ImageBase<3> * image, const itk::ImageBase<3> * reference, double tolerance)
+{
+  bool isSame = image->GetLargestPossibleRegion().GetSize() == reference->GetLargestPossibleRegion().GetSize();
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    const double voxel = reference->GetSpacing()[d];
+    isSame = isSame && std::abs(image->GetSpacing()[d] - voxel) <= tolerance * voxel &&
+             std::abs(image->GetOrigin()[d] - reference->GetOrigin()[d]) <= tolerance * voxel;
+    for (unsigned int c = 0; c < 3; ++c)
+    {
+      isSame = isSame && std::abs(image->GetDirection()[d][c] - reference->GetDirection()[d][c]) <= tolerance;
+    }
+  }
+  return isSame;
+}
+
+/** Masks are on the grid of the reference, whatever the grids of the other sequences are. */
+void
+RefuseOtherGrid(const MaskImageType *     mask,
+                const std::string &       option,
+                const SequenceImageType * reference,
+                const GradeOptions &      options)
+{
+  if (mask && !IsOnGridOf(mask, reference, options.geometryTolerance))
+  {
+    throw std::runtime_error("The image of --" + option + " is not on the grid of the reference " + options.reference +
+                             ": " + DescribeGrid(mask) + "; the reference has " + DescribeGrid(reference) +
+                             ". Give it on the reference's grid, or choose another --reference.");
+  }
+}
+
+/** The filter looks at the tumour mask first, and would blame it. */
+void
+RefuseDifferentGrids(const std::vector<std::string> &                names,
+                     const std::vector<SequenceImageType::Pointer> & sequences,
+                     double                                          tolerance)
+{
+  std::string grids;
+  bool        isSame = true;
+  for (std::size_t i = 0; i < sequences.size(); ++i)
+  {
+    isSame = isSame && IsOnGridOf(sequences[i], sequences[0], tolerance);
+    grids += (i ? ", " : "") + names[i] + ' ' + DescribeGrid(sequences[i]);
+  }
+  if (!isSame)
+  {
+    throw std::runtime_error("The grids of the sequences differ in size or place: " + grids +
+                             ". Pass --register to bring them into one space, or resample them to one grid first.");
+  }
+}
+
 void
 Grade(const GradeOptions & options)
 {
@@ -271,10 +341,12 @@ Grade(const GradeOptions & options)
   ResultDocument document;
   memory.Begin("load-models");
   bar.Show(0.0, "load-models");
-  auto filter = FilterType::New();
+  auto                     filter = FilterType::New();
+  itk::TorchModel::Pointer segmentationModel;
   if (options.tumourMask.empty())
   {
-    filter->SetSegmentationModel(LoadModel(options.segmentationModel, "segmentation", options));
+    segmentationModel = LoadModel(options.segmentationModel, "segmentation", options);
+    filter->SetSegmentationModel(segmentationModel);
   }
   const itk::TorchModel::Pointer gradingModel = LoadModel(options.gradingModel, "grading", options);
   filter->SetGradingModel(gradingModel);
@@ -290,13 +362,25 @@ Grade(const GradeOptions & options)
       stems.push_back(stem);
     }
   }
+  const std::size_t numberOfStems = stems.size();
+  for (const char * const suffix : gridSuffixes)
+  {
+    for (std::size_t i = 0; i < numberOfStems; ++i)
+    {
+      stems.push_back(stems[i] + suffix);
+    }
+  }
   std::vector<std::string> names{ "result.json", "overview.png" };
   std::vector<std::string> obsolete;
   for (const std::string & stem : stems)
   {
     for (const char * const format : formats)
     {
-      (format == options.format ? names : obsolete).push_back(stem + '.' + format);
+      const bool isOnOtherGrid =
+        std::find(stems.begin(), stems.begin() + static_cast<std::ptrdiff_t>(numberOfStems), stem) ==
+        stems.begin() + static_cast<std::ptrdiff_t>(numberOfStems);
+      const bool mayBeWritten = format == options.format && (options.onEveryGrid || !isOnOtherGrid);
+      (mayBeWritten ? names : obsolete).push_back(stem + '.' + format);
     }
   }
   OutputFolder output(options.output, names, obsolete, "result.json", options.force);
@@ -310,19 +394,22 @@ Grade(const GradeOptions & options)
     const std::vector<std::string> files = FilesOfInput(path, role, options.series, usedSeries);
     document.AddInput(key, path, files);
   };
+  std::vector<SequenceImageType::Pointer> sequences;
+  MaskImageType::Pointer                  brainMask;
+  MaskImageType::Pointer                  tumourMask;
   for (std::size_t i = 0; i < sequenceNames.size(); ++i)
   {
-    filter->SetSequence(sequenceNames[i], ReadSequence(options.sequences[i], sequenceNames[i], options.series));
+    sequences.push_back(ReadSequence(options.sequences[i], sequenceNames[i], options.series));
     addInput(sequenceNames[i], options.sequences[i], sequenceNames[i]);
   }
   if (!options.brainMask.empty())
   {
-    filter->SetBrainMaskImage(ReadMask(options.brainMask, "the brain mask", options.series));
+    brainMask = ReadMask(options.brainMask, "the brain mask", options.series);
     addInput("brain-mask", options.brainMask, "the brain mask");
   }
   if (!options.tumourMask.empty())
   {
-    filter->SetTumourMaskImage(ReadMask(options.tumourMask, "the tumour mask", options.series));
+    tumourMask = ReadMask(options.tumourMask, "the tumour mask", options.series);
     addInput("tumour-mask", options.tumourMask, "the tumour mask");
   }
   for (const std::string & entry : options.series)
@@ -333,8 +420,13 @@ Grade(const GradeOptions & options)
                                "; leave the option out, or check the UID.");
     }
   }
-  itk::MetaDataDictionary dictionary = filter->GetSequence("T1")->GetMetaDataDictionary();
-  bool                    isPhantom = false;
+  const std::size_t reference =
+    options.registers
+      ? static_cast<std::size_t>(std::find(sequenceOptions.begin(), sequenceOptions.end(), options.reference) -
+                                 sequenceOptions.begin())
+      : 0;
+  const itk::MetaDataDictionary & dictionary = sequences[reference]->GetMetaDataDictionary();
+  bool                            isPhantom = false;
   for (const char * const key : { "aux_file", "ITK_FileNotes" })
   {
     std::string note;
@@ -343,6 +435,39 @@ Grade(const GradeOptions & options)
   }
   document.SetIsPhantom(isPhantom);
   document.AddStage("read", Now() - start);
+
+  std::unique_ptr<RegisteredCase> registered;
+  if (options.registers)
+  {
+    start = Now();
+    memory.Begin("register");
+    bar.Show(0.0, "register");
+    for (const auto & mask : { brainMask, tumourMask })
+    {
+      RefuseOtherGrid(mask, mask == brainMask ? "brain-mask" : "tumour-mask", sequences[reference], options);
+    }
+    const itk::TorchModelManifest & manifest = (segmentationModel ? segmentationModel : gradingModel)->GetManifest();
+    registered = std::make_unique<RegisteredCase>(
+      sequenceNames, sequences, reference, brainMask, manifest.Orientation, manifest.Spacing);
+    document.SetRegistration(*registered);
+    document.AddStage("register", Now() - start);
+  }
+  else if (tumourMask)
+  {
+    RefuseDifferentGrids(sequenceNames, sequences, options.geometryTolerance);
+  }
+  for (std::size_t i = 0; i < sequenceNames.size(); ++i)
+  {
+    filter->SetSequence(sequenceNames[i], registered ? registered->GetSequence(i) : sequences[i].GetPointer());
+  }
+  if (brainMask)
+  {
+    filter->SetBrainMaskImage(registered ? registered->ToWorkingGrid(brainMask) : brainMask);
+  }
+  if (tumourMask)
+  {
+    filter->SetTumourMaskImage(registered ? registered->ToWorkingGrid(tumourMask) : tumourMask);
+  }
 
   const std::map<std::string, FilterType::ExplainEnum> explanations{ { "all", FilterType::ExplainEnum::All },
                                                                      { "gradcam", FilterType::ExplainEnum::GradCAM },
@@ -367,14 +492,6 @@ Grade(const GradeOptions & options)
   memory.Begin("write");
   bar.Show(0.95, "write");
   document.SetResult(*filter);
-  if (!options.keepIdentifiers)
-  {
-    dictionary = WithoutIdentifiers(dictionary);
-  }
-  if (isPhantom)
-  {
-    itk::EncapsulateMetaData<std::string>(dictionary, "aux_file", "Synthetic phantom");
-  }
   document.AddParameter("explain", options.explain);
   document.AddParameter("device", options.device);
   document.AddParameter("precision", options.precision);
@@ -384,29 +501,76 @@ Grade(const GradeOptions & options)
   document.AddParameter("format", options.format);
   document.AddParameter("keep-identifiers", options.keepIdentifiers);
   document.AddParameter("trust-model", options.trustModel);
-  document.AddParameter("seed", "none: nothing is random");
-  if (options.format != "nii.gz")
+  document.AddParameter("register", options.registers);
+  if (options.registers)
   {
-    for (const auto & key : document.GetProvenanceKeys())
+    document.AddParameter("reference", options.reference);
+    document.AddParameter("on-every-grid", options.onEveryGrid);
+  }
+  document.AddParameter("seed", options.registers ? "of the registration's samples: 1729" : "none: nothing is random");
+  const auto keysOf = [&](std::size_t sequence) {
+    const itk::MetaDataDictionary & all = sequences[sequence]->GetMetaDataDictionary();
+    itk::MetaDataDictionary         keys = options.keepIdentifiers ? all : WithoutIdentifiers(all);
+    if (isPhantom)
     {
-      itk::EncapsulateMetaData<std::string>(dictionary, key.first, key.second);
+      itk::EncapsulateMetaData<std::string>(keys, "aux_file", "Synthetic phantom");
+    }
+    if (options.format != "nii.gz")
+    {
+      for (const auto & key : document.GetProvenanceKeys())
+      {
+        itk::EncapsulateMetaData<std::string>(keys, key.first, key.second);
+      }
+    }
+    return keys;
+  };
+  const auto write = [&](const auto & image, const std::string & stem, std::size_t sequence) {
+    const std::string name = stem + (sequence == reference ? "" : gridSuffixes[sequence]) + '.' + options.format;
+    WriteImage(&*image, keysOf(sequence), output.PathOf(name));
+    document.AddOutput(name);
+  };
+  std::vector<std::size_t> grids{ reference };
+  for (std::size_t i = 0; i < sequences.size() && options.onEveryGrid; ++i)
+  {
+    if (i != reference)
+    {
+      grids.push_back(i);
     }
   }
-  const auto write = [&](const auto * image, const std::string & stem) {
-    if (image)
+  const auto writeMap = [&](const auto * image, const std::string & stem) {
+    for (std::size_t i = 0; i < grids.size() && image; ++i)
     {
-      const std::string name = stem + '.' + options.format;
-      WriteImage(image, dictionary, output.PathOf(name));
-      document.AddOutput(name);
+      if (registered)
+      {
+        write(registered->ToSequence(image, grids[i]), stem, grids[i]);
+      }
+      else
+      {
+        write(image, stem, grids[i]);
+      }
     }
   };
-  write(static_cast<const MaskImageType *>(filter->GetOutput()), "tumour");
-  write(filter->GetTumourProbability(), "tumour-probability");
+  for (const std::size_t grid : grids)
+  {
+    if (!registered)
+    {
+      write(static_cast<const MaskImageType *>(filter->GetOutput()), "tumour", grid);
+    }
+    else if (tumourMask && grid == reference)
+    {
+      write(tumourMask, "tumour", grid);
+    }
+    else
+    {
+      write(registered->LabelsToSequence(filter->GetOutput(), filter->GetTumourProbability(), grid), "tumour", grid);
+    }
+  }
+  writeMap(filter->GetTumourProbability(), "tumour-probability");
   for (const std::string & layer : filter->GetGradCAMLayers())
   {
-    write(filter->GetGradCAM(layer), FileNameOfLayer(layer));
+    writeMap(filter->GetGradCAM(layer), FileNameOfLayer(layer));
   }
-  write(filter->GetGuidedBackpropagation(), "guided-backprop");
+  writeMap(filter->GetGuidedBackpropagation(), "guided-backprop");
   document.AddStage("write", Now() - start);
 
   start = Now();
@@ -493,6 +657,18 @@ AddGradeCommand(CLI::App & application, int & exitCode)
   command->add_option(
     "--brain-mask", options->brainMask, "Not 0 in the brain; then the head need not be skull-stripped");
   command->add_option("--tumour-mask", options->tumourMask, "Not 0 in the tumour; is taken instead of a segmentation");
+  CLI::Option * const registers =
+    command->add_flag("--register",
+                      options->registers,
+                      "Bring sequences on different grids into the space of one, rigidly; masks are on its grid");
+  command->add_option("--reference", options->reference, "The sequence that --register leaves where it is")
+    ->capture_default_str()
+    ->check(CLI::IsMember({ "t1", "t1c", "t2", "flair" }))
+    ->needs(registers);
+  command
+    ->add_flag(
+      "--on-every-grid", options->onEveryGrid, "Write the images on the grid of each sequence too (-on-t1 ...)")
+    ->needs(registers);
   command->add_option("--output", options->output, "Folder that gets the results")->required();
   command->add_option("--segmentation-model", options->segmentationModel, "Bundle (default: the demonstration's)");
   command->add_option("--grading-model", options->gradingModel, "Bundle (default: the demonstration's)");

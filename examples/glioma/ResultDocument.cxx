@@ -18,6 +18,7 @@
 #include "ResultDocument.h"
 
 #include "CaseReader.h"
+#include "RegisteredCase.h"
 #include "itkVersion.h"
 
 #include <algorithm>
@@ -126,6 +127,47 @@ void
 ResultDocument::AddInput(const std::string & role, const std::string & path, const std::vector<std::string> & files)
 {
   m_Inputs[role] = { { "file", BaseName(path) }, { "sha256", DigestOfFiles(files) } };
+}
+
+void
+ResultDocument::SetRegistration(const RegisteredCase & registered)
+{
+  const SequenceImageType * grid = registered.GetSequence(registered.GetReference());
+  m_Registration["reference"] = registered.GetReports()[registered.GetReference()].Name;
+  m_Registration["grid"] = {
+    { "size", Three(grid->GetLargestPossibleRegion().GetSize()) },
+    { "spacing_mm", Three(grid->GetSpacing()) },
+    { "origin_mm", Three(grid->GetOrigin()) },
+    { "direction",
+      Json::array({ Three(grid->GetDirection()[0]), Three(grid->GetDirection()[1]), Three(grid->GetDirection()[2]) }) }
+  };
+  m_Registration["sequences"] = Json::object();
+  for (std::size_t i = 0; i < registered.GetReports().size(); ++i)
+  {
+    if (i == registered.GetReference())
+    {
+      continue;
+    }
+    const RegisteredCase::Report & report = registered.GetReports()[i];
+    const auto &                   matrix = report.Transform->GetMatrix();
+    const auto                     offset = report.Transform->GetOffset();
+    Json                           rows = Json::array();
+    for (unsigned int r = 0; r < 3; ++r)
+    {
+      rows.push_back(Json::array({ matrix[r][0], matrix[r][1], matrix[r][2], offset[r] }));
+    }
+    const double degrees = 180.0 / itk::Math::pi;
+    m_Registration["sequences"][report.Name] = {
+      { "matrix", rows },
+      { "rotation_degrees", Finite(degrees * std::abs(report.Transform->GetVersor().GetAngle())) },
+      { "centre_mm", Three(report.Transform->GetCenter()) },
+      { "translation_mm", Three(report.Transform->GetTranslation()) },
+      { "mean_displacement_mm", report.MeanDisplacement },
+      { "initial_metric", report.InitialMetric },
+      { "final_metric", report.FinalMetric },
+      { "overlap", report.Overlap }
+    };
+  }
 }
 
 void
@@ -263,6 +305,7 @@ void
 ResultDocument::Write(const std::string & path) const
 {
   Json json = m_Document;
+  json["registration"] = m_Registration;
   json["outputs"] = m_Outputs;
   json["provenance"]["inputs"] = m_Inputs;
   json["provenance"]["parameters"] = m_Parameters;

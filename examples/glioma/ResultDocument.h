@@ -29,6 +29,8 @@
 
 namespace glioma
 {
+class RegisteredCase;
+
 /** What `glioma grade` tells beside the images: result.json, described by result.schema.json. */
 class ResultDocument
 {
@@ -59,6 +61,10 @@ public:
   {
     m_IsPhantom = isPhantom;
   }
+
+  /** How sequences on different grids were brought together. */
+  void
+  SetRegistration(const RegisteredCase & registered);
 
   /** Takes everything that the filter found. */
   void
@@ -91,6 +97,7 @@ private:
   nlohmann::ordered_json   m_Parameters = nlohmann::ordered_json::object();
   nlohmann::ordered_json   m_Inputs = nlohmann::ordered_json::object();
   nlohmann::ordered_json   m_Stages = nlohmann::ordered_json::array();
+  nlohmann::ordered_json   m_Registration;
   std::vector<std::string> m_Outputs;
   std::vector<std::string> m_Warnings;
   std::string              m_TrainedOn;

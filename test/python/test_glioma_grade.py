@@ -285,7 +285,7 @@ class GliomaGrade(unittest.TestCase):
     # What it refuses
 
     def test_wrong_usage(self):
-        for more in (["--explain", "magic"], ["--register"], ["--format", "jpg"], ["--threads", "0"]):
+        for more in (["--explain", "magic"], ["--reference", "t1"], ["--on-every-grid"], ["--format", "jpg"], ["--threads", "0"]):
             self.refuse(*more, says=more[0], code=2)
         outcome = subprocess.run([GLIOMA, "grade", "--t1", self.case["t1"]], capture_output=True, text=True)
         self.assertEqual(outcome.returncode, 2)

@@ -17,6 +17,7 @@ import unittest
 import zlib
 
 try:
+    import jsonschema
     import numpy as np
     import SimpleITK as sitk
 except ImportError as error:
@@ -273,6 +274,114 @@ class RealScans(unittest.TestCase):
         for entry in os.scandir(mixed + "-other"):
             shutil.copy(entry.path, os.path.join(mixed, "turned-" + entry.name))
         self.refuse(dict(self.dicom, t2=mixed), says=["T2", "orientations"])
+
+    # Sequences on different grids
+
+    def scattered(self):
+        """The case with every sequence but T1c displaced, T2 on thick slices; and where points of T1c went."""
+        displacements = {
+            "t1": (rotation(6, -3, 4), (8.0, -6.0, 5.0)),
+            "t2": (rotation(-4, 5, 2), (-4.0, 7.0, -6.0)),
+            "flair": (rotation(0, 2, -7), (3.0, 2.0, 9.0)),
+        }
+        folder = os.path.join(self.folder, "scattered")
+        images, truth = {"t1c": self.images["t1c"]}, {}
+        centre = np.array(self.images["t1c"].TransformContinuousIndexToPhysicalPoint([size / 2 for size in self.images["t1c"].GetSize()]))
+        for name, (turn, shift) in displacements.items():
+            image = sitk.Image(self.images[name])
+            truth[name] = lambda point, turn=turn, shift=shift: turn @ (np.array(point) - centre) + centre + shift
+            image.SetOrigin(truth[name](image.GetOrigin()))
+            image.SetDirection((turn @ np.array(image.GetDirection()).reshape(3, 3)).ravel())
+            images[name] = image
+        thick = sitk.Image(120, 116, 29, sitk.sitkInt16)
+        thick.SetSpacing((2.0, 2.0, 6.0))
+        thick.SetDirection(images["t2"].GetDirection())
+        thick.SetOrigin(images["t2"].TransformContinuousIndexToPhysicalPoint((0.1, 0.2, 0.3)))
+        images["t2"] = sitk.Resample(images["t2"], thick, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkInt16)
+        images["flair"] = images["flair"][3:-2, 1:, :-1]
+        images["tumour-mask"] = self.images["tumour-mask"]
+        os.makedirs(folder, exist_ok=True)
+        case = {}
+        for name, image in images.items():
+            case[name] = os.path.join(folder, f"{name}.nii.gz")
+            sitk.WriteImage(image, case[name])
+        return case, images, truth, centre
+
+    def test_sequences_on_different_grids(self):
+        case, images, truth, centre = self.scattered()
+        for more in ({}, {"tumour-mask": None}):
+            some = {name: path for name, path in case.items() if name not in more}
+            self.refuse(some, says=["T1 [", "T1c [", "T2 [", "FLAIR [", "differ in", "--register", "[120, 116, 29]"])
+        result, _ = self.grade(case, "--register", "--on-every-grid", explain="all")
+        with open(os.path.join(EXAMPLES, "glioma", "result.schema.json"), encoding="utf-8") as file:
+            jsonschema.Draft202012Validator(json.load(file)).validate(result)
+        registration = result["registration"]
+        self.assertEqual(registration["reference"], "T1c")
+        cube = [centre + np.array((x, y, z)) for x in (-50, 0, 50) for y in (-50, 0, 50) for z in (-40, 0, 40)]
+        for name, place in truth.items():
+            found = registration["sequences"][{"t1": "T1", "t2": "T2", "flair": "FLAIR"}[name]]
+            matrix = np.array(found["matrix"])
+            errors = [np.linalg.norm(matrix[:, :3] @ point + matrix[:, 3] - place(point)) for point in cube]
+            self.assertLess(np.mean(errors), 1.5, name)
+            self.assertLess(found["final_metric"], found["initial_metric"])
+            self.assertGreater(found["overlap"], 0.9)
+
+        # On the grid of T1c, and on those of the others where their tumour is.
+        maps = ("tumour", "gradcam-res3", "gradcam-res4", "guided-backprop")
+        self.assertEqual(
+            sorted(os.listdir(self.output)),
+            sorted([f"{stem}{grid}.nii.gz" for stem in maps for grid in ("", "-on-t1", "-on-t2", "-on-flair")] + ["overview.png", "result.json"]),
+        )
+        mask = sitk.GetArrayFromImage(images["tumour-mask"]) != 0
+        middle = np.array(images["tumour-mask"].TransformContinuousIndexToPhysicalPoint(np.argwhere(mask).mean(axis=0)[::-1]))
+        volume = mask.sum() * np.prod(images["tumour-mask"].GetSpacing())
+        for grid, reference in (("", "t1c"), ("-on-t1", "t1"), ("-on-t2", "t2"), ("-on-flair", "flair")):
+            for stem in maps:
+                image = sitk.ReadImage(os.path.join(self.output, f"{stem}{grid}.nii.gz"))
+                self.assert_same_place(image, images[reference], 1e-3)
+                self.assertTrue(np.isfinite(sitk.GetArrayFromImage(image)).all())
+            tumour = sitk.ReadImage(os.path.join(self.output, f"tumour{grid}.nii.gz"))
+            there = sitk.GetArrayFromImage(tumour) != 0
+            if reference == "t1c":
+                np.testing.assert_array_equal(there, mask)
+                continue
+            self.assertAlmostEqual(there.sum() * np.prod(tumour.GetSpacing()) / volume, 1.0, delta=0.1)
+            where = tumour.TransformContinuousIndexToPhysicalPoint(np.argwhere(there).mean(axis=0)[::-1])
+            self.assertLess(np.linalg.norm(np.array(where) - truth[reference](middle)), 2.0, grid)
+
+        # Again, with fewer grids: the same transforms, and nothing is left of the others.
+        again, _ = self.grade(case, "--register", "--threads", "1")
+        self.assertEqual(again["registration"], registration)
+        self.assertEqual(sorted(os.listdir(self.output)), ["overview.png", "result.json", "tumour.nii.gz"])
+
+    def test_a_segmentation_of_registered_sequences(self):
+        case, images, _, _ = self.scattered()
+        del case["tumour-mask"]
+        brain = os.path.join(self.folder, "brain.nii.gz")
+        sitk.WriteImage(sitk.Cast(images["t2"] != 0, sitk.sitkUInt8), brain)
+        self.refuse(case, "--register", "--brain-mask", brain, says=["--brain-mask", "reference t1c", "[120, 116, 29]"])
+        result, _ = self.grade(case, "--register", "--reference", "t2", "--brain-mask", brain)
+        self.assertEqual(result["registration"]["reference"], "T2")
+        self.assertEqual(result["brain_mask"], "given")
+        probability = sitk.ReadImage(os.path.join(self.output, "tumour-probability.nii.gz"))
+        tumour = sitk.ReadImage(os.path.join(self.output, "tumour.nii.gz"))
+        for image in (probability, tumour):
+            self.assert_same_place(image, images["t2"], 1e-3)
+        self.assertTrue((sitk.GetArrayFromImage(probability)[sitk.GetArrayFromImage(tumour) == 1] > 0.5).all())
+
+    def test_a_registration_that_fails_leaves_nothing(self):
+        case, images, _, _ = self.scattered()
+        broken = os.path.join(self.folder, "broken-flair.nii.gz")
+        half = sitk.GetArrayFromImage(images["flair"])
+        half[: int(0.55 * half.shape[0])] = 0
+        image = sitk.GetImageFromArray(half)
+        image.CopyInformation(images["flair"])
+        sitk.WriteImage(image, broken)
+        self.refuse(dict(case, flair=broken), "--register", says=["FLAIR to T1c", "%"])
+        image = sitk.GetImageFromArray(np.random.default_rng(5).integers(1, 900, half.shape).astype(np.int16))
+        image.CopyInformation(images["flair"])
+        sitk.WriteImage(image, broken)
+        self.refuse(dict(case, flair=broken), "--register", says=["FLAIR to T1c"])
 
     # Names
 
