@@ -38,7 +38,7 @@ def card(bundle, scores):
         raise SystemExit(f"{bundle.name}: training cases without licence or attribution: {', '.join(unnamed) or 'all'}")
     yield f"# {manifest['name']}\n"
     yield f"**{training['data'][0].upper() + training['data'][1:]}. Research use only: do not rely on it for a patient.**\n"
-    yield f"Intended use: {ours['intended_use']}.\n"
+    yield f"Intended use: {manifest['intended_use']}.\n"
     yield "## Model\n"
     yield f"- Network: `{network['name']}`, width {network['width']}, {network['levels']} levels, {'padded' if network['padded'] else 'valid'} convolutions (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)." if "levels" in network else f"- Network: `{network['name']}`, width {network['width']} (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)."
     yield f"- Voxels: {' x '.join(format(s, 'g') for s in ours['spacing'])} mm, orientation {ours['orientation']}; sequences T1, T1c, T2, FLAIR; skull-stripped."
