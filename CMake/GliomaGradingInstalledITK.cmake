@@ -26,6 +26,7 @@ set(GliomaGrading_ITK_COMPONENTS
     ITKIONRRD
     ITKIOPNG
     ITKIOGDCM
+    ITKZLIB
 )
 option(BUILD_SHARED_LIBS "Build a shared library" ON)
 option(BUILD_TESTING "Build the tests" ON)

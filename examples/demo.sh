@@ -45,8 +45,9 @@ fi
 
 install_packages "${build_packages[@]}"
 install_python_packages "$torch_requirement"
+install_report_viewer
 build_dir=$source_dir/build
-options=(-DGliomaGrading_BUILD_EXAMPLES=ON)
+options=(-DGliomaGrading_BUILD_EXAMPLES=ON "$viewer_option")
 # A build that has its tests keeps them.
 [ -f "$build_dir/CMakeCache.txt" ] || options+=(-DBUILD_TESTING=OFF)
 configure_and_build "$build_dir" glioma "${options[@]}"
@@ -94,3 +95,4 @@ PYTHON
 ls -1 "$output"
 echo "Files:   $output"
 echo "Picture: $output/overview.png"
+echo "Page:    $output/report.html (open it in a browser)"

@@ -25,6 +25,9 @@ done
 . "$(dirname "${BASH_SOURCE[0]}")/../CMake/setup-debian.sh"
 
 install_packages "${build_packages[@]}" libgtest-dev
+# The tests of the report's page want a browser (about 110 MB) and are skipped without one.
+[ -n "${CHROMIUM-}" ] || command -v chromium chromium-browser google-chrome >/dev/null || (install_packages chromium) ||
+  echo "Going on without a browser: the tests of report.html in one are skipped."
 python_packages=("$torch_requirement" -r "$source_dir/test/requirements.txt")
 options=(-DBUILD_TESTING=ON -DGliomaGrading_BUILD_EXAMPLES=ON)
 build_dir=$source_dir/build
@@ -34,6 +37,8 @@ if [ $coverage = yes ]; then
   options+=(-DCMAKE_BUILD_TYPE=Debug "-DCMAKE_CXX_FLAGS=--coverage -O1 -fprofile-update=atomic")
 fi
 install_python_packages "${python_packages[@]}"
+install_report_viewer
+options+=("$viewer_option")
 # The tests in Python and the layout test find their packages here.
 export VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH"
 configure_and_build "$build_dir" all "${options[@]}"

@@ -24,6 +24,7 @@
 #include "OverviewPicture.h"
 #include "ProgressBar.h"
 #include "RegisteredCase.h"
+#include "ReportPage.h"
 #include "ResultDocument.h"
 #include "StageMemory.h"
 
@@ -262,6 +263,46 @@ DrawOverview(const FilterType & filter, const ResultDocument & document, const s
   picture.Write(path);
 }
 
+/** Sides of the cells of a layer in mm; 0 where the model does not say. */
+std::array<double, 3>
+CellOf(const FilterType & filter, const std::string & layer)
+{
+  std::array<double, 3> sides{ { 0.0, 0.0, 0.0 } };
+  for (const itk::TorchLayerGeometry & geometry : filter.GetGradingModel()->GetManifest().Layers)
+  {
+    for (unsigned int d = 0; geometry.Layer == layer && d < 3; ++d)
+    {
+      sides[d] = geometry.Step[d] * filter.GetRegionReport().Spacing[d];
+    }
+  }
+  return sides;
+}
+
+void
+WriteReport(const FilterType & filter, const ResultDocument & document, const std::string & path)
+{
+  ReportPage page;
+  page.SetResult(document.GetJson());
+  for (const std::string & name : FilterType::GetSequenceNames())
+  {
+    page.AddSequence(name, filter.GetSequence(name));
+  }
+  page.SetBrainMask(filter.GetBrainMask());
+  page.SetTumour(filter.GetOutput());
+  for (const std::string & layer : filter.GetGradCAMLayers())
+  {
+    if (filter.GetGradCAM(layer))
+    {
+      page.AddGradCAM(layer, filter.GetGradCAM(layer), filter.GetGradCAMSupport(layer), CellOf(filter, layer));
+    }
+  }
+  if (filter.GetGuidedBackpropagation())
+  {
+    page.SetGuidedBackpropagation(filter.GetGuidedBackpropagation(), filter.GetRegionReport().Spacing);
+  }
+  page.Write(path);
+}
+
 std::string
 DescribeGrid(const itk::ImageBase<3> * image)
 {
@@ -370,7 +411,7 @@ Grade(const GradeOptions & options)
       stems.push_back(stems[i] + suffix);
     }
   }
-  std::vector<std::string> names{ "result.json", "overview.png" };
+  std::vector<std::string> names{ "result.json", "overview.png", "report.html" };
   std::vector<std::string> obsolete;
   for (const std::string & stem : stems)
   {
@@ -578,6 +619,13 @@ Grade(const GradeOptions & options)
   DrawOverview(*filter, document, output.PathOf("overview.png"));
   document.AddOutput("overview.png");
   document.AddStage("overview", Now() - start);
+
+  start = Now();
+  memory.Begin("report");
+  bar.Show(0.97, "report");
+  WriteReport(*filter, document, output.PathOf("report.html"));
+  document.AddOutput("report.html");
+  document.AddStage("report", Now() - start);
   document.SetMemory(memory);
   document.Write(output.PathOf("result.json"));
   output.Commit();

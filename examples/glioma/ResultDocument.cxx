@@ -301,8 +301,8 @@ ResultDocument::GetProvenanceKeys() const
   return keys;
 }
 
-void
-ResultDocument::Write(const std::string & path) const
+Json
+ResultDocument::GetJson() const
 {
   Json json = m_Document;
   json["registration"] = m_Registration;
@@ -317,10 +317,15 @@ ResultDocument::Write(const std::string & path) const
   }
   json["provenance"]["seconds"] = seconds;
   json["provenance"]["peak_memory_mib"] = m_PeakMemory;
+  return json;
+}
 
+void
+ResultDocument::Write(const std::string & path) const
+{
   std::ofstream file(path, std::ios::binary);
   // A name that is not UTF-8 must not lose the result.
-  file << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  file << this->GetJson().dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
   file.close();
   if (!file)
   {

@@ -88,6 +88,10 @@ public:
   std::vector<std::pair<std::string, std::string>>
   GetProvenanceKeys() const;
 
+  /** The whole document. Numbers that are not finite are null in it. */
+  nlohmann::ordered_json
+  GetJson() const;
+
   /** Writes the file. Numbers that are not finite become null. */
   void
   Write(const std::string & path) const;

@@ -143,7 +143,7 @@ class GliomaGrade(unittest.TestCase):
                 np.testing.assert_allclose(getattr(image, what)(), getattr(reference, what)(), atol=1e-5, err_msg=name)
             self.assertEqual(image.GetNumberOfComponentsPerPixel(), 4 if name == "guided-backprop" else 1)
             self.assertTrue(np.isfinite(sitk.GetArrayFromImage(image)).all(), name)
-        self.assertEqual(sorted(os.listdir(self.output)), sorted([f"{name}.nii.gz" for name in IMAGES] + ["overview.png", "result.json"]))
+        self.assertEqual(sorted(os.listdir(self.output)), sorted([f"{name}.nii.gz" for name in IMAGES] + ["overview.png", "report.html", "result.json"]))
 
         result = self.result()
         labels = sitk.GetArrayFromImage(sitk.ReadImage(os.path.join(self.output, "tumour.nii.gz")))
@@ -191,7 +191,7 @@ class GliomaGrade(unittest.TestCase):
         given = sitk.GetArrayFromImage(sitk.ReadImage(self.seg))
         np.testing.assert_array_equal(labels != 0, given != 0)
         self.assertEqual(self.result()["tumour_mask"], "given")
-        self.assertEqual(sorted(os.listdir(self.output)), ["gradcam-res3.nii.gz", "gradcam-res4.nii.gz", "overview.png", "result.json", "tumour.nii.gz"])
+        self.assertEqual(sorted(os.listdir(self.output)), ["gradcam-res3.nii.gz", "gradcam-res4.nii.gz", "overview.png", "report.html", "result.json", "tumour.nii.gz"])
 
     def test_a_given_brain_mask_ignores_the_skull(self):
         images = {name: sitk.GetArrayFromImage(sitk.ReadImage(path)) for name, path in self.case.items()}

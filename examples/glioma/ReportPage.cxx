@@ -1,0 +1,754 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "ReportPage.h"
+
+#include "CaseReader.h"
+#include "ReportFiles.h"
+#include "ReportTemplate.h"
+#include "itkSha256.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <stdexcept>
+
+namespace glioma
+{
+namespace
+{
+using Json = nlohmann::ordered_json;
+
+constexpr int                pictureSide = 272;    // dots of the longer side of a slice, as in overview.png
+constexpr itk::SizeValueType mostVoxels = 5000000; // of a sequence that is shown
+constexpr std::size_t        mostBytes = 11000000; // of all volumes: with viewer and pictures less than 15 MB
+constexpr double             boxMargin = 4.0;      // mm around the brain
+
+/** A text of \a format with one number in it. */
+std::string
+Formatted(const char * format, double value)
+{
+  char text[64];
+  std::snprintf(text, sizeof(text), format, value);
+  return text;
+}
+
+std::string
+Percent(double share)
+{
+  // A probability is never shown as certain where it is not.
+  const double percent = 100.0 * share;
+  if (share > 0.0 && percent < 0.1)
+  {
+    return "less than 0.1 %";
+  }
+  if (share < 1.0 && percent > 99.9)
+  {
+    return "more than 99.9 %";
+  }
+  return Formatted(percent < 10.0 ? "%.1f %%" : "%.0f %%", percent);
+}
+
+std::string
+Millimetres(const std::array<double, 3> & sides)
+{
+  if (sides[0] <= 0.0 || sides[1] <= 0.0 || sides[2] <= 0.0)
+  {
+    return "of unknown size";
+  }
+  const bool isCube = std::abs(sides[0] - sides[1]) < 0.05 && std::abs(sides[0] - sides[2]) < 0.05;
+  return isCube ? Formatted("%.1f mm", sides[0])
+                : Formatted("%.1f", sides[0]) + Formatted(" × %.1f", sides[1]) + Formatted(" × %.1f mm", sides[2]);
+}
+
+/** What a value of JSON looks like in a table. */
+std::string
+TextOf(const Json & value)
+{
+  if (value.is_null())
+  {
+    return "not defined";
+  }
+  if (value.is_boolean())
+  {
+    return value.get<bool>() ? "yes" : "no";
+  }
+  if (value.is_number_float())
+  {
+    return Formatted("%.4g", value.get<double>());
+  }
+  if (value.is_string())
+  {
+    return value.get<std::string>();
+  }
+  if (value.is_array())
+  {
+    std::string list;
+    for (const Json & element : value)
+    {
+      list += (list.empty() ? "" : ", ") + TextOf(element);
+    }
+    return list;
+  }
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/** The beginning that all names share, up to a separator. */
+std::string
+SharedName(const std::vector<std::string> & names)
+{
+  std::string shared = names.empty() ? "" : names.front();
+  for (const std::string & name : names)
+  {
+    const auto end = std::mismatch(shared.begin(), shared.end(), name.begin(), name.end()).first;
+    shared.erase(end, shared.end());
+  }
+  const auto separator = shared.find_last_of("-_. ");
+  shared.erase(separator == std::string::npos ? 0 : separator);
+  return shared;
+}
+
+std::string
+ReadFile(const std::string & path)
+{
+  std::ifstream      file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return file ? text.str() : std::string();
+}
+
+/** How a content security policy names a script or a style. */
+std::string
+DigestForPolicy(const std::string & text)
+{
+  const std::string hexadecimal = itk::Sha256OfMemory(text.data(), text.size());
+  std::string       bytes;
+  for (std::size_t i = 0; i + 1 < hexadecimal.size(); i += 2)
+  {
+    bytes += static_cast<char>(std::stoi(hexadecimal.substr(i, 2), nullptr, 16));
+  }
+  return "'sha256-" + ToBase64(bytes) + "'";
+}
+
+Json
+Row(const std::string & name, const std::string & value)
+{
+  return { { "name", name }, { "values", Json::array({ value }) } };
+}
+
+const char *
+NameOf(Plane plane)
+{
+  return plane == Plane::Axial ? "axial" : plane == Plane::Coronal ? "coronal" : "sagittal";
+}
+
+/** Title of a map as the quality's numbers call it: "gradcam-res3". */
+std::string
+TitleOfMap(const std::string & key)
+{
+  const std::string gradCAM = "gradcam-";
+  const std::string brain = "brain-";
+  return key.rfind(brain, 0) == 0     ? "Whole brain: " + TitleOfMap(key.substr(brain.size()))
+         : key.rfind(gradCAM, 0) == 0 ? "GradCAM " + key.substr(gradCAM.size())
+         : key == "guided-backprop"   ? "Guided backpropagation"
+                                      : key;
+}
+
+/** A number of the quality, and what chance would give. */
+Json
+CellOf(const Json & quality, const std::string & map, const Json & measure)
+{
+  Json       cell{ { "map", TitleOfMap(map) }, { "value", "not defined" }, { "note", nullptr } };
+  const auto number = [&](const char * role) {
+    const auto found =
+      measure.contains(role) ? quality.find(map + '-' + measure[role].get<std::string>()) : quality.end();
+    return found != quality.end() && found->is_number() ? found->get<double>() : std::nan("");
+  };
+  const double      value = number("value");
+  const std::string format = measure["format"];
+  if (std::isnan(value))
+  {
+    return cell;
+  }
+  cell["value"] = format == "percent" ? Percent(value)
+                  : format == "yes"   ? std::string(value > 0.5 ? "yes" : "no")
+                                      : Formatted("%.3g", value);
+  const double chance = number("chance");
+  const double ratio = number("ratio");
+  if (!std::isnan(chance))
+  {
+    cell["note"] = "by chance " + (format == "percent" ? Percent(chance) : Formatted("%.3g", chance)) +
+                   (std::isnan(ratio) ? std::string() : Formatted(": %.1f times as much", ratio));
+  }
+  return cell;
+}
+} // namespace
+
+std::string
+ReportPage::DefaultViewerFile()
+{
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path  program = fs::read_symlink("/proc/self/exe", error);
+  return (program.parent_path().parent_path() / "share" / "GliomaGrading" / "report" / GLIOMA_VIEWER_FILE).string();
+}
+
+std::string
+ReportPage::ReadViewer(std::string & reason) const
+{
+  if (m_ViewerFile.empty())
+  {
+    reason = "it was made without the viewer's library.";
+    return "";
+  }
+  const std::string library = ReadFile(m_ViewerFile);
+  if (library.empty())
+  {
+    reason = "the viewer's library (" GLIOMA_VIEWER_NAME ") was not installed with glioma.";
+    return "";
+  }
+  if (itk::Sha256OfMemory(library.data(), library.size()) != GLIOMA_VIEWER_SHA256)
+  {
+    reason =
+      "the viewer's library that is installed with glioma is not " GLIOMA_VIEWER_NAME ": its SHA-256 is another one.";
+    return "";
+  }
+  return library;
+}
+
+Json
+ReportPage::DescribeResult() const
+{
+  Json         page;
+  const Json & result = m_Result;
+  std::string  name = m_CaseName;
+  if (name.empty())
+  {
+    std::vector<std::string> files;
+    for (const Json & input : result["provenance"]["inputs"])
+    {
+      files.push_back(input["file"].get<std::string>());
+    }
+    name = SharedName(files);
+  }
+  const bool isGraded = result["grade"].is_string();
+  page["grade"] = result["grade"];
+  page["case"] = name;
+  page["title"] = (isGraded ? "Grade " + result["grade"].get<std::string>() : std::string("No grade")) +
+                  (name.empty() ? "" : ", " + name) + " (research use only)";
+  page["phantom"] = result["phantom"];
+  const std::map<std::string, std::string> meanings{ { "HGG",
+                                                       "High-grade glioma in the sense of BRATS 2017: glioblastoma." },
+                                                     { "LGG", "Lower-grade glioma in the sense of BRATS 2017." } };
+  const auto meaning = isGraded ? meanings.find(result["grade"].get<std::string>()) : meanings.end();
+  page["grade_meaning"] = meaning == meanings.end() ? Json(nullptr) : Json(meaning->second);
+  page["probabilities"] = Json::array();
+  if (result["probabilities"].is_object())
+  {
+    for (const auto & probability : result["probabilities"].items())
+    {
+      page["probabilities"].push_back({ { "name", probability.key() },
+                                        { "width", Formatted("%.2f", 100.0 * probability.value().get<double>()) },
+                                        { "percent", Percent(probability.value().get<double>()) } });
+    }
+  }
+  page["probabilities_note"] =
+    isGraded ? Json("Probabilities as the network gives them; they are not calibrated on patients.") : Json(nullptr);
+  page["warnings"] = result["warnings"];
+  page["research"] = result["warnings"].empty() ? Json("Research use only.") : result["warnings"].front();
+  page["is_review"] = result["verdict"] != "no-flags";
+  page["reasons"] = result["reasons"];
+  page["verdict_is"] = result["verdict_is"];
+  page["version"] = result["provenance"]["versions"]["glioma"];
+
+  Json & facts = page["facts"] = Json::array();
+  facts.push_back(
+    { { "name", "Tumour" }, { "value", Formatted("%.1f ml", result["tumour_volume_ml"].get<double>()) } });
+  facts.push_back({ { "name", "Brain" }, { "value", Formatted("%.0f ml", result["brain_volume_ml"].get<double>()) } });
+  facts.push_back({ { "name", "Tumour mask" },
+                    { "value", result["tumour_mask"] == "given" ? "given by the user" : "found by the network" } });
+  if (result["roi"].is_object())
+  {
+    const Json & sides = result["roi"]["sides_mm"];
+    facts.push_back({ { "name", "Graded region" }, { "value", Millimetres({ { sides[0], sides[1], sides[2] } }) } });
+  }
+  return page;
+}
+
+Json
+ReportPage::DescribeMaps() const
+{
+  Json maps = Json::array();
+  for (const LayerMap & layer : m_GradCAM)
+  {
+    maps.push_back(
+      { { "title", "GradCAM " + layer.Layer },
+        { "resolution", "one cell is " + Millimetres(layer.Cell) },
+        { "text",
+          LargestValue(layer.Map) > 0.0
+            ? "Where layer " + layer.Layer +
+                " speaks for the class. Its cells are coarse: colours between their centres are interpolated."
+            : "Empty: no cell of layer " + layer.Layer + " speaks for the class." } });
+  }
+  if (m_Guided)
+  {
+    maps.push_back(
+      { { "title", "Guided backpropagation" },
+        { "resolution", "one voxel of the graded region is " + Millimetres(m_GuidedVoxel) },
+        { "text",
+          "Which voxels of each sequence move the network's answer. It does not tell the classes apart: the map "
+          "of another class looks nearly the same, so it says where the network looks and not why it chose "
+          "this grade." } });
+  }
+  return maps;
+}
+
+Json
+ReportPage::DescribeQuality() const
+{
+  const Json & quality = m_Result["quality"];
+  if (!quality.is_object() || quality.empty())
+  {
+    return nullptr;
+  }
+  const Json               measures = Json::parse(ReportFiles::QualityJson())["measures"];
+  std::vector<std::string> maps;
+  std::vector<std::string> known;
+  for (const auto & number : quality.items())
+  {
+    for (const Json & measure : measures)
+    {
+      for (const char * const role : { "value", "chance", "ratio" })
+      {
+        const std::string ending = measure.contains(role) ? '-' + measure[role].get<std::string>() : "";
+        const std::string key = number.key();
+        if (!ending.empty() && key.size() > ending.size() &&
+            key.compare(key.size() - ending.size(), ending.size(), ending) == 0)
+        {
+          const std::string map = key.substr(0, key.size() - ending.size());
+          const bool        isMap =
+            map.find("gradcam-") != std::string::npos || map.find("guided-backprop") != std::string::npos;
+          // A number of a sequence or a region has a longer name before the ending.
+          const bool isWhole = isMap && std::none_of(maps.begin(), maps.end(), [&](const std::string & other) {
+                                 return map.rfind(other + '-', 0) == 0;
+                               });
+          if (isWhole)
+          {
+            known.push_back(key);
+            if (std::find(maps.begin(), maps.end(), map) == maps.end())
+            {
+              maps.push_back(map);
+            }
+          }
+        }
+      }
+    }
+  }
+  Json page{ { "columns", Json::array() }, { "rows", Json::array() }, { "others", nullptr } };
+  for (const std::string & map : maps)
+  {
+    page["columns"].push_back(TitleOfMap(map));
+  }
+  for (const Json & measure : measures)
+  {
+    Json row{ { "name", measure["name"] }, { "meaning", measure["meaning"] }, { "cells", Json::array() } };
+    bool isThere = false;
+    for (const std::string & map : maps)
+    {
+      row["cells"].push_back(CellOf(quality, map, measure));
+      isThere = isThere || quality.contains(map + '-' + measure["value"].get<std::string>());
+    }
+    if (isThere)
+    {
+      page["rows"].push_back(row);
+    }
+  }
+  Json others = Json::array();
+  for (const auto & number : quality.items())
+  {
+    if (std::find(known.begin(), known.end(), number.key()) == known.end())
+    {
+      others.push_back({ { "name", number.key() }, { "value", TextOf(number.value()) } });
+    }
+  }
+  if (!others.empty())
+  {
+    page["others"] = { { "numbers", others } };
+  }
+  return page;
+}
+
+Json
+ReportPage::DescribeProvenance() const
+{
+  const Json & provenance = m_Result["provenance"];
+  Json         sections = Json::array();
+  const auto   add = [&](const std::string & title, const Json & rows, bool isOpen) {
+    if (!rows.empty())
+    {
+      sections.push_back({ { "title", title }, { "open", isOpen }, { "rows", rows } });
+    }
+  };
+  Json rows = Json::array();
+  for (const auto & entry : provenance["models"].items())
+  {
+    const Json & model = entry.value();
+    if (model.is_null())
+    {
+      continue;
+    }
+    Json values = Json::array({ TextOf(model["name"]) + ' ' + TextOf(model["version"]) +
+                                (model["demonstration"] == true ? " (demonstration)" : "") });
+    values.push_back("trained on: " + (model["training_data"] == "" ? "not stated" : TextOf(model["training_data"])));
+    if (model["intended_use"] != "")
+    {
+      values.push_back("intended use: " + TextOf(model["intended_use"]));
+    }
+    values.push_back("SHA-256 " + TextOf(model["sha256"]));
+    rows.push_back({ { "name", entry.key() }, { "values", values } });
+  }
+  add("Models", rows, true);
+
+  rows = Json::array();
+  for (const auto & input : provenance["inputs"].items())
+  {
+    rows.push_back(
+      { { "name", input.key() },
+        { "values", Json::array({ TextOf(input.value()["file"]), "SHA-256 " + TextOf(input.value()["sha256"]) }) } });
+  }
+  add("Inputs", rows, false);
+
+  rows = Json::array();
+  for (const auto & sequence : provenance["sequences"].items())
+  {
+    Json values = Json::array();
+    for (const auto & number : sequence.value().items())
+    {
+      values.push_back(number.key() + ": " + TextOf(number.value()));
+    }
+    rows.push_back({ { "name", sequence.key() }, { "values", values } });
+  }
+  add("Preparation", rows, false);
+
+  rows = Json::array();
+  if (m_Result["registration"].is_object())
+  {
+    rows.push_back(Row("brought into the space of", TextOf(m_Result["registration"]["reference"])));
+    for (const auto & sequence : m_Result["registration"]["sequences"].items())
+    {
+      Json values = Json::array();
+      for (const char * const key :
+           { "rotation_degrees", "translation_mm", "mean_displacement_mm", "final_metric", "overlap" })
+      {
+        values.push_back(std::string(key) + ": " + TextOf(sequence.value()[key]));
+      }
+      rows.push_back({ { "name", sequence.key() }, { "values", values } });
+    }
+  }
+  add("Registration", rows, false);
+
+  rows = Json::array();
+  for (const auto & parameter : provenance["parameters"].items())
+  {
+    rows.push_back(Row(parameter.key(), TextOf(parameter.value())));
+  }
+  for (const auto & version : provenance["versions"].items())
+  {
+    rows.push_back(Row("version of " + version.key(), TextOf(version.value())));
+  }
+  add("Parameters and versions", rows, false);
+
+  rows = Json::array();
+  double seconds = 0.0;
+  for (const Json & stage : provenance["stages"])
+  {
+    rows.push_back(Row(TextOf(stage["name"]), Formatted("%.1f s", stage["seconds"].get<double>())));
+    seconds += stage["seconds"].get<double>();
+  }
+  rows.push_back(Row("all before this page", Formatted("%.1f s", seconds)));
+  add("Time", rows, false);
+  return sections;
+}
+
+Json
+ReportPage::DrawPictures(const std::string & scratchFile) const
+{
+  const std::array<Plane, 3> planes{ { Plane::Axial, Plane::Coronal, Plane::Sagittal } };
+  const itk::ImageBase<3> &  grid = *m_Sequences.front().Image;
+  std::vector<GreyWindow>    windows;
+  for (const Sequence & sequence : m_Sequences)
+  {
+    windows.push_back(FindGreyWindow(sequence.Image, m_Brain));
+  }
+  const auto slice = [&](Plane kind, std::size_t sequence, const LayerMap * layer, double largest, double scale) {
+    const SlicePlane plane = FindSlicePlane(kind, grid, m_Brain, m_Tumour, pictureSide);
+    Canvas           canvas(plane.Width, plane.Height);
+    DrawSequence(canvas, 0, 0, plane, m_Sequences[sequence].Image, m_Brain, windows[sequence]);
+    if (layer)
+    {
+      DrawHeat(canvas, 0, 0, plane, layer->Map, largest);
+      if (layer->Support)
+      {
+        DrawOutline(canvas, 0, 0, plane, layer->Support, whiteColour, true);
+      }
+    }
+    else if (scale > 0.0)
+    {
+      DrawSigned(canvas, 0, 0, plane, m_Guided, static_cast<unsigned int>(sequence), scale);
+    }
+    if (m_Tumour)
+    {
+      DrawOutline(canvas, 0, 0, plane, m_Tumour, outlineColour, false);
+    }
+    DrawSides(canvas, 0, 0, plane);
+    canvas.Write(scratchFile);
+    const std::string caption = m_Sequences[sequence].Name + ", " + NameOf(kind);
+    return Json{ { "data", "data:image/png;base64," + ToBase64(ReadFile(scratchFile)) },
+                 { "width", plane.Width },
+                 { "height", plane.Height },
+                 { "caption", caption },
+                 { "alt",
+                   caption + " slice" +
+                     (layer         ? " with GradCAM " + layer->Layer
+                      : scale > 0.0 ? " with guided backpropagation"
+                                    : "") } };
+  };
+
+  Json pictures = Json::array();
+  Json slices = Json::array();
+  for (const Plane plane : planes)
+  {
+    for (std::size_t i = 0; i < m_Sequences.size(); ++i)
+    {
+      slices.push_back(slice(plane, i, nullptr, 0.0, 0.0));
+    }
+  }
+  pictures.push_back({ { "title", "Sequences" }, { "text", nullptr }, { "scale", nullptr }, { "slices", slices } });
+  // Contrast-enhanced T1 shows the tumour's parts best.
+  const std::size_t ground = m_Sequences.size() > 1 ? 1 : 0;
+  for (const LayerMap & layer : m_GradCAM)
+  {
+    const double largest = LargestValue(layer.Map);
+    slices = Json::array();
+    for (const Plane plane : planes)
+    {
+      slices.push_back(slice(plane, ground, &layer, largest, 0.0));
+    }
+    pictures.push_back(
+      { { "title", "GradCAM " + layer.Layer },
+        { "text", "One cell is " + Millimetres(layer.Cell) + (largest > 0.0 ? "." : ". The map is empty.") },
+        { "scale", { { "heat", true }, { "signed", false }, { "largest", Formatted("%.3g", largest) } } },
+        { "slices", slices } });
+  }
+  const double scale = m_Guided ? GuidedScale(m_Guided) : 0.0;
+  if (m_Guided)
+  {
+    slices = Json::array();
+    for (std::size_t i = 0; i < m_Sequences.size(); ++i)
+    {
+      slices.push_back(slice(Plane::Axial, i, nullptr, 0.0, scale));
+    }
+    pictures.push_back(
+      { { "title", "Guided backpropagation" },
+        { "text", "Each sequence has its own map. It does not tell the classes apart." },
+        { "scale", { { "heat", false }, { "signed", true }, { "largest", Formatted("%.3g", scale) } } },
+        { "slices", slices } });
+  }
+  std::error_code error;
+  std::filesystem::remove(scratchFile, error);
+  return pictures;
+}
+
+Json
+ReportPage::PackVolumes(itk::SizeValueType voxels) const
+{
+  const itk::ImageBase<3> & image = *m_Sequences.front().Image;
+  ReportGrid                grid;
+  grid.Box = BoxOf(m_Brain, boxMargin);
+  if (grid.NumberOfVoxels() == 0)
+  {
+    grid.Box = image.GetLargestPossibleRegion();
+  }
+  Coarsen(grid, image, voxels);
+  const auto partOf = [&](const ReportMaskType * mask) {
+    // Where a map is 0 nothing is stored; the blocks stay those of the whole.
+    ReportGrid part = grid;
+    const auto box = mask ? BoxOf(mask, 0.0) : grid.Box;
+    for (unsigned int d = 0; d < 3 && box.GetNumberOfPixels() > 0; ++d)
+    {
+      const auto block = static_cast<itk::IndexValueType>(grid.Block[d]);
+      const auto first = grid.Box.GetIndex(d);
+      const auto lower = first + std::max<itk::IndexValueType>(0, box.GetIndex(d) - first) / block * block;
+      const auto upper = std::min(grid.Box.GetUpperIndex()[d], box.GetUpperIndex()[d]);
+      if (upper >= lower)
+      {
+        part.Box.SetIndex(d, lower);
+        part.Box.SetSize(d, static_cast<itk::SizeValueType>(upper - lower + 1));
+      }
+    }
+    return part;
+  };
+
+  Json volumes;
+  volumes["spacing"] = Json::array();
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    volumes["spacing"].push_back(image.GetSpacing()[d] * grid.Block[d]);
+  }
+  volumes["coarsened"] = grid.Block != std::array<unsigned int, 3>{ { 1, 1, 1 } };
+  volumes["sequences"] = Json::array();
+  for (const Sequence & sequence : m_Sequences)
+  {
+    const GreyWindow   shown = FindGreyWindow(sequence.Image, m_Brain);
+    const GreyWindow   stored = FindGreyWindow(sequence.Image, m_Brain, 0.0005, 0.9995);
+    const ReportVolume volume = PackSequence(sequence.Image, m_Brain, grid, stored.Low, stored.High);
+    volumes["sequences"].push_back({ { "name", sequence.Name },
+                                     { "low", shown.Low },
+                                     { "high", shown.High },
+                                     { "data", Json::array({ volume.Base64 }) } });
+  }
+  volumes["overlays"] = Json::array();
+  const auto add = [&](const std::string & name, const std::string & kind, double largest, const Json & data) {
+    volumes["overlays"].push_back({ { "name", name }, { "kind", kind }, { "largest", largest }, { "data", data } });
+  };
+  if (m_Tumour && BoxOf(m_Tumour, 0.0).GetNumberOfPixels() > 0)
+  {
+    const ReportGrid part = partOf(m_Tumour);
+    add("Tumour outline", "outline", 1.0, Json::array({ PackMask(m_Tumour, part, true).Base64 }));
+  }
+  for (const LayerMap & layer : m_GradCAM)
+  {
+    const double largest = LargestValue(layer.Map);
+    if (largest > 0.0)
+    {
+      const ReportGrid part = partOf(layer.Support);
+      add("GradCAM " + layer.Layer, "heat", largest, Json::array({ PackMap(layer.Map, part, largest).Base64 }));
+    }
+  }
+  const double scale = m_Guided ? GuidedScale(m_Guided) : 0.0;
+  if (scale > 0.0)
+  {
+    auto          reached = ReportMaskType::New();
+    const auto    components = m_Guided->GetNumberOfComponentsPerPixel();
+    const float * value = m_Guided->GetBufferPointer();
+    reached->CopyInformation(m_Guided);
+    reached->SetRegions(m_Guided->GetBufferedRegion());
+    reached->Allocate();
+    const auto number = m_Guided->GetBufferedRegion().GetNumberOfPixels();
+    for (itk::SizeValueType i = 0; i < number; ++i, value += components)
+    {
+      reached->GetBufferPointer()[i] = std::any_of(value, value + components, [](float v) { return v != 0.0f; });
+    }
+    const ReportGrid part = partOf(reached);
+    Json             data = Json::array();
+    for (unsigned int c = 0; c < components; ++c)
+    {
+      data.push_back(PackSignedMap(m_Guided, c, part, scale).Base64);
+    }
+    add("Guided backpropagation", "signed", scale, data);
+  }
+
+  // The place where the static slices cross, in the millimetres of NIfTI.
+  itk::ContinuousIndex<double, 3> at;
+  for (const Plane kind : { Plane::Axial, Plane::Coronal, Plane::Sagittal })
+  {
+    const SlicePlane plane = FindSlicePlane(kind, image, m_Brain, m_Tumour, pictureSide);
+    at[plane.SliceAxis] = static_cast<double>(plane.Lower[plane.SliceAxis]);
+  }
+  itk::Point<double, 3> place;
+  image.TransformContinuousIndexToPhysicalPoint(at, place);
+  volumes["start"] = Json::array({ -place[0], -place[1], place[2] });
+  Json & heat = volumes["heat"];
+  for (int i = 0; i <= 4; ++i)
+  {
+    const ColourType colour = HeatColour(i / 4.0);
+    heat["I"].push_back(std::lround(255.0 * i / 4.0));
+    heat["R"].push_back(std::lround(colour[0]));
+    heat["G"].push_back(std::lround(colour[1]));
+    heat["B"].push_back(std::lround(colour[2]));
+  }
+  return volumes;
+}
+
+void
+ReportPage::Write(const std::string & path) const
+{
+  if (m_Sequences.empty() || m_Brain.IsNull())
+  {
+    throw std::runtime_error("The report needs the sequences and the brain mask.");
+  }
+  std::map<std::string, std::string> parts;
+  std::string                        reason;
+  const std::string                  library = this->ReadViewer(reason);
+  parts["style"] = ReportFiles::PageCss();
+  parts["script"] = ReportFiles::PageJs();
+  parts["library"] = library;
+
+  Json page = this->DescribeResult();
+  page["pictures"] = this->DrawPictures(path + ".slice.png");
+  page["maps"] = this->DescribeMaps();
+  page["has_maps"] = !page["maps"].empty();
+  page["explanation"] = page["maps"].empty() || !m_Result["explanation"].is_object()
+                          ? Json(nullptr)
+                          : Json{ { "class", m_Result["explanation"]["class"] } };
+  page["quality"] = this->DescribeQuality();
+  page["provenance"] = this->DescribeProvenance();
+  page["viewer"] = nullptr;
+  page["viewer_missing"] = reason;
+  page["grid_note"] = nullptr;
+  for (Json & picture : page["pictures"])
+  {
+    picture["open"] = library.empty() || picture["title"] == "Sequences";
+  }
+  std::string scripts = DigestForPolicy(parts["script"]);
+  if (!library.empty())
+  {
+    page["viewer"] = { { "name", GLIOMA_VIEWER_NAME }, { "licence", ReportFiles::ViewerLicence() } };
+    scripts += ' ' + DigestForPolicy(library);
+    itk::SizeValueType voxels = mostVoxels;
+    Json               volumes = this->PackVolumes(voxels);
+    parts["volumes"] = JsonForScript(volumes);
+    while (parts["volumes"].size() > mostBytes && voxels > 100000)
+    {
+      voxels = voxels * 7 / 10;
+      volumes = this->PackVolumes(voxels);
+      parts["volumes"] = JsonForScript(volumes);
+    }
+    if (volumes["coarsened"] == true)
+    {
+      const Json & spacing = volumes["spacing"];
+      page["grid_note"] = "The interactive view shows means over voxels of " +
+                          Millimetres({ { spacing[0], spacing[1], spacing[2] } }) +
+                          " to keep this page small; the files beside it have every voxel.";
+    }
+  }
+  parts["policy"] = "default-src 'none'; script-src " + scripts + "; style-src " + DigestForPolicy(parts["style"]) +
+                    "; img-src data:; connect-src 'none'; base-uri 'none'; form-action 'none'";
+
+  std::ofstream file(path, std::ios::binary);
+  file << FillTemplate(ReportFiles::PageHtml(), page, parts);
+  file.close();
+  if (!file)
+  {
+    throw std::runtime_error("Cannot write report.html; free some space, or choose another --output.");
+  }
+}
+} // namespace glioma
