@@ -22,6 +22,7 @@
 #include "itkAxisAlignedMapping.h"
 #include "itkSequencePreparationFilter.h"
 #include "itkTorchModel.h"
+#include "itkUprightGridCalculator.h"
 
 #include <functional>
 #include <map>
@@ -67,6 +68,10 @@ operator<<(std::ostream & out, const GliomaGradingFilterEnums::Explain value)
  * without components smaller than 5 % of the largest. The tumour's cube on the grading model's grid is graded and
  * explained by one forward, and the maps come back to the input's grid. All resampling is along the image's own axes,
  * in index space: a copy with another origin or an oblique direction gives the same bits.
+ *
+ * The one exception is a head that stands askew on its grid while its header says how to straighten it (see
+ * UprightGridCalculator; TurnUpright): models know upright heads. Then everything above happens on an upright grid, and
+ * labels, probability and maps come back to the input's linearly.
  *
  * Where no tumour is found there is no grade, and the verdict is "review": the model of the tumour's region never sees
  * another one.
@@ -138,6 +143,17 @@ public:
   itkGetConstMacro(ExplainProbability, bool);
   itkBooleanMacro(ExplainProbability);
 
+  /** Straighten a head that is askew on its grid, see UprightGridCalculator. Default: on. */
+  itkSetMacro(TurnUpright, bool);
+  itkGetConstMacro(TurnUpright, bool);
+  itkBooleanMacro(TurnUpright);
+  /** True where the head was straightened. */
+  bool
+  GetWasTurnedUpright() const
+  {
+    return m_Upright.IsNotNull();
+  }
+
   /** Keep the prepared volumes (GetPrepared()) and the region (GetRegionImage()). Default: off, they are freed. */
   itkSetMacro(KeepIntermediates, bool);
   itkGetConstMacro(KeepIntermediates, bool);
@@ -189,11 +205,19 @@ public:
   const VectorImageType *
   GetPrepared() const
   {
+    if (m_Upright)
+    {
+      return m_Upright->GetPrepared();
+    }
     return m_KeepIntermediates ? m_Prepared.GetPointer() : nullptr;
   }
   const VectorImageType *
   GetRegionImage() const
   {
+    if (m_Upright)
+    {
+      return m_Upright->GetRegionImage();
+    }
     return m_KeepIntermediates ? m_Region.GetPointer() : nullptr;
   }
 
@@ -318,6 +342,17 @@ private:
           float                      progressStart,
           float                      progressWeight);
   void
+  MakeUpright();
+  typename RealImageType::Pointer
+  TurnSequence(const InputImageType * sequence, const MaskImageType * mask) const;
+  void
+  GradeUpright();
+  void
+  MeasureTumour();
+  template <typename TImage>
+  typename TImage::Pointer
+  ResampleTo(const ImageBase<3> * grid, const TImage * image) const;
+  void
   PrepareAndFindTumour();
   void
   FindTumour(const VectorImageType * prepared);
@@ -351,6 +386,7 @@ private:
   ExplainEnum              m_Explain{ ExplainEnum::All };
   int                      m_ClassToExplain{ -1 };
   bool                     m_ExplainProbability{ false };
+  bool                     m_TurnUpright{ true };
   bool                     m_KeepIntermediates{ false };
   std::vector<std::string> m_GradCAMLayers;
 
@@ -370,6 +406,10 @@ private:
   bool                              m_BrainMaskWasGiven{ false };
   std::vector<std::string>          m_TumourReasons;
   SequenceReportsType               m_SequenceReports;
+
+  // Does everything on the upright grid; null where the head stands upright.
+  using UprightFilterType = GliomaGradingFilter<RealImageType, MaskImageType>;
+  typename UprightFilterType::Pointer m_Upright;
 
   // What an explanation gave.
   struct LayerMaps

@@ -18,14 +18,19 @@
 #ifndef itkGliomaGradingFilter_hxx
 #define itkGliomaGradingFilter_hxx
 
+#include "itkBSplineInterpolateImageFunction.h"
 #include "itkBoundingBoxROIFilter.h"
 #include "itkCommand.h"
 #include "itkConnectedRuns.h"
 #include "itkExplanationQualityFilter.h"
 #include "itkFromModelSpaceFilter.h"
 #include "itkImageAlgorithm.h"
+#include "itkImageRegionConstIteratorWithIndex.h"
+#include "itkImageRegionIterator.h"
 #include "itkMaskedStandardizeFilter.h"
 #include "itkModelSpaceFilter.h"
+#include "itkNearestNeighborInterpolateImageFunction.h"
+#include "itkResampleImageFilter.h"
 #include "itkTorchSegmentationFilter.h"
 
 #include <algorithm>
@@ -375,6 +380,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::SignatureOfInputs() const
     signature.push_back(bits);
   }
   signature.push_back(m_KeepIntermediates);
+  signature.push_back(m_TurnUpright);
   return signature;
 }
 
@@ -383,6 +389,7 @@ void
 GliomaGradingFilter<TInputImage, TMaskImage>::Reset()
 {
   m_Signature.clear();
+  m_Upright = nullptr;
   m_Labels = nullptr;
   m_Brain = nullptr;
   m_Probability = nullptr;
@@ -839,11 +846,19 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GenerateData()
   if (signature != m_Signature)
   {
     this->Reset();
-    this->PrepareAndFindTumour();
+    this->MakeUpright();
+    if (!m_Upright)
+    {
+      this->PrepareAndFindTumour();
+    }
     m_Signature = signature;
   }
   m_ReviewReasons = m_TumourReasons;
-  if (m_TumourFound)
+  if (m_Upright)
+  {
+    this->GradeUpright();
+  }
+  else if (m_TumourFound)
   {
     this->GradeAndExplain();
     this->JudgeExplanation();
@@ -851,6 +866,354 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GenerateData()
   this->GraftOutput(m_Labels);
   this->GetOutput()->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
   this->UpdateProgress(1.0f);
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::MeasureTumour()
+{
+  const RegionType    region = m_Labels->GetLargestPossibleRegion();
+  const ConnectedRuns runs(m_Labels->GetBufferPointer(), region.GetSize(), true);
+  SizeValueType       voxels = 0;
+  for (unsigned int d = 0; d < ImageDimension; ++d)
+  {
+    SizeValueType lower = region.GetSize(d);
+    SizeValueType upper = 0;
+    for (const auto & component : runs.GetComponents())
+    {
+      lower = std::min(lower, component.lower[d]);
+      upper = std::max(upper, component.upper[d]);
+      voxels += d == 0 ? component.voxels : 0;
+    }
+    if (!runs.GetComponents().empty())
+    {
+      m_RegionReport.Box.SetIndex(d, region.GetIndex(d) + static_cast<IndexValueType>(lower));
+      m_RegionReport.Box.SetSize(d, upper - lower + 1);
+    }
+  }
+  // Those that count for the tumour, whether or not they count for the grader's region.
+  m_RegionReport.SeveralFoci =
+    1 < std::count_if(runs.GetComponents().begin(), runs.GetComponents().end(), [&](const auto & component) {
+      return static_cast<double>(component.voxels) >=
+             SmallestComponentShare * static_cast<double>(runs.GetComponents()[runs.GetLargest()].voxels);
+    });
+  double voxelVolume = 1.0;
+  for (unsigned int d = 0; d < ImageDimension; ++d)
+  {
+    voxelVolume *= m_Labels->GetSpacing()[d];
+  }
+  m_TumourVolume = 1e-3 * voxelVolume * static_cast<double>(voxels);
+  m_TumourFound = voxels > 0;
+}
+
+template <typename TInputImage, typename TMaskImage>
+template <typename TImage>
+typename TImage::Pointer
+GliomaGradingFilter<TInputImage, TMaskImage>::ResampleTo(const ImageBase<3> * grid, const TImage * image) const
+{
+  // Linear, 0 outside; of a mask the nearest voxel.
+  auto view = TImage::New();
+  view->Graft(image);
+  auto resample = ResampleImageFilter<TImage, TImage>::New();
+  resample->SetInput(view);
+  if (std::is_same<TImage, MaskImageType>::value)
+  {
+    resample->SetInterpolator(NearestNeighborInterpolateImageFunction<TImage, double>::New());
+  }
+  resample->SetSize(grid->GetLargestPossibleRegion().GetSize());
+  resample->SetOutputStartIndex(grid->GetLargestPossibleRegion().GetIndex());
+  resample->SetOutputOrigin(grid->GetOrigin());
+  resample->SetOutputSpacing(grid->GetSpacing());
+  resample->SetOutputDirection(grid->GetDirection());
+  resample->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  resample->Update();
+  typename TImage::Pointer result = resample->GetOutput();
+  result->DisconnectPipeline();
+  result->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+  return result;
+}
+
+template <typename TInputImage, typename TMaskImage>
+auto
+GliomaGradingFilter<TInputImage, TMaskImage>::TurnSequence(const InputImageType * sequence,
+                                                           const MaskImageType *  mask) const ->
+  typename RealImageType::Pointer
+{
+  // Cubic splines, which blur less than linear ones: what is between tissues counts. Outside the brain they see its
+  // mean, so that they do not ripple at its edge.
+  const RegionType region = m_Brain->GetLargestPossibleRegion();
+  auto             filled = RealImageType::New();
+  filled->CopyInformation(m_Brain);
+  filled->SetRegions(region);
+  filled->Allocate();
+  ImageAlgorithm::Copy(sequence, filled.GetPointer(), region, region);
+  double        sum = 0.0;
+  SizeValueType inside = 0;
+  float         lowest = NumericTraits<float>::max();
+  float         highest = NumericTraits<float>::NonpositiveMin();
+  for (SizeValueType i = 0; i < region.GetNumberOfPixels(); ++i)
+  {
+    if (m_Brain->GetBufferPointer()[i] != MaskPixelType{})
+    {
+      const float value = filled->GetBufferPointer()[i];
+      sum += value;
+      ++inside;
+      lowest = std::min(lowest, value);
+      highest = std::max(highest, value);
+    }
+  }
+  const auto mean = static_cast<float>(sum / static_cast<double>(inside));
+  for (SizeValueType i = 0; i < region.GetNumberOfPixels(); ++i)
+  {
+    if (m_Brain->GetBufferPointer()[i] == MaskPixelType{})
+    {
+      filled->GetBufferPointer()[i] = mean;
+    }
+  }
+  auto spline = BSplineInterpolateImageFunction<RealImageType, double, float>::New();
+  spline->SetInputImage(filled);
+
+  auto turned = RealImageType::New();
+  turned->CopyInformation(mask);
+  turned->SetRegions(mask->GetLargestPossibleRegion());
+  turned->Allocate();
+  turned->FillBuffer(0.0f);
+  turned->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+  this->GetMultiThreader()->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  this->GetMultiThreader()->template ParallelizeImageRegion<ImageDimension>(
+    mask->GetLargestPossibleRegion(),
+    [&](const RegionType & part) {
+      ImageRegionConstIteratorWithIndex<MaskImageType> from(mask, part);
+      ImageRegionIterator<RealImageType>               to(turned, part);
+      for (; !from.IsAtEnd(); ++from, ++to)
+      {
+        Point<double, 3> point;
+        mask->TransformIndexToPhysicalPoint(from.GetIndex(), point);
+        if (from.Get() != MaskPixelType{} && spline->IsInsideBuffer(point))
+        {
+          to.Set(std::min(highest, std::max(lowest, static_cast<float>(spline->Evaluate(point)))));
+        }
+      }
+    },
+    nullptr);
+  return turned;
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::MakeUpright()
+{
+  using CalculatorType = UprightGridCalculator<MaskImageType>;
+  auto calculator = CalculatorType::New();
+  if (!m_TurnUpright || CalculatorType::AngleOf(this->GetInput(0)) <= calculator->GetMinimumAngle())
+  {
+    return;
+  }
+  // Finds the brain, and refuses what is no input.
+  TorchModelManifest plain = m_GradingModel->GetManifest();
+  plain.ChannelNames = GetSequenceNames();
+  auto preparation = PreparationType::New();
+  this->Prepare(
+    preparation.GetPointer(),
+    [this](const std::string & name) { return this->GetSequence(name); },
+    plain,
+    true,
+    0.0f,
+    0.0f);
+  m_Prepared = nullptr;
+  // As fine as the finest model wants it.
+  double finest = NumericTraits<double>::max();
+  for (const TorchModel * model : { m_SegmentationModel.GetPointer(), m_GradingModel.GetPointer() })
+  {
+    for (const double spacing : model ? model->GetManifest().Spacing : std::array<double, 3>{ { 0.0, 0.0, 0.0 } })
+    {
+      finest = spacing > 0.0 ? std::min(finest, spacing) : finest;
+    }
+  }
+  calculator->SetLargestSpacing(finest);
+  calculator->SetBrainMask(preparation->GetBrainMask());
+  calculator->Compute();
+  if (!calculator->GetIsTurned())
+  {
+    m_StageSeconds.clear();
+    return;
+  }
+
+  this->BeginStage("turn-upright", 0.0f);
+  const ImageBase<3> * const grid = calculator->GetGrid();
+  m_Brain = MaskImageType::New();
+  m_Brain->Graft(preparation->GetBrainMask());
+  m_Brain->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+  m_BrainVolume = preparation->GetBrainVolume();
+  m_BrainMaskWasGiven = this->GetBrainMaskImage() != nullptr;
+  if (preparation->GetSequencesDisagree())
+  {
+    m_TumourReasons.push_back("the sequences' non-zero voxels overlap badly: they may not be aligned");
+  }
+  preparation = nullptr;
+
+  const RegionType region = m_Brain->GetLargestPossibleRegion();
+  const auto       copyInside = [&](const auto * image, const auto & valueOf) {
+    auto copy = RealImageType::New();
+    copy->CopyInformation(m_Brain);
+    copy->SetRegions(region);
+    copy->Allocate();
+    ImageRegionConstIterator<std::remove_const_t<std::remove_pointer_t<decltype(image)>>> from(image, region);
+    const MaskPixelType * brain = m_Brain->GetBufferPointer();
+    float *               to = copy->GetBufferPointer();
+    for (; !from.IsAtEnd(); ++from, ++brain, ++to)
+    {
+      *to = *brain != MaskPixelType{} ? valueOf(from.Get()) : 0.0f;
+    }
+    return this->ResampleTo(grid, copy.GetPointer());
+  };
+  const auto threshold = [&](const RealImageType * share) {
+    auto mask = MaskImageType::New();
+    mask->CopyInformation(grid);
+    mask->SetRegions(grid->GetLargestPossibleRegion());
+    mask->Allocate();
+    const SizeValueType voxels = grid->GetLargestPossibleRegion().GetNumberOfPixels();
+    std::transform(share->GetBufferPointer(),
+                   share->GetBufferPointer() + voxels,
+                   mask->GetBufferPointer(),
+                   [](float value) { return static_cast<MaskPixelType>(value >= 0.5f); });
+    return mask;
+  };
+  const auto share = copyInside(m_Brain.GetPointer(), [](MaskPixelType) { return 1.0f; });
+
+  m_Upright = UprightFilterType::New();
+  m_Upright->TurnUprightOff();
+  m_Upright->SetBrainMaskImage(threshold(share));
+  m_Upright->SetSegmentationModel(m_SegmentationModel);
+  m_Upright->SetGradingModel(m_GradingModel);
+  m_Upright->SetKeepIntermediates(m_KeepIntermediates);
+  for (const std::string & name : GetSequenceNames())
+  {
+    m_Upright->SetSequence(name, this->TurnSequence(this->GetSequence(name), m_Upright->GetBrainMaskImage()));
+  }
+  if (this->GetTumourMaskImage())
+  {
+    m_Upright->SetTumourMaskImage(threshold(copyInside(
+      this->GetTumourMaskImage(), [](const MaskPixelType & value) { return value != MaskPixelType{} ? 1.0f : 0.0f; })));
+  }
+  const UprightFilterType * const running = m_Upright.GetPointer();
+  m_Upright->AddObserver(ProgressEvent(),
+                         [this, running](const EventObject &) { m_CurrentStage = running->GetCurrentStage(); });
+  this->EndStage();
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::GradeUpright()
+{
+  m_Upright->SetExplain(m_Explain);
+  m_Upright->SetClassToExplain(m_ClassToExplain);
+  m_Upright->SetExplainProbability(m_ExplainProbability);
+  if (m_Upright->GetGradCAMLayers() != this->GetGradCAMLayers())
+  {
+    m_Upright->ClearGradCAMLayers();
+    for (const std::string & layer : this->GetGradCAMLayers())
+    {
+      m_Upright->AddGradCAMLayer(layer);
+    }
+  }
+  this->Run(m_Upright.GetPointer(), 0.03f, 0.92f);
+  for (const auto & stage : m_Upright->GetStageSeconds())
+  {
+    m_StageSeconds.push_back(stage);
+  }
+
+  this->BeginStage("turn-back", 0.95f);
+  const SizeValueType voxels = m_Brain->GetLargestPossibleRegion().GetNumberOfPixels();
+  if (!m_Labels)
+  {
+    m_Labels = MaskImageType::New();
+    m_Labels->CopyInformation(m_Brain);
+    m_Labels->SetRegions(m_Brain->GetLargestPossibleRegion());
+    m_Labels->Allocate();
+    if (this->GetTumourMaskImage())
+    {
+      this->TakeTumourMask();
+    }
+    else
+    {
+      auto inside = RealImageType::New();
+      inside->CopyInformation(m_Upright->GetBrainMask());
+      inside->SetRegions(m_Upright->GetBrainMask()->GetLargestPossibleRegion());
+      inside->Allocate();
+      const MaskPixelType * const brain = m_Upright->GetBrainMask()->GetBufferPointer();
+      std::copy(brain, brain + inside->GetLargestPossibleRegion().GetNumberOfPixels(), inside->GetBufferPointer());
+      m_Probability = this->ResampleTo(m_Labels, m_Upright->GetTumourProbability());
+      const auto weights = this->ResampleTo(m_Labels, inside.GetPointer());
+      for (SizeValueType i = 0; i < voxels; ++i)
+      {
+        float &     value = m_Probability->GetBufferPointer()[i];
+        const float weight = weights->GetBufferPointer()[i];
+        const bool  isInside = m_Brain->GetBufferPointer()[i] != MaskPixelType{};
+        value = isInside && weight > 0.0f ? std::min(1.0f, value / weight) : 0.0f;
+        m_Labels->GetBufferPointer()[i] = value > 0.5f ? 1 : 0;
+      }
+      this->KeepLargeComponents(m_Labels);
+    }
+    this->MeasureTumour();
+    m_TumourFound = m_TumourFound && m_Upright->GetTumourFound();
+    const auto & report = m_Upright->GetRegionReport();
+    m_RegionReport.Centre = report.Centre;
+    m_RegionReport.Sides = report.Sides;
+    m_RegionReport.Spacing = report.Spacing;
+    m_RegionReport.OutputSize = report.OutputSize;
+    m_RegionReport.Tiny = report.Tiny;
+    m_RegionReport.TouchesBorder = report.TouchesBorder;
+    m_RegionReport.LeavesImage = report.LeavesImage;
+    m_SequenceReports.clear();
+    for (const auto & other : m_Upright->GetSequenceReports())
+    {
+      m_SequenceReports.emplace_back();
+      m_SequenceReports.back().Name = other.Name;
+      m_SequenceReports.back().N4Iterations = other.N4Iterations;
+      m_SequenceReports.back().N4Convergence = other.N4Convergence;
+      m_SequenceReports.back().N4Status = other.N4Status;
+      m_SequenceReports.back().Mean = other.Mean;
+      m_SequenceReports.back().Sigma = other.Sigma;
+      m_SequenceReports.back().Background = other.Background;
+    }
+  }
+
+  m_ReviewReasons = m_TumourReasons;
+  const auto & reasons = m_Upright->GetReviewReasons();
+  m_ReviewReasons.insert(m_ReviewReasons.end(), reasons.begin(), reasons.end());
+  if (!m_TumourFound && m_Upright->GetTumourFound())
+  {
+    m_ReviewReasons.push_back("the tumour is smaller than a voxel of the image");
+  }
+  if (m_TumourFound)
+  {
+    m_Grade = m_Upright->GetGrade();
+    m_Probabilities = m_Upright->GetProbabilities();
+    m_Logits = m_Upright->GetLogits();
+    m_ExplainedClass = m_Upright->GetExplainedClass();
+    m_Quality = m_Upright->GetQuality();
+    for (const std::string & layer : m_Upright->GetGradCAMLayers())
+    {
+      if (m_Upright->GetGradCAM(layer) == nullptr)
+      {
+        continue;
+      }
+      LayerMaps & maps = m_GradCAM[layer];
+      maps.Map = this->ResampleTo(m_Labels, m_Upright->GetGradCAM(layer));
+      maps.Support = this->ResampleTo(m_Labels, m_Upright->GetGradCAMSupport(layer));
+      maps.HasPositiveCell = m_Upright->GetGradCAMHasPositiveCell(layer);
+      for (SizeValueType i = 0; i < voxels; ++i)
+      {
+        maps.Map->GetBufferPointer()[i] *= static_cast<float>(maps.Support->GetBufferPointer()[i]);
+      }
+    }
+    if (m_Upright->GetGuidedBackpropagation())
+    {
+      m_Guided = this->ResampleTo(m_Labels, m_Upright->GetGuidedBackpropagation());
+    }
+  }
+  this->EndStage();
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -913,38 +1276,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
   }
   this->EndStage();
 
-  const RegionType    region = m_Labels->GetLargestPossibleRegion();
-  const ConnectedRuns runs(m_Labels->GetBufferPointer(), region.GetSize(), true);
-  SizeValueType       voxels = 0;
-  for (unsigned int d = 0; d < ImageDimension; ++d)
-  {
-    SizeValueType lower = region.GetSize(d);
-    SizeValueType upper = 0;
-    for (const auto & component : runs.GetComponents())
-    {
-      lower = std::min(lower, component.lower[d]);
-      upper = std::max(upper, component.upper[d]);
-      voxels += d == 0 ? component.voxels : 0;
-    }
-    if (!runs.GetComponents().empty())
-    {
-      m_RegionReport.Box.SetIndex(d, region.GetIndex(d) + static_cast<IndexValueType>(lower));
-      m_RegionReport.Box.SetSize(d, upper - lower + 1);
-    }
-  }
-  // Those that count for the tumour, whether or not they count for the grader's region.
-  m_RegionReport.SeveralFoci =
-    1 < std::count_if(runs.GetComponents().begin(), runs.GetComponents().end(), [&](const auto & component) {
-      return static_cast<double>(component.voxels) >=
-             SmallestComponentShare * static_cast<double>(runs.GetComponents()[runs.GetLargest()].voxels);
-    });
-  double voxelVolume = 1.0;
-  for (unsigned int d = 0; d < ImageDimension; ++d)
-  {
-    voxelVolume *= m_Labels->GetSpacing()[d];
-  }
-  m_TumourVolume = 1e-3 * voxelVolume * static_cast<double>(voxels);
-  m_TumourFound = voxels > 0;
+  this->MeasureTumour();
   if (!m_TumourFound)
   {
     m_TumourReasons.push_back("no tumour was found");
@@ -1095,6 +1427,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inden
   os << indent << "Explain: " << m_Explain << std::endl;
   os << indent << "ClassToExplain: " << m_ClassToExplain << std::endl;
   os << indent << "ExplainProbability: " << (m_ExplainProbability ? "On" : "Off") << std::endl;
+  os << indent << "TurnUpright: " << (m_TurnUpright ? "On" : "Off") << std::endl;
+  itkPrintSelfObjectMacro(Upright);
   os << indent << "KeepIntermediates: " << (m_KeepIntermediates ? "On" : "Off") << std::endl;
   os << indent << "Signature: " << m_Signature.size() << " numbers" << std::endl;
   itkPrintSelfObjectMacro(Labels);

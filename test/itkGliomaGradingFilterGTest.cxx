@@ -21,6 +21,8 @@
 #include "SyntheticHead.h"
 #include "itkGradCAMImageFilter.h"
 #include "itkGuidedBackpropagationImageFilter.h"
+#include "itkNearestNeighborInterpolateImageFunction.h"
+#include "itkResampleImageFilter.h"
 #include "itkSha256.h"
 #include "itkTorchSegmentationFilter.h"
 #include "gtest/gtest.h"
@@ -396,6 +398,106 @@ TEST(GliomaGradingFilter, CorrectsTheBiasOnceForModelsThatDifferInWhatFollows)
     EXPECT_EQ(report.N4Iterations, same->N4Iterations);
     EXPECT_FALSE(report.N4Iterations.empty());
   }
+}
+
+TEST(GliomaGradingFilter, AHeadThatIsAskewIsStraightened)
+{
+  const TemporaryFolder folder;
+  SyntheticHead         head;
+  // Upright by its header, then taken on a grid that is turned by 20 degrees.
+  MaskType::DirectionType upright;
+  upright.SetIdentity();
+  MaskType::DirectionType turned = upright;
+  turned[0][0] = turned[1][1] = std::cos(0.35);
+  turned[1][0] = std::sin(0.35);
+  turned[0][1] = -turned[1][0];
+  head.Brain->SetDirection(upright);
+  auto grid = MaskType::New();
+  grid->CopyInformation(head.Brain);
+  grid->SetDirection(turned);
+  itk::Index<3> start = head.Brain->GetLargestPossibleRegion().GetIndex();
+  itk::Size<3>  size = head.Brain->GetLargestPossibleRegion().GetSize();
+  for (unsigned int d = 0; d < 2; ++d)
+  {
+    size[d] += 24;
+  }
+  MaskType::PointType middle;
+  itk::Index<3>       centre = start;
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    centre[d] += static_cast<itk::IndexValueType>(head.Brain->GetLargestPossibleRegion().GetSize(d) / 2);
+  }
+  head.Brain->TransformIndexToPhysicalPoint(centre, middle);
+  grid->SetRegions(itk::ImageRegion<3>(start, size));
+  MaskType::PointType at;
+  grid->TransformIndexToPhysicalPoint({ { start[0] + 30, start[1] + 29, centre[2] } }, at);
+  grid->SetOrigin(grid->GetOrigin() + (middle - at));
+  for (auto & sequence : head.Sequences)
+  {
+    sequence->SetDirection(upright);
+    auto resample = itk::ResampleImageFilter<ImageType, ImageType>::New();
+    resample->SetInput(sequence);
+    resample->SetInterpolator(itk::NearestNeighborInterpolateImageFunction<ImageType, double>::New());
+    resample->SetSize(size);
+    resample->SetOutputStartIndex(start);
+    resample->SetOutputOrigin(grid->GetOrigin());
+    resample->SetOutputSpacing(grid->GetSpacing());
+    resample->SetOutputDirection(turned);
+    resample->Update();
+    const itk::MetaDataDictionary dictionary = sequence->GetMetaDataDictionary();
+    sequence = resample->GetOutput();
+    sequence->DisconnectPipeline();
+    sequence->SetMetaDataDictionary(dictionary);
+  }
+
+  // All of the brain is tumour.
+  itk::TorchModel::WriteSeededBundle(folder / "s", SegmentationManifest(), 3);
+  SetTensor(folder / "s", "head.weight", { 0.0F });
+  SetTensor(folder / "s", "head.bias", { -0.5F, 0.5F });
+  const auto filter = Grading(head, Load(folder / "s"), LoadSeeded(folder / "g", GradingManifest(), 3));
+  filter->SetClassToExplain(0);
+  filter->Update();
+  EXPECT_TRUE(filter->GetWasTurnedUpright());
+  ExpectGridAndDictionary(filter->GetOutput(), head.Sequences[0]);
+  ExpectGridAndDictionary(filter->GetTumourProbability(), head.Sequences[0]);
+  ExpectGridAndDictionary(filter->GetBrainMask(), head.Sequences[0]);
+  ExpectGridAndDictionary(filter->GetGradCAM("res3"), head.Sequences[0]);
+  ExpectGridAndDictionary(filter->GetGradCAMSupport("res3"), head.Sequences[0]);
+  ExpectGridAndDictionary(filter->GetGuidedBackpropagation(), head.Sequences[0]);
+  double both = 0.0;
+  double sum = 0.0;
+  double reached = 0.0;
+  for (itk::SizeValueType i = 0; i < grid->GetLargestPossibleRegion().GetNumberOfPixels(); ++i)
+  {
+    const bool brain = filter->GetBrainMask()->GetBufferPointer()[i] != 0;
+    const bool label = filter->GetOutput()->GetBufferPointer()[i] != 0;
+    EXPECT_EQ(brain, head.Sequences[0]->GetBufferPointer()[i] != 0.0F);
+    EXPECT_TRUE(brain || !label);
+    both += brain && label;
+    sum += brain + label;
+    reached += filter->GetGradCAMSupport("res3")->GetBufferPointer()[i] != 0;
+    if (!filter->GetGradCAMSupport("res3")->GetBufferPointer()[i])
+    {
+      ASSERT_EQ(filter->GetGradCAM("res3")->GetBufferPointer()[i], 0.0F);
+    }
+  }
+  EXPECT_GT(2.0 * both / sum, 0.97);
+  EXPECT_GT(reached, 100.0);
+  EXPECT_NEAR(filter->GetTumourVolume(), 0.5 * sum * 4.0 * 5.0 * 4.5 * 1e-3, 20.0);
+  ASSERT_EQ(filter->GetProbabilities().size(), 2u);
+  EXPECT_FALSE(filter->GetQuality().empty());
+
+  const std::vector<double> probabilities = filter->GetProbabilities();
+  filter->SetClassToExplain(1);
+  filter->Update();
+  EXPECT_EQ(filter->GetExplainedClass(), 1u);
+  EXPECT_EQ(filter->GetProbabilities(), probabilities);
+  EXPECT_FALSE(StagesOf(filter).count("bias-correction"));
+
+  filter->TurnUprightOff();
+  filter->Update();
+  EXPECT_FALSE(filter->GetWasTurnedUpright());
+  EXPECT_NE(filter->GetProbabilities(), probabilities);
 }
 
 TEST(GliomaGradingFilter, GivesNoGradeWithoutATumour)

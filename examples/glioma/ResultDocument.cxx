@@ -208,6 +208,7 @@ ResultDocument::SetResult(const FilterType & filter)
   json["tumour_volume_ml"] = filter.GetTumourVolume();
   json["brain_volume_ml"] = filter.GetBrainVolume();
   json["brain_mask"] = filter.GetBrainMaskWasGiven() ? "given" : "found";
+  json["turned_upright"] = filter.GetWasTurnedUpright();
   json["tumour_mask"] = filter.GetTumourMaskImage() ? "given" : "found";
   json["roi"] = nullptr;
   if (filter.GetTumourFound())
