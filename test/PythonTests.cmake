@@ -29,4 +29,12 @@ if(TARGET glioma)
                                               "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>" "${PROJECT_SOURCE_DIR}/examples"
   )
   set_tests_properties(Application:RealScans PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+  foreach(_case phantom patient)
+    add_test(NAME Application:TurnedGrid-${_case} COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_turned_grid.py"
+                                                          "$<TARGET_FILE:glioma>" "${PROJECT_SOURCE_DIR}/examples/glioma/models" ${_case}
+    )
+    set_tests_properties(
+      Application:TurnedGrid-${_case} PROPERTIES SKIP_RETURN_CODE 77 LABELS slow ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1"
+    )
+  endforeach()
 endif()
