@@ -67,7 +67,8 @@ operator<<(std::ostream & out, const GliomaGradingFilterEnums::Explain value)
  * to the input's grid, where the label is decided: 1 where the probability of a tumour is above 0.5 inside the brain,
  * without components smaller than 5 % of the largest. The tumour's cube on the grading model's grid is graded and
  * explained by one forward, and the maps come back to the input's grid. All resampling is along the image's own axes,
- * in index space: a copy with another origin or an oblique direction gives the same bits.
+ * in index space: a copy with another origin or an oblique direction gives the same bits. The models' grids hang on the
+ * brain's centroid, so that a copy that is cropped or shifted by a part of a voxel gets the same answer.
  *
  * The one exception is a head that stands askew on its grid while its header says how to straighten it (see
  * UprightGridCalculator; TurnUpright): models know upright heads. Then everything above happens on an upright grid, and
@@ -342,6 +343,8 @@ private:
           float                      progressStart,
           float                      progressWeight);
   void
+  FindBrainCentre();
+  void
   MakeUpright();
   typename RealImageType::Pointer
   TurnSequence(const InputImageType * sequence, const MaskImageType * mask) const;
@@ -403,6 +406,7 @@ private:
   bool                              m_TumourFound{ false };
   double                            m_TumourVolume{ 0.0 };
   double                            m_BrainVolume{ 0.0 };
+  ContinuousIndex<double, 3>        m_BrainCentre; // its centroid: the models' grids hang on it
   bool                              m_BrainMaskWasGiven{ false };
   std::vector<std::string>          m_TumourReasons;
   SequenceReportsType               m_SequenceReports;

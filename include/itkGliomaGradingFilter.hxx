@@ -34,6 +34,7 @@
 #include "itkTorchSegmentationFilter.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -483,6 +484,39 @@ GliomaGradingFilter<TInputImage, TMaskImage>::KeepLargeComponents(MaskImageType 
 
 template <typename TInputImage, typename TMaskImage>
 void
+GliomaGradingFilter<TInputImage, TMaskImage>::FindBrainCentre()
+{
+  const RegionType      region = m_Brain->GetLargestPossibleRegion();
+  const MaskPixelType * voxel = m_Brain->GetBufferPointer();
+  std::array<double, 3> sums{ { 0.0, 0.0, 0.0 } };
+  SizeValueType         inside = 0;
+  for (SizeValueType k = 0; k < region.GetSize(2); ++k)
+  {
+    for (SizeValueType j = 0; j < region.GetSize(1); ++j)
+    {
+      SizeValueType line = 0;
+      SizeValueType sum = 0;
+      for (SizeValueType i = 0; i < region.GetSize(0); ++i, ++voxel)
+      {
+        const bool isInside = *voxel != MaskPixelType{};
+        line += isInside;
+        sum += isInside ? i : 0;
+      }
+      inside += line;
+      sums[0] += static_cast<double>(sum);
+      sums[1] += static_cast<double>(j * line);
+      sums[2] += static_cast<double>(k * line);
+    }
+  }
+  for (unsigned int d = 0; d < ImageDimension; ++d)
+  {
+    m_BrainCentre[d] =
+      static_cast<double>(region.GetIndex(d)) + sums[d] / static_cast<double>(std::max<SizeValueType>(inside, 1));
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
 GliomaGradingFilter<TInputImage, TMaskImage>::FindTumour(const VectorImageType * prepared)
 {
   const TorchModelManifest & manifest = m_SegmentationModel->GetManifest();
@@ -491,6 +525,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::FindTumour(const VectorImageType *
     std::copy(manifest.Spacing.begin(), manifest.Spacing.end(), spacing.Begin());
     filter->SetOutputOrientation(manifest.Orientation);
     filter->SetOutputSpacing(spacing);
+    filter->SetAnchor(m_BrainCentre);
+    filter->SetAnchorMultiple(std::max(1u, manifest.TileStep));
   };
   using MaskToModelType = ModelSpaceFilter<MaskImageType>;
   auto maskToModel = MaskToModelType::New();
@@ -646,6 +682,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   toModel->SetInput(view);
   toModel->SetOutputOrientation(manifest.Orientation);
   toModel->SetOutputSpacing(spacing);
+  toModel->SetAnchor(m_BrainCentre);
   toModel->SetOutsideValue(m_Background);
   this->Run(toModel.GetPointer(), 0.84f, 0.02f);
 
@@ -655,6 +692,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   maskToModel->SetInterpolation(MaskToModelType::InterpolationEnum::NearestNeighbor);
   maskToModel->SetOutputOrientation(manifest.Orientation);
   maskToModel->SetOutputSpacing(spacing);
+  maskToModel->SetAnchor(m_BrainCentre);
   this->Run(maskToModel.GetPointer(), 0.86f, 0.0f);
 
   const MaskPixelType * const first = maskToModel->GetOutput()->GetBufferPointer();
@@ -1248,6 +1286,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
   m_Brain->Graft(preparation->GetBrainMask());
   m_Brain->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
   m_BrainVolume = preparation->GetBrainVolume();
+  this->FindBrainCentre();
   m_BrainMaskWasGiven = this->GetBrainMaskImage() != nullptr;
   m_SequenceReports = preparation->GetSequenceReports();
   if (preparation->GetSequencesDisagree())

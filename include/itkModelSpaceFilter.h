@@ -43,6 +43,11 @@ namespace itk
  * direction, and the input's dictionary. GetMapping() tells how its indices lie on the input's grid;
  * FromModelSpaceFilter goes back.
  *
+ * With an Anchor, a place of the patient such as the brain's centroid, the grid hangs on it instead: a copy of the
+ * image that is shifted by a part of a voxel or cropped gives the same grid in the patient, so that a network with
+ * poolings gives the same answer. The anchor lies on a voxel's centre (an axis whose spacing is kept is not moved by
+ * less than a voxel: the nearest), and the output grows to cover the input's extent.
+ *
  * The image is a scalar `itk::Image` or an `itk::VectorImage`; the filter streams.
  *
  * \sa FromModelSpaceFilter
@@ -66,6 +71,7 @@ public:
   using SpacingType = typename Superclass::SpacingType;
   using RegionType = typename Superclass::RegionType;
   using InterpolationEnum = typename Superclass::InterpolationEnum;
+  using AnchorType = ContinuousIndex<double, 3>;
 
   /** \brief Directions in which i, j and k increase: one each of L or R, P or A, S or I, in any order.
    * Default empty: the input's axes are kept. */
@@ -75,6 +81,24 @@ public:
   /** \brief Spacing in mm along the output's axes; 0 keeps that of the input. Default 0, 0, 0. */
   itkSetMacro(OutputSpacing, SpacingType);
   itkGetConstReferenceMacro(OutputSpacing, SpacingType);
+
+  /** \brief A continuous index of the input that becomes a voxel's centre. Default: none, the centres of both grids
+   * agree. */
+  void
+  SetAnchor(const AnchorType & anchor);
+  const AnchorType &
+  GetAnchor() const
+  {
+    return m_Anchor;
+  }
+  /** \brief Whether the anchor counts. Default: off; SetAnchor() turns it on. */
+  itkSetMacro(UseAnchor, bool);
+  itkGetConstMacro(UseAnchor, bool);
+  itkBooleanMacro(UseAnchor);
+
+  /** \brief The output index of the anchor is a multiple of this number along each axis, 1 to 1024. Default: 1. */
+  itkSetMacro(AnchorMultiple, unsigned int);
+  itkGetConstMacro(AnchorMultiple, unsigned int);
 
 protected:
   ModelSpaceFilter();
@@ -90,8 +114,11 @@ protected:
   GenerateOutputInformation() override;
 
 private:
-  std::string m_OutputOrientation{};
-  SpacingType m_OutputSpacing;
+  std::string  m_OutputOrientation{};
+  SpacingType  m_OutputSpacing;
+  AnchorType   m_Anchor;
+  bool         m_UseAnchor{ false };
+  unsigned int m_AnchorMultiple{ 1 };
 };
 } // namespace itk
 

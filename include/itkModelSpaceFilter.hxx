@@ -30,6 +30,19 @@ template <typename TInputImage, typename TOutputImage>
 ModelSpaceFilter<TInputImage, TOutputImage>::ModelSpaceFilter()
 {
   m_OutputSpacing.Fill(0.0);
+  m_Anchor.Fill(0.0);
+}
+
+template <typename TInputImage, typename TOutputImage>
+void
+ModelSpaceFilter<TInputImage, TOutputImage>::SetAnchor(const AnchorType & anchor)
+{
+  if (m_Anchor != anchor || !m_UseAnchor)
+  {
+    m_Anchor = anchor;
+    m_UseAnchor = true;
+    this->Modified();
+  }
 }
 
 template <typename TInputImage, typename TOutputImage>
@@ -60,6 +73,10 @@ ModelSpaceFilter<TInputImage, TOutputImage>::VerifyPreconditions() const
       itkExceptionMacro("OutputSpacing of axis " << a << " is " << m_OutputSpacing[a]
                                                  << " mm; set a positive number, or 0 to keep the image's spacing.");
     }
+  }
+  if (m_AnchorMultiple < 1 || m_AnchorMultiple > 1024)
+  {
+    itkExceptionMacro("AnchorMultiple is " << m_AnchorMultiple << "; set a number from 1 to 1024.");
   }
 }
 
@@ -117,7 +134,26 @@ ModelSpaceFilter<TInputImage, TOutputImage>::GenerateOutputInformation()
     const bool         keep = m_OutputSpacing[a] == 0.0 || std::abs(m_OutputSpacing[a] / from - 1.0) <= 1e-6;
     const double       ratio = keep ? 1.0 : m_OutputSpacing[a] / from;
     const auto         inputSize = static_cast<double>(inputRegion.GetSize(d));
-    const double       size = std::max(1.0, std::ceil(inputSize / ratio - 1e-6));
+    double             size = std::max(1.0, std::ceil(inputSize / ratio - 1e-6));
+    double             inputPlace = static_cast<double>(inputRegion.GetIndex(d)) + 0.5 * (inputSize - 1.0);
+    double             outputPlace = 0.5 * (size - 1.0);
+    if (m_UseAnchor)
+    {
+      const double start = static_cast<double>(inputRegion.GetIndex(d));
+      if (!(m_Anchor[d] >= start - 0.5 && m_Anchor[d] <= start + inputSize - 0.5))
+      {
+        itkExceptionMacro("Anchor of axis " << d << " is " << m_Anchor[d] << ", but the image's indices go from "
+                                            << start << " to " << start + inputSize - 1.0
+                                            << "; set a place inside the image.");
+      }
+      inputPlace = keep ? std::min(std::round(m_Anchor[d]), start + inputSize - 1.0) : m_Anchor[d];
+      // How many voxels it takes on either side to reach the input's edges.
+      const double multiple = m_AnchorMultiple;
+      const double first = (inputPlace - start + 0.5) / ratio - 0.5 - 1e-6;
+      const double last = (start + inputSize - 0.5 - inputPlace) / ratio - 0.5 - 1e-6;
+      outputPlace = multiple * std::max(0.0, std::ceil((flip[a] ? last : first) / multiple));
+      size = outputPlace + 1.0 + std::max(0.0, std::ceil(flip[a] ? first : last));
+    }
     if (size > 65536.0)
     {
       itkExceptionMacro("OutputSpacing of axis " << a << " is " << m_OutputSpacing[a] << " mm: " << size
@@ -127,8 +163,7 @@ ModelSpaceFilter<TInputImage, TOutputImage>::GenerateOutputInformation()
     spacing[a] = keep ? from : m_OutputSpacing[a];
     widths[d] = keep ? 0.0 : Superclass::SmoothingWidth(from, m_OutputSpacing[a]);
     mapping.Scale[a] = flip[a] ? -ratio : ratio;
-    mapping.Offset[a] =
-      static_cast<double>(inputRegion.GetIndex(d)) + 0.5 * (inputSize - 1.0) - mapping.Scale[a] * 0.5 * (size - 1.0);
+    mapping.Offset[a] = inputPlace - mapping.Scale[a] * outputPlace;
     region.SetIndex(a, 0);
     region.SetSize(a, static_cast<SizeValueType>(size));
   }
@@ -145,6 +180,9 @@ ModelSpaceFilter<TInputImage, TOutputImage>::PrintSelf(std::ostream & os, Indent
   Superclass::PrintSelf(os, indent);
   os << indent << "OutputOrientation: " << m_OutputOrientation << std::endl;
   os << indent << "OutputSpacing: " << m_OutputSpacing << std::endl;
+  os << indent << "Anchor: " << m_Anchor << std::endl;
+  os << indent << "UseAnchor: " << (m_UseAnchor ? "On" : "Off") << std::endl;
+  os << indent << "AnchorMultiple: " << m_AnchorMultiple << std::endl;
 }
 } // namespace itk
 

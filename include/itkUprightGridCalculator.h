@@ -41,7 +41,8 @@ namespace itk
  *
  * The grid that is given has the patient's axes in the order and sense of the image's, the image's spacing or
  * LargestSpacing, whichever is finer, and the field of view of the atlas space in which BRATS cases lie (240 x 240 x
- * 155 mm: the lattice of N4 depends on it), centred at the brain's box and larger where the brain is.
+ * 155 mm: the lattice of N4 depends on it). The brain lies in it as theirs do, its centroid 12 mm behind the middle
+ * (6 to 17 mm in twelve patients); where the brain leaves it, the grid is larger.
  * \ingroup GliomaGrading
  */
 template <typename TMaskImage = Image<unsigned char, 3>>

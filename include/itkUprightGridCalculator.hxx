@@ -176,6 +176,8 @@ UprightGridCalculator<TMaskImage>::MakeGrid(const DirectionType & axes)
   // The brain's box along the upright axes, in mm.
   std::array<double, 3> lower;
   std::array<double, 3> upper;
+  std::array<double, 3> sum{ { 0.0, 0.0, 0.0 } };
+  SizeValueType         inside = 0;
   lower.fill(NumericTraits<double>::max());
   upper.fill(NumericTraits<double>::NonpositiveMin());
   const auto region = m_BrainMask->GetLargestPossibleRegion();
@@ -193,17 +195,21 @@ UprightGridCalculator<TMaskImage>::MakeGrid(const DirectionType & axes)
           continue;
         }
         m_BrainMask->TransformIndexToPhysicalPoint(index, point);
+        ++inside;
         for (unsigned int a = 0; a < 3; ++a)
         {
           const double along = point[0] * axes[0][a] + point[1] * axes[1][a] + point[2] * axes[2][a];
           lower[a] = std::min(lower[a], along);
           upper[a] = std::max(upper[a], along);
+          sum[a] += along;
         }
       }
     }
   }
 
-  constexpr double               view[3] = { 240.0, 240.0, 155.0 }; // left-right, front-back, feet-head
+  // Left-right, front-back, feet-head; and where a brain's centroid lies in it.
+  constexpr double               view[3] = { 240.0, 240.0, 155.0 };
+  constexpr double               centroid[3] = { 0.0, 12.0, 0.0 };
   typename GridType::SpacingType spacing;
   typename GridType::RegionType  grid;
   PointType                      origin;
@@ -216,12 +222,14 @@ UprightGridCalculator<TMaskImage>::MakeGrid(const DirectionType & axes)
       row = axes[r][a] != 0.0 ? r : row;
     }
     spacing[a] = std::min(m_BrainMask->GetSpacing()[a], m_LargestSpacing);
+    const double middle = sum[a] / static_cast<double>(inside) - axes[row][a] * centroid[row];
     // Two voxels of the image around the brain.
-    const double extent = std::max(view[row], upper[a] - lower[a] + 4.0 * m_BrainMask->GetSpacing()[a]);
-    const double size = std::ceil(extent / spacing[a]);
+    const double least = std::min(middle - 0.5 * view[row], lower[a] - 2.0 * m_BrainMask->GetSpacing()[a]);
+    const double most = std::max(middle + 0.5 * view[row], upper[a] + 2.0 * m_BrainMask->GetSpacing()[a]);
+    const double size = std::ceil((most - least) / spacing[a] - 1e-6);
     grid.SetIndex(a, 0);
     grid.SetSize(a, static_cast<SizeValueType>(size));
-    const double first = 0.5 * (lower[a] + upper[a]) - 0.5 * (size - 1.0) * spacing[a];
+    const double first = 0.5 * (least + most) - 0.5 * (size - 1.0) * spacing[a];
     for (unsigned int r = 0; r < 3; ++r)
     {
       origin[r] += first * axes[r][a];

@@ -199,6 +199,106 @@ TEST(ModelSpaceFilter, CoversTheExtentAndHasItsCentre)
   EXPECT_LT(a.EuclideanDistanceTo(b), 1e-9);
 }
 
+TEST(ModelSpaceFilter, HangsOnAnAnchor)
+{
+  const auto image = MakeRamp(40, 22, 24);
+  const auto extent = image->GetLargestPossibleRegion();
+  // The same patient with less around.
+  auto part = VectorImageType::New();
+  auto smaller = extent;
+  smaller.SetIndex(0, smaller.GetIndex(0) + 5);
+  smaller.SetSize(0, smaller.GetSize(0) - 5);
+  smaller.SetSize(2, smaller.GetSize(2) - 3);
+  part->CopyInformation(image);
+  part->SetRegions(smaller);
+  part->Allocate();
+  itk::ImageAlgorithm::Copy(image.GetPointer(), part.GetPointer(), smaller, smaller);
+
+  ToModel::AnchorType anchor;
+  anchor[0] = 23.3;
+  anchor[1] = 7.6;
+  anchor[2] = 15.25;
+  for (const char * orientation : { "LPS", "RPI", "SAL" })
+  {
+    for (const unsigned int multiple : { 1u, 4u })
+    {
+      const auto make = [&](const VectorImageType * input) {
+        auto filter = ToModel::New();
+        filter->SetInput(input);
+        filter->SetOutputOrientation(orientation);
+        // In SAL the first output axis is the third of the image, whose spacing is then kept.
+        filter->SetOutputSpacing(std::string(orientation) == "SAL" ? Spacing(2.5, 0.6, 2.0) : Spacing(2.0, 0.6, 2.5));
+        filter->SetAnchor(anchor);
+        filter->SetAnchorMultiple(multiple);
+        filter->Update();
+        return filter;
+      };
+      const auto              whole = make(image);
+      const VectorImageType * output = whole->GetOutput();
+      const auto              index = whole->GetMapping().Inverse().Map(anchor);
+      itk::Index<3>           nearest;
+      for (unsigned int a = 0; a < 3; ++a)
+      {
+        const bool isKept = whole->GetMapping().Axis[a] == 2;
+        nearest[a] = static_cast<itk::IndexValueType>(std::lround(index[a]));
+        EXPECT_NEAR(index[a], static_cast<double>(nearest[a]), isKept ? 0.25 + 1e-9 : 1e-9) << orientation;
+        EXPECT_EQ(nearest[a] % multiple, 0) << orientation;
+      }
+      EXPECT_LT(RampError(output, 5), 5e-5) << orientation;
+      // All of the image's voxels lie in it.
+      for (unsigned int corner = 0; corner < 8; ++corner)
+      {
+        itk::ContinuousIndex<double, 3> edge;
+        for (unsigned int d = 0; d < 3; ++d)
+        {
+          edge[d] = static_cast<double>(extent.GetIndex(d)) - 0.5 + ((corner >> d & 1u) ? extent.GetSize(d) : 0.0);
+        }
+        const auto at = whole->GetMapping().Inverse().Map(edge);
+        for (unsigned int a = 0; a < 3; ++a)
+        {
+          EXPECT_GE(at[a], -0.5 - 1e-5);
+          EXPECT_LE(at[a], static_cast<double>(output->GetLargestPossibleRegion().GetSize(a)) - 0.5 + 1e-5);
+        }
+      }
+
+      const auto cropped = make(part);
+      const auto other = cropped->GetMapping().Inverse().Map(anchor);
+      for (itk::IndexValueType k = -1; k <= 1; ++k)
+      {
+        const itk::Index<3> here{ { nearest[0] + k, nearest[1] - k, nearest[2] + k } };
+        itk::Index<3>       there;
+        for (unsigned int a = 0; a < 3; ++a)
+        {
+          there[a] = static_cast<itk::IndexValueType>(std::lround(other[a])) + here[a] - nearest[a];
+        }
+        EXPECT_LT(Place(output, here).EuclideanDistanceTo(Place(cropped->GetOutput(), there)), 1e-9);
+        EXPECT_NEAR(output->GetPixel(here)[1], cropped->GetOutput()->GetPixel(there)[1], 1e-4);
+      }
+    }
+  }
+
+  // Without it the part's grid lies elsewhere.
+  const auto centred = [](const VectorImageType * input) {
+    auto filter = ToModel::New();
+    filter->SetInput(input);
+    filter->SetOutputSpacing(Spacing(2.0, 0.6, 2.5));
+    filter->UpdateOutputInformation();
+    return filter->GetMapping().Offset[0];
+  };
+  const double apart = (centred(image) - centred(part)) / (2.0 / 0.9);
+  EXPECT_GT(std::abs(apart - std::round(apart)), 0.05);
+
+  anchor[1] = static_cast<double>(extent.GetIndex(1)) - 0.6;
+  auto filter = ToModel::New();
+  filter->SetInput(image);
+  filter->SetAnchor(anchor);
+  EXPECT_THROW(filter->Update(), itk::ExceptionObject);
+  filter->UseAnchorOff();
+  EXPECT_NO_THROW(filter->Update());
+  filter->SetAnchorMultiple(0);
+  EXPECT_THROW(filter->Update(), itk::ExceptionObject);
+}
+
 TEST(ModelSpaceFilter, AnObliqueCopyHasTheSameBits)
 {
   auto image = oblique::Make<VectorImageType>(12, 11, 9, 2);

@@ -135,12 +135,11 @@ TEST(UprightGridCalculator, StraightensAHeadThatIsAskewOnItsGrid)
       }
       EXPECT_EQ(grid->GetSpacing()[r], 1.0);
     }
-    // 240 x 240 x 155 mm whatever the order of the axes, and the brain in the middle.
+    // 240 x 240 x 155 mm whatever the order of the axes, and the centroid 12 mm behind the middle.
     EXPECT_EQ(grid->GetLargestPossibleRegion().GetSize(), (itk::Size<3>{ { 240, 240, 155 } }));
-    itk::Index<3> least;
-    itk::Index<3> most;
-    least.Fill(1000);
-    most.Fill(-1000);
+    itk::Vector<double, 3> sum;
+    sum.Fill(0.0);
+    double inside = 0.0;
     for (itk::ImageRegionIteratorWithIndex<MaskType> it(head, head->GetLargestPossibleRegion()); !it.IsAtEnd(); ++it)
     {
       if (it.Get())
@@ -149,18 +148,21 @@ TEST(UprightGridCalculator, StraightensAHeadThatIsAskewOnItsGrid)
         head->TransformIndexToPhysicalPoint(it.GetIndex(), point);
         itk::Index<3> index;
         EXPECT_TRUE(grid->TransformPhysicalPointToIndex(point, index));
-        for (unsigned int d = 0; d < 3; ++d)
-        {
-          least[d] = std::min(least[d], index[d]);
-          most[d] = std::max(most[d], index[d]);
-        }
+        sum += point.GetVectorFromOrigin();
+        inside += 1.0;
       }
     }
+    itk::ContinuousIndex<double, 3> middle;
     for (unsigned int d = 0; d < 3; ++d)
     {
-      const auto last = static_cast<itk::IndexValueType>(grid->GetLargestPossibleRegion().GetSize(d)) - 1;
-      EXPECT_NEAR(least[d], last - most[d], 2.0);
+      middle[d] = 0.5 * (static_cast<double>(grid->GetLargestPossibleRegion().GetSize(d)) - 1.0);
     }
+    MaskType::PointType place;
+    grid->TransformContinuousIndexToPhysicalPoint(middle, place);
+    const auto off = sum / inside - place.GetVectorFromOrigin();
+    EXPECT_NEAR(off[0], 0.0, 0.6);
+    EXPECT_NEAR(off[1], 12.0, 0.6);
+    EXPECT_NEAR(off[2], 0.0, 0.6);
   }
 }
 
