@@ -79,11 +79,15 @@ private:
       if (kind == '>')
       {
         const auto part = m_Parts.find(tag);
-        if (part == m_Parts.end())
+        // What is hidden needs no part: without the viewer there are no volumes.
+        if (part == m_Parts.end() && isShown)
         {
           throw std::logic_error("The page has no part " + tag + '.');
         }
-        this->Emit(part->second, isShown);
+        if (isShown)
+        {
+          this->Emit(part->second, true);
+        }
       }
       else if (kind == '#' || kind == '^')
       {
