@@ -7,6 +7,7 @@
 
 A SCORES.txt is what score_cohort.py printed. Every training case of the manifest is named with its licence and attribution.
 """
+import ast
 import itertools
 import json
 import pathlib
@@ -26,6 +27,19 @@ def runs(names):
         else:
             spans.append([head, name, int(number) if number.isdigit() else -1, ""])
     return ", ".join(first + (f" to -{last}" if last else "") for _, first, _, last in spans)
+
+
+def table(text):
+    """The cases as a table, the sums below it as a list."""
+    lines = text.strip().splitlines()
+    rows = [ast.literal_eval(line) for line in lines if line.startswith("{")]
+    if rows:
+        yield "| " + " | ".join(rows[0]) + " |"
+        yield "|---" * len(rows[0]) + "|"
+        yield from ("| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows)
+        yield ""
+    yield from (f"- {line}" for line in lines if not line.startswith("{"))
+    yield ""
 
 
 def card(bundle, scores):
@@ -57,7 +71,8 @@ def card(bundle, scores):
     if not scores:
         yield "None: it has not been scored."
     for title, text in scores:
-        yield f"{title}:\n\n```\n{text.strip()}\n```\n"
+        yield f"{title}:\n"
+        yield from table(text)
     yield "## What it is not\n"
     yield ("Not validated, not a medical device. Twelve patients are few, and in them grade and site go together: four of five LGG come from one "
            "old site and every HGG from a modern one, so a network that tells the scanners apart looks like a good grader on them. LGG and HGG are "
