@@ -184,6 +184,10 @@ public:
     std::string         Name;
     std::vector<double> N4Iterations;  // one a level; empty: no N4
     std::vector<double> N4Convergence; // one a level
+    double              N4LogFieldMinimum{ 0.0 };
+    double              N4LogFieldMaximum{ 0.0 };
+    double              N4Seconds{ 0.0 };         // of the fit
+    unsigned long       N4NonPositiveVoxels{ 0 }; // of the brain on the fit's grid: they do not count
     std::string         N4Status;
     double              Mean{ 0.0 }; // of the corrected, clipped voxels
     double              Sigma{ 0.0 };

@@ -31,6 +31,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <cstring>
 #include <exception>
 #include <mutex>
@@ -519,20 +520,12 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
   std::vector<typename N4Type::Pointer> filters;
   for (std::size_t i = 0; i < number; ++i)
   {
-    // N4 takes logarithms: voxels of the brain that interpolation left at 0 or below do not count for its fit.
-    auto positive = MaskImageType::New();
-    positive->CopyInformation(mask);
-    positive->SetRegions(mask->GetLargestPossibleRegion());
-    positive->Allocate();
-    const SizeValueType voxels = mask->GetLargestPossibleRegion().GetNumberOfPixels();
-    const float *       values = sequences[i]->GetBufferPointer();
-    for (SizeValueType v = 0; v < voxels; ++v)
-    {
-      positive->GetBufferPointer()[v] = mask->GetBufferPointer()[v] && values[v] > 0.0f ? 1 : 0;
-    }
+    // A view for each thread, which asks its mask for slices.
+    auto maskView = MaskImageType::New();
+    maskView->Graft(mask);
     auto filter = N4Type::New();
     filter->SetInput(sequences[i]);
-    filter->SetMaskImage(positive);
+    filter->SetMaskImage(maskView);
     filter->SetShrinkFactor(m_ShrinkFactor);
     filter->SetNumberOfWorkUnits(std::max(1u, threads / runners));
     filters.push_back(filter);
@@ -540,7 +533,9 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
 
   // One sequence a thread: the fits are small, so that more is gained than by several threads in one.
   std::atomic<std::size_t>        next{ 0 };
-  std::atomic<std::size_t>        done{ 0 };
+  std::mutex                      doneMutex;
+  std::condition_variable         oneIsDone;
+  std::size_t                     done = 0;
   std::vector<std::exception_ptr> errors(number);
   const auto                      run = [&]() {
     for (std::size_t i = next++; i < number; i = next++)
@@ -556,7 +551,9 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
       {
         errors[i] = std::current_exception();
       }
+      const std::lock_guard<std::mutex> lock(doneMutex);
       ++done;
+      oneIsDone.notify_one();
     }
   };
   std::vector<std::thread> workers;
@@ -566,9 +563,12 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
   }
   // Progress and abort belong to this thread: observers are not called from another.
   std::exception_ptr observerError;
-  while (done < number)
+  for (bool finished = false; !finished;)
   {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    {
+      std::unique_lock<std::mutex> lock(doneMutex);
+      finished = oneIsDone.wait_for(lock, std::chrono::milliseconds(20), [&] { return done == number; });
+    }
     float sum = 0.0f;
     for (const auto & filter : filters)
     {
@@ -617,6 +617,10 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
     const auto & convergence = filters[i]->GetConvergencePerLevel();
     m_SequenceReports[i].N4Iterations.assign(iterations.begin(), iterations.end());
     m_SequenceReports[i].N4Convergence.assign(convergence.begin(), convergence.end());
+    m_SequenceReports[i].N4LogFieldMinimum = filters[i]->GetLogFieldMinimum();
+    m_SequenceReports[i].N4LogFieldMaximum = filters[i]->GetLogFieldMaximum();
+    m_SequenceReports[i].N4Seconds = filters[i]->GetFitSeconds();
+    m_SequenceReports[i].N4NonPositiveVoxels = filters[i]->GetNumberOfNonPositiveVoxels();
     m_SequenceReports[i].N4Status = filters[i]->GetStatus();
     sequences[i] = filters[i]->GetOutput();
     sequences[i]->DisconnectPipeline();

@@ -141,7 +141,12 @@ TEST(SequencePreparationFilter, RemovesASmoothGain)
       sum += std::pow(
         filter->GetOutput()->GetBufferPointer()[i * 4 + 2] - clean->GetOutput()->GetBufferPointer()[i * 4 + 2], 2);
     }
-    EXPECT_EQ(filter->GetSequenceReports()[2].N4Iterations.empty(), correction == BiasCorrection::None);
+    const auto & report = filter->GetSequenceReports()[2];
+    EXPECT_EQ(report.N4Iterations.empty(), correction == BiasCorrection::None);
+    EXPECT_EQ(report.N4Convergence.empty(), correction == BiasCorrection::None);
+    EXPECT_EQ(report.N4Seconds > 0.0, correction == BiasCorrection::N4);
+    EXPECT_EQ(report.N4LogFieldMaximum - report.N4LogFieldMinimum > 0.1, correction == BiasCorrection::N4);
+    EXPECT_EQ(report.N4NonPositiveVoxels, 0u);
     return std::sqrt(sum / static_cast<double>(n));
   };
   EXPECT_LT(distance(BiasCorrection::N4), 0.5 * distance(BiasCorrection::None));

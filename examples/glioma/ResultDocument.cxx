@@ -258,6 +258,10 @@ ResultDocument::SetResult(const FilterType & filter)
     provenance["sequences"][report.Name] = { { "mean", report.Mean },
                                              { "standard_deviation", report.Sigma },
                                              { "n4_iterations", report.N4Iterations },
+                                             { "n4_convergence", report.N4Convergence },
+                                             { "n4_log_field", { report.N4LogFieldMinimum, report.N4LogFieldMaximum } },
+                                             { "n4_seconds", report.N4Seconds },
+                                             { "n4_voxels_not_positive", report.N4NonPositiveVoxels },
                                              { "n4_status", report.N4Status } };
   }
 }

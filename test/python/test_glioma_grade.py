@@ -252,6 +252,28 @@ class GliomaGrade(unittest.TestCase):
             json.dump(manifest, file)
         return bundle
 
+    def test_reports_the_bias_correction_of_each_sequence(self):
+        bundles = {}
+        for task, path in dict(self.models, segmentation=self.everywhere).items():
+            bundles[task] = os.path.join(self.folder, f"n4-{task}")
+            shutil.copytree(path, bundles[task])
+            manifest = os.path.join(bundles[task], "configs", "metadata.json")
+            with open(manifest, encoding="utf-8") as file:
+                text = file.read()
+            self.assertEqual(text.count('"bias_correction": "none"'), 1)
+            with open(manifest, "w", encoding="utf-8") as file:
+                file.write(text.replace('"bias_correction": "none"', '"bias_correction": "n4"'))
+        self.grade("--explain", "none", **bundles)
+        for sequence in self.result()["provenance"]["sequences"].values():
+            self.assertEqual(len(sequence["n4_iterations"]), 4)
+            self.assertEqual(len(sequence["n4_convergence"]), 4)
+            self.assertGreaterEqual(min(sequence["n4_iterations"]), 1)
+            lowest, highest = sequence["n4_log_field"]
+            self.assertGreater(highest - lowest, 0.01)
+            self.assertGreater(sequence["n4_seconds"], 0.0)
+            self.assertEqual(sequence["n4_voxels_not_positive"], 0)
+            self.assertIn(sequence["n4_status"], ("converged", "stopped at the maximum number of iterations"))
+
     def test_says_what_the_models_were_trained_on(self):
         # No note in these files says that they are a phantom.
         unknown = {}
