@@ -483,12 +483,12 @@ public:
       float * const shares = &m_Shares[group * 4 * bins];
       for (size_t n = begin; n < end; ++n)
       {
-        // As in ITK's filter: the highest voxel is not counted where rounding puts it beyond the last bin.
+        // The brightest voxel counts in the last bin, wherever rounding puts it.
         const float   c = (m_Uncorrected[n] - minimum) / slope;
         const int     bin = std::min(static_cast<int>(c), lastBin);
         const float   rest = c - static_cast<float>(bin);
         float * const share = shares + 4 * bin + 2 * (n & 1);
-        share[0] += bin < lastBin || rest == 0.0F ? 1.0F - rest : 0.0F;
+        share[0] += bin < lastBin ? 1.0F - rest : 1.0F;
         share[1] += bin < lastBin ? rest : 0.0F;
       }
     });
@@ -767,7 +767,7 @@ public:
     torch::Tensor sums = torch::zeros({ bins + 1 }, m_Options.dtype(m_Sums));
     const auto    inner = m_Bin < bins - 1;
     const auto    rest = torch::where(inner, m_Rest, 0.0).to(m_Sums);
-    sums.index_add_(0, m_Bin, torch::where(inner, 1.0 - rest, (m_Rest == 0.0).to(m_Sums)));
+    sums.index_add_(0, m_Bin, 1.0 - rest);
     sums.index_add_(0, m_Bin + 1, rest);
     this->ToHost(sums.slice(0, 0, bins), histogram);
   }

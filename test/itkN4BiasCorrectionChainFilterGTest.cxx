@@ -33,6 +33,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cmath>
@@ -40,6 +41,7 @@
 #include <limits>
 #include <new>
 #include <type_traits>
+#include <vector>
 
 namespace
 {
@@ -301,6 +303,14 @@ TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterOnARealCase)
     GTEST_SKIP() << "No real patient: " << path;
   }
   const auto image = itk::ReadImage<ImageType>(path);
+  // ITK's filter leaves the brightest voxel out in some iterations: it must not be alone up there.
+  const auto         voxels = image->GetLargestPossibleRegion().GetNumberOfPixels();
+  std::vector<float> sorted(image->GetBufferPointer(), image->GetBufferPointer() + voxels);
+  std::nth_element(sorted.begin(), sorted.end() - 2000, sorted.end());
+  for (itk::SizeValueType n = 0; n < voxels; ++n)
+  {
+    image->GetBufferPointer()[n] = std::min(image->GetBufferPointer()[n], sorted[voxels - 2000]);
+  }
   const auto threshold = itk::BinaryThresholdImageFilter<ImageType, MaskType>::New();
   threshold->SetInput(image);
   threshold->SetLowerThreshold(1e-6F);
@@ -385,6 +395,29 @@ TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterWithAnySplineOrderAndMesh)
     {
       ASSERT_NEAR(own->GetLattice()[n], operators->GetLattice()[n], 1e-3) << order;
     }
+  }
+}
+
+TEST(itkN4BiasCorrectionChainFilter, TheBrightestVoxelCountsHoweverItIsRounded)
+{
+  // The unit of the intensities changes nothing but rounding: whether a voxel far above the others counts must not hang
+  // on that. Left out, it would change the field near it.
+  Phantom phantom(34, 29, 24, true);
+  phantom.image->SetPixel({ { 17, 14, 12 } }, 1500.0F);
+  const auto first = MakeFilter(phantom, 1, 20);
+  first->Update();
+  for (const float scale : { 1.7F, 0.37F, 11.3F, 250.1F })
+  {
+    const Phantom scaled(34, 29, 24, true);
+    for (itk::SizeValueType n = 0; n < scaled.image->GetLargestPossibleRegion().GetNumberOfPixels(); ++n)
+    {
+      scaled.image->GetBufferPointer()[n] = scale * phantom.image->GetBufferPointer()[n];
+    }
+    const auto filter = MakeFilter(scaled, 1, 20);
+    filter->Update();
+    EXPECT_LT(LargestDifference(first->GetLogBiasField(), phantom.mask, filter->GetLogBiasField(), 1, { { 0, 0, 0 } }),
+              1e-4F)
+      << scale;
   }
 }
 
