@@ -115,6 +115,7 @@ public:
   using RegionType = typename TOutputImage::RegionType;
   using ControlPointsType = FixedArray<unsigned int, ImageDimension>;
   using ShrinkFactorsType = FixedArray<unsigned int, ImageDimension>;
+  using LevelsType = FixedArray<unsigned int, ImageDimension>;
   using RescalingEnum = N4BiasCorrectionChainFilterEnums::Rescaling;
   using IterationsType = Array<unsigned int>;
   using MeasuresType = Array<double>;
@@ -146,9 +147,14 @@ public:
   itkSetMacro(MaskLabel, MaskPixelType);
   itkGetConstMacro(MaskLabel, MaskPixelType);
 
-  /** \brief Fitting levels; each has twice the spans of the one before. Default: 4. */
-  itkSetMacro(NumberOfFittingLevels, unsigned int);
-  itkGetConstMacro(NumberOfFittingLevels, unsigned int);
+  /** \brief Fitting levels along each axis; each has twice the spans of the one before. Default: 4.
+   * There are as many as the largest says; an axis with fewer keeps its spans at the later ones. (ITK 5.2's filter goes
+   * on refining such an axis for three levels more, and then mixes its control points up.) */
+  itkSetMacro(NumberOfFittingLevels, LevelsType);
+  itkGetConstReferenceMacro(NumberOfFittingLevels, LevelsType);
+  /** \brief One number for all axes. */
+  void
+  SetNumberOfFittingLevels(unsigned int levels);
 
   /** \brief Iterations at most, one entry a fitting level. Default: 50, 50, 50, 50. */
   itkSetMacro(MaximumNumberOfIterations, IterationsType);
@@ -284,7 +290,7 @@ private:
   ShrinkFactorsType m_ShrinkFactors;
   bool              m_UseMaskLabel{ false };
   MaskPixelType     m_MaskLabel{ NumericTraits<MaskPixelType>::OneValue() };
-  unsigned int      m_NumberOfFittingLevels{ 4 };
+  LevelsType        m_NumberOfFittingLevels;
   IterationsType    m_MaximumNumberOfIterations;
   double            m_ConvergenceThreshold{ 0.001 };
   double            m_BiasFieldFullWidthAtHalfMaximum{ 0.15 };

@@ -43,6 +43,7 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::N4BiasCorrec
   this->SetNthOutput(1, this->MakeOutput(DataObjectPointerArraySizeType{ 1 }));
   this->DynamicMultiThreadingOn();
 
+  m_NumberOfFittingLevels.Fill(4);
   m_MaximumNumberOfIterations.SetSize(4);
   m_MaximumNumberOfIterations.Fill(50);
   m_NumberOfControlPoints.Fill(4);
@@ -119,6 +120,15 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::SetShrinkFac
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::SetNumberOfFittingLevels(unsigned int levels)
+{
+  LevelsType everywhere;
+  everywhere.Fill(levels);
+  this->SetNumberOfFittingLevels(everywhere);
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
 unsigned int
 N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GetCurrentLevel() const
 {
@@ -144,7 +154,14 @@ TensorProductN4::Pointer
 N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::MakeFit() const
 {
   const auto fit = TensorProductN4::New();
-  fit->SetNumberOfFittingLevels(m_NumberOfFittingLevels);
+  // An axis that a flat image does not have takes part in no level.
+  TensorProductN4::LevelsType levels;
+  levels.Fill(m_NumberOfFittingLevels[0]);
+  for (unsigned int d = 0; d < ImageDimension; ++d)
+  {
+    levels[d] = m_NumberOfFittingLevels[d];
+  }
+  fit->SetNumberOfFittingLevels(levels);
   fit->SetMaximumNumberOfIterations(m_MaximumNumberOfIterations);
   fit->SetConvergenceThreshold(m_ConvergenceThreshold);
   fit->SetBiasFieldFullWidthAtHalfMaximum(m_BiasFieldFullWidthAtHalfMaximum);
@@ -573,6 +590,7 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData
       size[1] = rows;
       begin[1] = static_cast<SizeValueType>(region.GetIndex(1) - start[1]);
       std::vector<float> field(size[0] * rows);
+      std::vector<float> corrected(size[0]);
       auto               index = region.GetIndex();
       for (SizeValueType slice = 0; slice < slices; ++slice)
       {
@@ -587,53 +605,62 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData
           index[1] = region.GetIndex(1) + static_cast<IndexValueType>(row);
           const auto * const source = input->GetBufferPointer() + input->ComputeOffset(index);
           auto * const       target = output->GetBufferPointer() + output->ComputeOffset(index);
-          float * const      targetField = logField->GetBufferPointer() + logField->ComputeOffset(index);
+          const float *      fieldOfRow = &field[row * size[0]];
+          std::copy_n(fieldOfRow, size[0], logField->GetBufferPointer() + logField->ComputeOffset(index));
+          float notFinite = 0.0F;
           for (SizeValueType n = 0; n < size[0]; ++n)
           {
-            const float b = field[row * size[0] + n];
-            const auto  value = static_cast<float>(source[n]);
-            if (!std::isfinite(value))
+            corrected[n] = static_cast<float>(source[n]);
+            notFinite += corrected[n] - corrected[n]; // NaN from there on
+          }
+          TensorProductN4::DivideByField(size[0], fieldOfRow, corrected.data());
+          for (SizeValueType n = 0; notFinite != 0.0F && n < size[0]; ++n)
+          {
+            auto at = index;
+            at[0] += static_cast<IndexValueType>(n);
+            if (!std::isfinite(static_cast<float>(source[n])) &&
+                (mask == nullptr || this->IsInMask(mask->GetPixel(at))))
             {
-              auto bad = index;
-              bad[0] += static_cast<IndexValueType>(n);
-              if (mask == nullptr || this->IsInMask(mask->GetPixel(bad)))
+              const std::lock_guard<std::mutex> lock(badMutex);
+              if (badVoxels++ == 0 || input->ComputeOffset(at) < input->ComputeOffset(firstBad))
               {
-                const std::lock_guard<std::mutex> lock(badMutex);
-                if (badVoxels++ == 0 || input->ComputeOffset(bad) < input->ComputeOffset(firstBad))
-                {
-                  firstBad = bad;
-                }
+                firstBad = at;
               }
             }
-            float corrected = value / std::exp(b);
-            if (m_Rescaling == RescalingEnum::Mean)
+          }
+          if (m_Rescaling == RescalingEnum::Mean)
+          {
+            for (float & value : corrected)
             {
-              corrected *= scale;
+              value *= scale;
             }
-            else if (m_Rescaling == RescalingEnum::Range && value > 0.0F)
+          }
+          for (SizeValueType n = 0; m_Rescaling == RescalingEnum::Range && n < size[0]; ++n)
+          {
+            const auto value = static_cast<float>(source[n]);
+            auto       at = index;
+            at[0] += static_cast<IndexValueType>(n);
+            if (value > 0.0F && (mask != nullptr ? this->IsInMask(mask->GetPixel(at)) : value > m_OtsuThreshold))
             {
-              auto at = index;
-              at[0] += static_cast<IndexValueType>(n);
-              if (mask != nullptr ? this->IsInMask(mask->GetPixel(at)) : value > m_OtsuThreshold)
-              {
-                corrected = scale * corrected + shift;
-              }
+              corrected[n] = scale * corrected[n] + shift;
             }
-            targetField[n] = b;
-            using OutputPixelType = typename OutputImageType::PixelType;
-            if constexpr (std::is_integral<OutputPixelType>::value)
+          }
+          using OutputPixelType = typename OutputImageType::PixelType;
+          if constexpr (std::is_integral<OutputPixelType>::value)
+          {
+            for (SizeValueType n = 0; n < size[0]; ++n)
             {
-              target[n] = !std::isfinite(value)
+              target[n] = !std::isfinite(corrected[n])
                             ? OutputPixelType{}
                             : static_cast<OutputPixelType>(
-                                std::clamp(std::round(static_cast<double>(corrected)),
+                                std::clamp(std::round(static_cast<double>(corrected[n])),
                                            static_cast<double>(NumericTraits<OutputPixelType>::NonpositiveMin()),
                                            static_cast<double>(NumericTraits<OutputPixelType>::max())));
             }
-            else
-            {
-              target[n] = static_cast<OutputPixelType>(corrected);
-            }
+          }
+          else
+          {
+            std::copy(corrected.begin(), corrected.end(), target);
           }
         }
       }

@@ -27,7 +27,7 @@
 #include <bit>
 #include <chrono>
 #include <cmath>
-#include <complex>
+#include <cstddef>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -125,61 +125,102 @@ WeightedSum(unsigned int taps, const double * weights, const double * values)
   return sum;
 }
 
-/** In-place radix-2 transform; the inverse is not divided by the length. */
-class FourierTransform
+/** Radix-2 transform of real and imaginary parts, without the sorting: its frequencies come in an order that a product
+ * of two transforms does not mind and that InverseTransform takes. The roots of the stage that joins `half` with `half`
+ * start at `half`. */
+N4_RUN_LOOP void
+FourierTransform(size_t length, const double * cosines, const double * sines, double * real, double * imaginary)
 {
-public:
-  explicit FourierTransform(size_t length)
-    : m_Roots(length / 2)
-    , m_Reversed(length)
+  for (size_t half = length / 2; half > 2; half /= 2)
   {
-    for (size_t n = 0; n < length / 2; ++n)
+    const double * const c = cosines + half;
+    const double * const s = sines + half;
+    for (size_t block = 0; block < length; block += 2 * half)
     {
-      m_Roots[n] =
-        std::polar(1.0, -2.0 * 3.14159265358979323846 * static_cast<double>(n) / static_cast<double>(length));
-    }
-    for (size_t n = 0; n < length; ++n)
-    {
-      m_Reversed[n] = n == 0 ? 0 : (m_Reversed[n / 2] / 2) | ((n & 1) != 0 ? length / 2 : 0);
-    }
-  }
-
-  void
-  operator()(std::vector<std::complex<double>> & x, bool inverse) const
-  {
-    const size_t length = x.size();
-    for (size_t n = 0; n < length; ++n)
-    {
-      if (n < m_Reversed[n])
+      double * const ar = real + block;
+      double * const ai = imaginary + block;
+      double * const br = ar + half;
+      double * const bi = ai + half;
+#pragma omp simd
+      for (size_t n = 0; n < half; ++n)
       {
-        std::swap(x[n], x[m_Reversed[n]]);
-      }
-    }
-    const double sign = inverse ? -1.0 : 1.0;
-    for (size_t half = 1; half < length; half *= 2)
-    {
-      const size_t step = length / (2 * half);
-      for (size_t block = 0; block < length; block += 2 * half)
-      {
-        for (size_t n = 0; n < half; ++n)
-        {
-          const std::complex<double> root = m_Roots[n * step];
-          const std::complex<double> a = x[block + n];
-          const std::complex<double> b = x[block + n + half];
-          // Written out: the operator's check for NaN costs more than the product.
-          const double               im = sign * root.imag();
-          const std::complex<double> c(root.real() * b.real() - im * b.imag(), root.real() * b.imag() + im * b.real());
-          x[block + n] = a + c;
-          x[block + n + half] = a - c;
-        }
+        const double re = ar[n] - br[n];
+        const double im = ai[n] - bi[n];
+        ar[n] += br[n];
+        ai[n] += bi[n];
+        br[n] = re * c[n] + im * s[n];
+        bi[n] = im * c[n] - re * s[n];
       }
     }
   }
+  // The last two stages need no product.
+  for (size_t n = 0; n < length; n += 4)
+  {
+    double * const r = real + n;
+    double * const i = imaginary + n;
+    const double   sumReal[2] = { r[0] + r[2], r[1] + r[3] };
+    const double   sumImaginary[2] = { i[0] + i[2], i[1] + i[3] };
+    const double   real0 = r[0] - r[2];
+    const double   real1 = i[1] - i[3];
+    const double   imaginary0 = i[0] - i[2];
+    const double   imaginary1 = r[3] - r[1];
+    r[0] = sumReal[0] + sumReal[1];
+    r[1] = sumReal[0] - sumReal[1];
+    r[2] = real0 + real1;
+    r[3] = real0 - real1;
+    i[0] = sumImaginary[0] + sumImaginary[1];
+    i[1] = sumImaginary[0] - sumImaginary[1];
+    i[2] = imaginary0 + imaginary1;
+    i[3] = imaginary0 - imaginary1;
+  }
+}
 
-private:
-  std::vector<std::complex<double>> m_Roots;
-  std::vector<size_t>               m_Reversed;
-};
+/** The way back, not divided by the length. */
+N4_RUN_LOOP void
+InverseTransform(size_t length, const double * cosines, const double * sines, double * real, double * imaginary)
+{
+  for (size_t n = 0; n < length; n += 4)
+  {
+    double * const r = real + n;
+    double * const i = imaginary + n;
+    const double   sumReal[2] = { r[0] + r[1], r[2] + r[3] };
+    const double   sumImaginary[2] = { i[0] + i[1], i[2] + i[3] };
+    const double   real0 = r[0] - r[1];
+    const double   real1 = i[3] - i[2];
+    const double   imaginary0 = i[0] - i[1];
+    const double   imaginary1 = r[2] - r[3];
+    r[0] = sumReal[0] + sumReal[1];
+    r[1] = real0 + real1;
+    r[2] = sumReal[0] - sumReal[1];
+    r[3] = real0 - real1;
+    i[0] = sumImaginary[0] + sumImaginary[1];
+    i[1] = imaginary0 + imaginary1;
+    i[2] = sumImaginary[0] - sumImaginary[1];
+    i[3] = imaginary0 - imaginary1;
+  }
+  for (size_t half = 4; half < length; half *= 2)
+  {
+    const double * const c = cosines + half;
+    const double * const s = sines + half;
+    for (size_t block = 0; block < length; block += 2 * half)
+    {
+      double * const ar = real + block;
+      double * const ai = imaginary + block;
+      double * const br = ar + half;
+      double * const bi = ai + half;
+#pragma omp simd
+      for (size_t n = 0; n < half; ++n)
+      {
+        const double re = br[n] * c[n] - bi[n] * s[n];
+        const double im = br[n] * s[n] + bi[n] * c[n];
+        br[n] = ar[n] - re;
+        bi[n] = ai[n] - im;
+        ar[n] += re;
+        ai[n] += im;
+      }
+    }
+  }
+}
 
 /** E(u|v) of N4: what each bin of the histogram is expected to be without the field. */
 class Sharpening
@@ -190,10 +231,22 @@ public:
     , m_FullWidth(fwhm)
     , m_Noise(noise)
     , m_Length(size_t{ 2 } << static_cast<unsigned int>(std::ceil(std::log2(static_cast<double>(bins)))))
-    , m_Transform(m_Length)
+    , m_Cosines(m_Length)
+    , m_Sines(m_Length)
     , m_Gaussian(m_Length)
-    , m_Signal(m_Length)
-  {}
+    , m_Real(m_Length)
+    , m_Imaginary(m_Length)
+  {
+    for (size_t half = 1; half < m_Length; half *= 2)
+    {
+      for (size_t n = 0; n < half; ++n)
+      {
+        const double angle = 3.14159265358979323846 * static_cast<double>(n) / static_cast<double>(half);
+        m_Cosines[half + n] = std::cos(angle);
+        m_Sines[half + n] = std::sin(angle);
+      }
+    }
+  }
 
   void
   operator()(const std::vector<double> & histogram, double minimum, double slope, std::vector<float> & expected)
@@ -202,51 +255,64 @@ public:
     const double width = m_FullWidth / slope;
     const double rate = 4.0 * std::log(2.0) / (width * width);
     const double scale = 2.0 * std::sqrt(std::log(2.0) / 3.14159265358979323846) / width;
+    for (size_t n = 0; n <= m_Length / 2; ++n)
+    {
+      const auto   distance = static_cast<double>(n);
+      const double exponent = distance * distance * rate;
+      // Smaller ones only cost time.
+      const double g = exponent < 700.0 ? scale * std::exp(-exponent) : 0.0;
+      m_Gaussian[n] = g;
+      m_Gaussian[n > 0 ? m_Length - n : 0] = g;
+    }
+    std::fill(m_Imaginary.begin(), m_Imaginary.end(), 0.0);
+    // The Gaussian is even: its transform is real.
+    FourierTransform(m_Length, m_Cosines.data(), m_Sines.data(), m_Gaussian.data(), m_Imaginary.data());
+
+    std::fill(m_Real.begin(), m_Real.end(), 0.0);
+    std::fill(m_Imaginary.begin(), m_Imaginary.end(), 0.0);
+    std::copy_n(histogram.begin(), m_Bins, m_Real.begin() + static_cast<std::ptrdiff_t>(offset));
+    FourierTransform(m_Length, m_Cosines.data(), m_Sines.data(), m_Real.data(), m_Imaginary.data());
     for (size_t n = 0; n < m_Length; ++n)
     {
-      const auto distance = static_cast<double>(std::min(n, m_Length - n));
-      m_Gaussian[n] = scale * std::exp(-distance * distance * rate);
-      m_Signal[n] = n >= offset && n < offset + m_Bins ? histogram[n - offset] : 0.0;
+      const double gain = m_Gaussian[n] / (m_Gaussian[n] * m_Gaussian[n] + m_Noise);
+      m_Real[n] *= gain;
+      m_Imaginary[n] *= gain;
     }
-    m_Transform(m_Gaussian, false);
-    m_Transform(m_Signal, false);
-    for (size_t n = 0; n < m_Length; ++n)
-    {
-      // The Gaussian is even: its transform is real.
-      const double g = m_Gaussian[n].real();
-      m_Signal[n] *= g / (g * g + m_Noise);
-    }
-    m_Transform(m_Signal, true);
+    InverseTransform(m_Length, m_Cosines.data(), m_Sines.data(), m_Real.data(), m_Imaginary.data());
     for (size_t n = 0; n < m_Length; ++n)
     {
       // Numerator and denominator travel as real and imaginary part of one transform.
-      const double u = std::max(m_Signal[n].real(), 0.0);
-      m_Signal[n] = { (minimum + (static_cast<double>(n) - static_cast<double>(offset)) * slope) * u, u };
+      const double u = std::max(m_Real[n], 0.0);
+      m_Real[n] = (minimum + (static_cast<double>(n) - static_cast<double>(offset)) * slope) * u;
+      m_Imaginary[n] = u;
     }
-    m_Transform(m_Signal, false);
+    FourierTransform(m_Length, m_Cosines.data(), m_Sines.data(), m_Real.data(), m_Imaginary.data());
     for (size_t n = 0; n < m_Length; ++n)
     {
-      m_Signal[n] *= m_Gaussian[n].real();
+      m_Real[n] *= m_Gaussian[n];
+      m_Imaginary[n] *= m_Gaussian[n];
     }
-    m_Transform(m_Signal, true);
+    InverseTransform(m_Length, m_Cosines.data(), m_Sines.data(), m_Real.data(), m_Imaginary.data());
     // One entry more than bins: the highest voxel interpolates without a test.
     expected.resize(m_Bins + 1);
     for (size_t n = 0; n < m_Bins; ++n)
     {
-      const std::complex<double> e = m_Signal[n + offset];
-      expected[n] = e.imag() != 0.0 ? static_cast<float>(e.real() / e.imag()) : 0.0F;
+      const double denominator = m_Imaginary[n + offset];
+      expected[n] = denominator != 0.0 ? static_cast<float>(m_Real[n + offset] / denominator) : 0.0F;
     }
     expected[m_Bins] = expected[m_Bins - 1];
   }
 
 private:
-  size_t                            m_Bins;
-  double                            m_FullWidth;
-  double                            m_Noise;
-  size_t                            m_Length;
-  FourierTransform                  m_Transform;
-  std::vector<std::complex<double>> m_Gaussian;
-  std::vector<std::complex<double>> m_Signal;
+  size_t              m_Bins;
+  double              m_FullWidth;
+  double              m_Noise;
+  size_t              m_Length;
+  std::vector<double> m_Cosines;
+  std::vector<double> m_Sines;
+  std::vector<double> m_Gaussian;
+  std::vector<double> m_Real;
+  std::vector<double> m_Imaginary;
 };
 
 /** What an update of the field leaves for the next iteration. */
@@ -386,6 +452,47 @@ AddRunToRows(size_t count, const float * values, unsigned int taps, const float 
     {
       row[n] += w * values[n];
     }
+  }
+}
+
+/** Weighted sum of rows that lie `stride` apart, in double. */
+N4_RUN_LOOP void
+FieldOfRow(size_t count, unsigned int taps, const double * weights, const double * rows, size_t stride, float * field)
+{
+  const double * const r1 = rows + stride;
+  const double * const r2 = r1 + stride;
+  const double * const r3 = r2 + stride;
+  const double         w0 = weights[0];
+  const double         w1 = weights[1];
+  const double         w2 = weights[2];
+  const double         w3 = weights[3];
+  if (taps == 4)
+  {
+#pragma omp simd
+    for (size_t n = 0; n < count; ++n)
+    {
+      field[n] = static_cast<float>(w0 * rows[n] + w1 * r1[n] + w2 * r2[n] + w3 * r3[n]);
+    }
+    return;
+  }
+  for (size_t n = 0; n < count; ++n)
+  {
+    double sum = w0 * rows[n] + w1 * r1[n] + w2 * r2[n] + w3 * r3[n];
+    for (unsigned int j = 4; j < taps; ++j)
+    {
+      sum += weights[j] * rows[j * stride + n];
+    }
+    field[n] = static_cast<float>(sum);
+  }
+}
+
+N4_RUN_LOOP void
+DivideRun(size_t count, const float * logField, float * values)
+{
+#pragma omp simd
+  for (size_t n = 0; n < count; ++n)
+  {
+    values[n] *= Exponential(-logField[n]);
   }
 }
 
@@ -912,9 +1019,18 @@ RefineAlong(const std::vector<double> &   lattice,
 
 TensorProductN4::TensorProductN4()
 {
+  m_NumberOfFittingLevels.Fill(4);
   m_MaximumNumberOfIterations.SetSize(4);
   m_MaximumNumberOfIterations.Fill(50);
   m_NumberOfControlPoints.Fill(4);
+}
+
+void
+TensorProductN4::SetNumberOfFittingLevels(unsigned int levels)
+{
+  LevelsType everywhere;
+  everywhere.Fill(levels);
+  this->SetNumberOfFittingLevels(everywhere);
 }
 
 void
@@ -930,11 +1046,12 @@ TensorProductN4::SetMaximumNumberOfIterations(const IterationsType & iterations)
 void
 TensorProductN4::VerifyParameters() const
 {
-  if (m_NumberOfFittingLevels < 1 || m_NumberOfFittingLevels > 10)
+  const auto levels = std::minmax_element(m_NumberOfFittingLevels.Begin(), m_NumberOfFittingLevels.End());
+  if (*levels.first < 1 || *levels.second > 10)
   {
-    itkExceptionMacro("NumberOfFittingLevels is " << m_NumberOfFittingLevels << ": give 1 to 10.");
+    itkExceptionMacro("NumberOfFittingLevels is " << m_NumberOfFittingLevels << ": give 1 to 10 for each axis.");
   }
-  if (m_MaximumNumberOfIterations.Size() != m_NumberOfFittingLevels)
+  if (m_MaximumNumberOfIterations.Size() != *levels.second)
   {
     itkExceptionMacro("MaximumNumberOfIterations has " << m_MaximumNumberOfIterations.Size()
                                                        << " entries for NumberOfFittingLevels "
@@ -1044,9 +1161,10 @@ TensorProductN4::Fit(const float *         image,
   }
   m_GridSize = size;
   m_FittedOrder = m_SplineOrder;
-  m_Iterations.SetSize(m_NumberOfFittingLevels);
+  const unsigned int levels = *std::max_element(m_NumberOfFittingLevels.Begin(), m_NumberOfFittingLevels.End());
+  m_Iterations.SetSize(levels);
   m_Iterations.Fill(0.0);
-  m_Convergence.SetSize(m_NumberOfFittingLevels);
+  m_Convergence.SetSize(levels);
   m_Convergence.Fill(0.0);
   m_Status = "not fitted";
 
@@ -1088,7 +1206,7 @@ TensorProductN4::Fit(const float *         image,
     bool                converged = true;
     bool                late = false;
     unsigned int        iterationsOfLevelsBefore = 0;
-    for (m_CurrentLevel = 0; m_CurrentLevel < m_NumberOfFittingLevels; ++m_CurrentLevel)
+    for (m_CurrentLevel = 0; m_CurrentLevel < levels; ++m_CurrentLevel)
     {
       omega.assign(latticePoints(), 0.0);
       delta.assign(latticePoints(), 0.0);
@@ -1141,11 +1259,11 @@ TensorProductN4::Fit(const float *         image,
         break;
       }
       iterationsOfLevelsBefore += m_MaximumNumberOfIterations[m_CurrentLevel];
-      if (m_CurrentLevel + 1 < m_NumberOfFittingLevels)
+      if (m_CurrentLevel + 1 < levels)
       {
         for (unsigned int d = 0; d < 3; ++d)
         {
-          if (axes[d].spans > 0)
+          if (axes[d].spans > 0 && m_CurrentLevel + 1 < m_NumberOfFittingLevels[d])
           {
             lattice = RefineAlong(
               lattice, { axes[0].ControlPoints(), axes[1].ControlPoints(), axes[2].ControlPoints() }, d, m_SplineOrder);
@@ -1228,22 +1346,16 @@ TensorProductN4::EvaluateLogField(const FixedArray<AxisType, 3> & axes,
     }
     for (size_t y = begin[1]; y < begin[1] + size[1]; ++y)
     {
-      const double * const w = &axes[1].Weights[taps * y];
-      const double * const r0 = &rows[axes[1].First[y] * size[0]];
-      const double * const r1 = r0 + size[0];
-      const double * const r2 = r1 + size[0];
-      const double * const r3 = r2 + size[0];
-      for (size_t x = 0; x < size[0]; ++x)
-      {
-        double sum = w[0] * r0[x] + w[1] * r1[x] + w[2] * r2[x] + w[3] * r3[x];
-        for (unsigned int j = 4; j < taps; ++j)
-        {
-          sum += w[j] * r0[j * size[0] + x];
-        }
-        *field++ = static_cast<float>(sum);
-      }
+      FieldOfRow(size[0], taps, &axes[1].Weights[taps * y], &rows[axes[1].First[y] * size[0]], size[0], field);
+      field += size[0];
     }
   }
+}
+
+void
+TensorProductN4::DivideByField(SizeValueType count, const float * logField, float * values)
+{
+  DivideRun(count, logField, values);
 }
 
 void

@@ -38,10 +38,10 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <initializer_list>
 #include <limits>
 #include <new>
 #include <type_traits>
-#include <vector>
 
 namespace
 {
@@ -156,16 +156,17 @@ ITKsLogField(const ImageOf<VDimension> * image,
              const ImageOf<VDimension> * confidence = nullptr,
              unsigned int                iterations = 20,
              unsigned int                order = 3,
-             const unsigned int *        controlPoints = nullptr)
+             const unsigned int *        controlPoints = nullptr,
+             unsigned int                levels = 4)
 {
   using N4Type = itk::N4BiasFieldCorrectionImageFilter<ImageOf<VDimension>, MaskOf<VDimension>, ImageOf<VDimension>>;
   const auto                             n4 = N4Type::New();
-  typename N4Type::VariableSizeArrayType iterationsOfLevels(4);
+  typename N4Type::VariableSizeArrayType iterationsOfLevels(levels);
   iterationsOfLevels.Fill(iterations);
   n4->SetInput(image);
   n4->SetMaskImage(mask);
   n4->SetConfidenceImage(confidence);
-  n4->SetNumberOfFittingLevels(4);
+  n4->SetNumberOfFittingLevels(levels);
   n4->SetMaximumNumberOfIterations(iterationsOfLevels);
   n4->SetConvergenceThreshold(0.0);
   n4->SetSplineOrder(order);
@@ -297,20 +298,14 @@ TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterOnThePhantom)
 
 TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterOnARealCase)
 {
-  const std::string path = RealTestDataFolder() + "/BraTS2021_00003/BraTS2021_00003_t1.nii.gz";
+  // Not every image will do: where one voxel is much brighter than all others, ITK's filter leaves it out of the
+  // histogram in those iterations in which rounding puts it beyond the last bin (TensorProductN4's documentation).
+  const std::string path = RealTestDataFolder() + "/BraTS2021_00014/BraTS2021_00014_t2.nii.gz";
   if (!itksys::SystemTools::FileExists(path, true))
   {
     GTEST_SKIP() << "No real patient: " << path;
   }
   const auto image = itk::ReadImage<ImageType>(path);
-  // ITK's filter leaves the brightest voxel out in some iterations: it must not be alone up there.
-  const auto         voxels = image->GetLargestPossibleRegion().GetNumberOfPixels();
-  std::vector<float> sorted(image->GetBufferPointer(), image->GetBufferPointer() + voxels);
-  std::nth_element(sorted.begin(), sorted.end() - 2000, sorted.end());
-  for (itk::SizeValueType n = 0; n < voxels; ++n)
-  {
-    image->GetBufferPointer()[n] = std::min(image->GetBufferPointer()[n], sorted[voxels - 2000]);
-  }
   const auto threshold = itk::BinaryThresholdImageFilter<ImageType, MaskType>::New();
   threshold->SetInput(image);
   threshold->SetLowerThreshold(1e-6F);
@@ -396,6 +391,36 @@ TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterWithAnySplineOrderAndMesh)
       ASSERT_NEAR(own->GetLattice()[n], operators->GetLattice()[n], 1e-3) << order;
     }
   }
+}
+
+TEST(itkN4BiasCorrectionChainFilter, EachAxisHasItsLevels)
+{
+  const Phantom      phantom(34, 29, 24, true);
+  const unsigned int levels[] = { 3, 1, 2 };
+  const auto         fieldOf = [&](const unsigned int * levelsOfAxes, std::initializer_list<unsigned int> iterations) {
+    const auto filter = MakeFilter(phantom, 1);
+    filter->SetNumberOfFittingLevels(FilterType::LevelsType(levelsOfAxes));
+    FilterType::IterationsType iterationsOfLevels(iterations.size());
+    std::copy(iterations.begin(), iterations.end(), iterationsOfLevels.begin());
+    filter->SetMaximumNumberOfIterations(iterationsOfLevels);
+    filter->Update();
+    const ImageType::Pointer field = filter->GetLogBiasField();
+    field->DisconnectPipeline();
+    return field;
+  };
+  const auto difference = [&](const ImageType * a, const ImageType * b) {
+    return LargestDifference(a, phantom.mask, b, 1, { { 0, 0, 0 } });
+  };
+
+  // The last level alone: one level of ITK's filter on 4, 1 and 2 spans.
+  const unsigned int points[] = { 7, 4, 5 };
+  const auto         theirs = ITKsLogField<3>(phantom.image, phantom.mask, nullptr, 10, 3, points, 1);
+  EXPECT_LT(difference(theirs, fieldOf(levels, { 0, 0, 10 })), 1e-4F);
+  const unsigned int other[] = { 1, 3, 2 };
+  EXPECT_GT(difference(theirs, fieldOf(other, { 0, 0, 10 })), 1e-3F) << "The levels of an axis make no difference.";
+  // More spans alone do not change the field.
+  const unsigned int one[] = { 1, 1, 1 };
+  EXPECT_LT(difference(fieldOf(one, { 20 }), fieldOf(levels, { 20, 0, 0 })), 1e-6F);
 }
 
 TEST(itkN4BiasCorrectionChainFilter, TheBrightestVoxelCountsHoweverItIsRounded)
@@ -914,7 +939,7 @@ TEST(itkN4BiasCorrectionChainFilter, ParametersAreChecked)
   refuses("SplineOrder is 16", [](FilterType * filter) { filter->SetSplineOrder(16); });
   refuses("give 6 (SplineOrder + 1) to 100", [](FilterType * filter) { filter->SetSplineOrder(5); });
   refuses("MaximumSeconds is -1", [](FilterType * filter) { filter->SetMaximumSeconds(-1.0); });
-  refuses("NumberOfFittingLevels is 0", [](FilterType * filter) { filter->SetNumberOfFittingLevels(0); });
+  refuses("NumberOfFittingLevels is [0, 0, 0]", [](FilterType * filter) { filter->SetNumberOfFittingLevels(0); });
   refuses("has 4 entries", [](FilterType * filter) { filter->SetNumberOfFittingLevels(3); });
   refuses("NumberOfHistogramBins is 1", [](FilterType * filter) { filter->SetNumberOfHistogramBins(1); });
   refuses("WienerFilterNoise is 0", [](FilterType * filter) { filter->SetWienerFilterNoise(0.0); });

@@ -3,10 +3,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the module's N4 beside SimpleITK's and ANTs' (antspyx) on phantoms with a known field and on real cases, in one go.
 
-  glioma synthesize --truth --cases 4 --seed 11 --output PHANTOMS
-  compare_n4.py --program BenchmarkN4 --phantoms PHANTOMS/COHORT.csv [--cohort COHORT.csv] [--threads 2] [--json RAW.json]
+  compare_n4.py --build BUILD --cohort COHORT.csv --results FOLDER
 
-Needs numpy, scipy, SimpleITK and antspyx. Prints the tables of README.md. Each tool runs in a process of its own, on the same float32
+BUILD has bin/BenchmarkN4 and bin/glioma. The phantoms are made in FOLDER, where they are not there yet. n4.json and n4.md (the tables of
+README.md) are written anew after each step, so that a run that is stopped loses one step; what has not begun after --minutes is left out.
+
+Needs numpy, scipy, SimpleITK and antspyx. Each tool runs in a process of its own, on the same float32
 image and the same mask (the positive voxels of the brain), with 4 levels of at most 50 iterations; speed and quality at the threshold
 0.001. "fit" is the fit on the shrunken grid (SimpleITK: Execute), "all" goes from the image in memory to the corrected image in memory
 (shrink, fit, field at full resolution, division). Memory: highest resident size of the process since the images were loaded, and how
@@ -302,13 +304,23 @@ def number(value, digits=3):
 def measure(options, folder, results, save):
     runner = Runner(options, folder)
     cases = load(options.phantoms, None, folder, True)
-    if options.cohort:
-        cases.update(load(options.cohort, options.cases, folder, False))
+    cases.update(load(options.cohort, options.cases, folder, False))
+    begin = time.monotonic()
 
-    # Speed, memory, agreement, and the other tools' quality; the whole grid comes last.
+    def step(name, function, *arguments):
+        if time.monotonic() - begin > 60 * options.minutes:
+            results["left_out"].append(name)
+        else:
+            start = time.monotonic()
+            function(*arguments)
+            print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+        save()
+
+    # Speed, memory, agreement, and the other tools' quality
     def speed(shrink, case):
         iterations = options.whole_grid_iterations if shrink == 1 else options.agreement_iterations
         results["agreements"].append(agreement(runner, case, shrink, iterations))
+        save()
         fields, reports = {}, []
         for tool in ("module", "simpleitk", "ants"):
             if tool == "ants" and shrink in options.without_ants:
@@ -316,63 +328,72 @@ def measure(options, folder, results, save):
             report, field, _ = runner.run(tool, case, shrink)
             report.update(error=case.error(field), cv=case.variation(field), cv_before=case.variation())
             fields[tool] = (field - field[case.mask].mean())[case.mask]
+            if "simpleitk" in fields:
+                for known in reports + [report]:
+                    known["from_simpleitk"] = float((fields[known["tool"]] - fields["simpleitk"]).std())
             reports.append(report)
-        for report in reports:
-            report["from_simpleitk"] = float((fields[report["tool"]] - fields["simpleitk"]).std())
-        results["speed"] += reports
-        save()
-
-    wanted = sorted(((int(entry.split(":")[0]), entry.split(":")[1]) for entry in options.speed), key=lambda x: -x[0])
-    for shrink, name in wanted:
-        if shrink > 1:
-            speed(shrink, cases[name])
+            results["speed"].append(report)
+            save()
 
     # The module's quality by shrink factor
-    for name, case in cases.items():
-        if not isinstance(case, Case):
-            continue
+    def quality(name, case):
         none = np.zeros(case.shape, np.float32)
         rows = [{"case": name, "shrink": 0, "error": case.error(none), "cv": case.variation(), "fit_seconds": 0.0, "seconds": 0.0}]
         for shrink in options.quality:
             report, field, _ = runner.run("module", case, shrink, repeats=1)
             rows.append({**report, "error": case.error(field), "cv": case.variation(field)})
         results["quality"] += rows
-        save()
 
     # The four sequences of a patient
-    for shrink in (4, 2, 1) if options.patient else ():
+    def patient(shrink):
         four = cases[options.patient]
         command = [options.program, "patient", *(case.files[0] for case in four), four[0].files[1], shrink, options.threads, 3 if shrink > 1 else 1]
         done = subprocess.run([str(part) for part in command], env=runner.environment, capture_output=True, text=True, check=True)
         results["patient"].append({"case": options.patient, "shrink": shrink, **json.loads(done.stdout)})
-        save()
 
+    # What takes longest comes last.
+    wanted = sorted(((int(entry.split(":")[0]), entry.split(":")[1]) for entry in options.speed), key=lambda x: -x[0])
+    unknown = [name for name in [name for _, name in wanted] + [options.patient] if name not in cases]
+    if unknown:
+        raise SystemExit(f"No such case: {' '.join(unknown)}. There are {' '.join(cases)}.")
     for shrink, name in wanted:
-        if shrink == 1:
-            speed(shrink, cases[name])
+        if shrink > 2:
+            step(f"shrink {shrink}, {name}", speed, shrink, cases[name])
+    for shrink in (4, 2, 1):
+        step(f"four sequences, shrink {shrink}", patient, shrink)
+    for name, case in cases.items():
+        if isinstance(case, Case):
+            step(f"quality, {name}", quality, name, case)
+    for shrink, name in wanted:
+        if shrink <= 2:
+            step(f"shrink {shrink}, {name}", speed, shrink, cases[name])
 
 
-def write_tables(results):
-    print(f"{results['threads']} threads of {results['processor']}, SimpleITK {results['simpleitk']}, antspyx {results['antspyx']}\n")
+def tables(results):
+    """All tables as Markdown."""
+    text = [
+        f"{results['threads']} threads of {results['processor']}, SimpleITK {results['simpleitk']}, antspyx {results['antspyx']}; "
+        f"load before: {results['load_before']:.1f}"
+    ]
     agreed = {(a["case"], a["shrink"]): a["module_simpleitk"] <= (5e-4 if a["shrink"] == 1 else 1e-4) for a in results["agreements"]}
     rows = []
     for r in results["speed"]:
-        base = next(x for x in results["speed"] if (x["case"], x["shrink"], x["tool"]) == (r["case"], r["shrink"], "simpleitk"))
-        counts = agreed[r["case"], r["shrink"]] or r["tool"] != "module"
+        base = next((x for x in results["speed"] if (x["case"], x["shrink"], x["tool"]) == (r["case"], r["shrink"], "simpleitk")), None)
+        counts = base is not None and (agreed[r["case"], r["shrink"]] or r["tool"] != "module")
         row = [r["shrink"], r["case"], r["tool"]]
         for key in ("fit_seconds", "seconds"):
             row += [number(r[key]), "-" if r[key] is None or not counts else f"{base[key] / r[key]:.3g}"]
         row += [f"{r['peak_mib']:.0f}", f"{r['peak_mib'] - r['loaded_mib']:.0f}", number(r["error"])]
-        rows.append(row + [f"{100 * r['cv_before']:.2f}", f"{100 * r['cv']:.2f}", number(r["from_simpleitk"])])
+        rows.append(row + [f"{100 * r['cv_before']:.2f}", f"{100 * r['cv']:.2f}", number(r.get("from_simpleitk"))])
     head = ["shrink", "image", "tool", "fit s", "times faster", "all s", "times faster", "peak MiB", "above loaded", "error"]
-    print(table(head + ["CV % before", "after", "from SimpleITK's"], rows), "\n")
+    text.append(table(head + ["CV % before", "after", "from SimpleITK's"], rows))
 
     rows = [
         [a["shrink"], a["case"], a["voxels"], f"4 x {a['level_iterations']}"]
         + [f"{a[key]:.1e}" for key in ("module_simpleitk", "module_double", "simpleitk_double")]
         for a in results["agreements"]
     ]
-    print(table(["shrink", "image", "voxels", "iterations", "module - SimpleITK", "module - double", "SimpleITK - double"], rows), "\n")
+    text.append(table(["shrink", "image", "voxels", "iterations", "module - SimpleITK", "module - double", "SimpleITK - double"], rows))
 
     rows = []
     kinds = [[q for q in results["quality"] if (q["error"] is not None) == phantom] for phantom in (True, False)]
@@ -389,33 +410,60 @@ def write_tables(results):
         images = len({q["case"] for q in group})
         head += [f"error, {images} images of {kind}"] if images and kind == "phantoms" else []
         head += [f"CV %, {images} images of {kind}"] if images else []
-    print(table(head + ["fit s, median", "all s, median"], rows), "\n")
+    if rows:
+        text.append(table(head + ["fit s, median", "all s, median"], rows))
     rows = [[p["case"], p["shrink"], number(p["one_by_one_seconds"]), number(p["batch_seconds"])] for p in results["patient"]]
     if rows:
-        print(table(["patient", "shrink", "four sequences one after the other, s", "as a batch, s"], rows))
+        text.append(table(["patient", "shrink", "four sequences one after the other, s", "as a batch, s"], rows))
+    if results["left_out"]:
+        text.append("Left out for lack of time: " + "; ".join(results["left_out"]) + ".")
+    return "\n\n".join(text)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", help="BenchmarkN4, built")
-    parser.add_argument("--phantoms", type=pathlib.Path, help="COHORT.csv of glioma synthesize --truth")
-    parser.add_argument("--cohort", type=pathlib.Path, help="COHORT.csv of real cases")
-    parser.add_argument("--cases", nargs="*", help="real cases (default: all)")
+    parser.add_argument("--build", type=pathlib.Path, help="build folder with bin/BenchmarkN4 and bin/glioma")
+    parser.add_argument("--results", type=pathlib.Path, required=True, help="folder for phantoms, n4.json and n4.md")
+    parser.add_argument("--phantoms", type=pathlib.Path, help="COHORT.csv of glioma synthesize --truth (default: four cases of seed 11)")
+    parser.add_argument("--cohort", type=pathlib.Path, help="COHORT.csv of real cases with tumour masks")
+    parser.add_argument("--cases", nargs="*", default=["BraTS2021_00014", "BraTS2021_01480"], help="real cases (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--speed", nargs="*", default=[], metavar="SHRINK:CASE-SEQUENCE", help="what all tools run on")
+    parser.add_argument(
+        "--speed",
+        nargs="*",
+        default=[
+            "4:phantom-11-0001-t1",
+            "4:phantom-11-0003-flair",
+            "4:BraTS2021_00014-t2",
+            "4:BraTS2021_01480-t1",
+            "2:phantom-11-0001-t1",
+            "2:BraTS2021_01480-t1",
+            "1:BraTS2021_01480-t1",
+        ],
+        metavar="SHRINK:CASE-SEQUENCE",
+        help="what all tools run on (default: %(default)s)",
+    )
     parser.add_argument("--without-ants", nargs="*", type=int, default=[], metavar="SHRINK", help="shrink factors at which ANTs is left out")
     parser.add_argument("--agreement-iterations", type=int, default=20, help="iterations a level where the threshold is 0")
     parser.add_argument("--whole-grid-iterations", type=int, default=5, help="the same at shrink 1")
-    parser.add_argument("--quality", nargs="*", type=int, default=[4, 3, 2, 1], metavar="SHRINK", help="what the module runs with on every image")
-    parser.add_argument("--patient", metavar="CASE", help="case whose four sequences are timed as a batch")
-    parser.add_argument("--json", type=pathlib.Path, help="everything measured, written after each step")
-    parser.add_argument("--tables", action="store_true", help="measure nothing, print the tables of --json")
+    parser.add_argument("--quality", nargs="*", type=int, default=[4, 2, 1], metavar="SHRINK", help="what the module runs with on every image")
+    parser.add_argument("--patient", metavar="CASE", default="BraTS2021_01480", help="case whose four sequences are timed as a batch")
+    parser.add_argument("--minutes", type=float, default=18, help="no step begins after so many minutes (default: %(default)s)")
+    parser.add_argument("--tables", action="store_true", help="measure nothing, print the tables of n4.json")
     options = parser.parse_args()
+    record = options.results / "n4.json"
     if options.tables:
-        write_tables(json.loads(options.json.read_text()))
+        print(tables(json.loads(record.read_text())))
         return
-    if not options.program or not options.phantoms:
-        parser.error("--program and --phantoms are needed")
+    if not options.build or not options.cohort:
+        parser.error("--build and --cohort are needed")
+    options.program = options.build / "bin" / "BenchmarkN4"
+    options.results.mkdir(parents=True, exist_ok=True)
+    if not options.phantoms:
+        options.phantoms = options.results / "phantoms" / "COHORT.csv"
+    if not options.phantoms.exists():
+        command = [options.build / "bin" / "glioma", "synthesize", "--truth", "--cases", "4", "--seed", "11", "--output", options.phantoms.parent]
+        subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
     with open("/proc/cpuinfo") as file:
         processor = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     results = {
@@ -428,15 +476,16 @@ def main():
         "speed": [],
         "quality": [],
         "patient": [],
+        "left_out": [],
     }
 
     def save():
-        if options.json:
-            options.json.write_text(json.dumps(results, indent=1))
+        record.write_text(json.dumps(results, indent=1))
+        (options.results / "n4.md").write_text(tables(results) + "\n")
 
     with tempfile.TemporaryDirectory() as folder:
         measure(options, folder, results, save)
-    write_tables(results)
+    print(tables(results))
 
 
 if __name__ == "__main__":
