@@ -16,7 +16,7 @@
  *
  *=========================================================================*/
 // Does a map look at the tumour? Numbers beside what chance would give.
-// usage: ExplanationQuality MAP TUMOUR_MASK [SUPPORT [BRAIN_MASK]]     (all on one grid)
+// usage: ExplanationQuality MAP TUMOUR_MASK [SUPPORT [BRAIN_MASK]]     (the support on the map's grid)
 #include "itkExplanationQualityFilter.h"
 #include "itkImageFileReader.h"
 #include "itkVectorImage.h"
@@ -49,13 +49,21 @@ main(int argc, char * argv[])
     }
     quality->Update();
 
-    std::cout << "energy in the tumour: " << quality->GetTumourShare() << ", by chance " << quality->GetTumourChance()
-              << ", ratio " << quality->GetTumourRatio() << '\n'
-              << "peak in the tumour: " << (quality->GetPeakInTumour() ? "yes" : "no") << '\n'
-              << "tumour covered by the support: " << quality->GetTumourCoverage() << '\n'
-              << "energy at the brain's border: " << quality->GetBorderShare() << ", by chance "
-              << quality->GetBorderChance() << '\n'
-              << "flags: " << quality->GetFlags() << '\n';
+    std::cout.precision(9);
+    std::cout << "nan means undefined\n"
+              << "total-energy " << quality->GetTotalEnergy() << '\n'
+              << "tumour-share " << quality->GetTumourShare() << '\n'
+              << "tumour-chance " << quality->GetTumourChance() << '\n'
+              << "tumour-ratio " << quality->GetTumourRatio() << '\n'
+              << "tumour-coverage " << quality->GetTumourCoverage() << '\n'
+              << "peak-in-tumour " << quality->GetPeakInTumour() << '\n'
+              << "tumour-rank-accuracy " << quality->GetTumourRankAccuracy() << '\n'
+              << "border-share " << quality->GetBorderShare() << '\n'
+              << "border-chance " << quality->GetBorderChance() << '\n'
+              << "border-ratio " << quality->GetBorderRatio() << '\n'
+              << "outside-share " << quality->GetOutsideShare() << '\n'
+              << "gini " << quality->GetGini() << '\n'
+              << "sequence-shares " << quality->GetSequenceShares() << '\n';
   }
   catch (const itk::ExceptionObject & error)
   {

@@ -18,11 +18,13 @@
 #ifndef itkExplanationQualityFilter_h
 #define itkExplanationQualityFilter_h
 
+#include "itkArray.h"
 #include "itkGliomaGradingCompat.h"
 #include "itkImage.h"
 #include "itkImageSink.h"
 #include "itkSimpleDataObjectDecorator.h"
 
+#include <array>
 #include <ostream>
 #include <vector>
 
@@ -63,19 +65,41 @@ operator<<(std::ostream & out, const ExplanationQualityFilterEnums::Energy value
 }
 
 /** \class ExplanationQualityFilter
- * \brief Does an explanation look at the tumour? Shares of a map's energy, beside what chance would give.
+ * \brief Does an explanation look at the tumour? Numbers for a map, beside what chance would give.
  *
- * With the energy \f$e_i \ge 0\f$ of voxel \f$i\f$, the map's support \f$S\f$ and the tumour \f$T\f$:
- * \f[ \mathrm{share} = \frac{\sum_{S \cap T} e_i}{\sum_S e_i}, \qquad \mathrm{chance} = \frac{|S \cap T|}{|S|}, \qquad
- *     \mathrm{ratio} = \mathrm{share} / \mathrm{chance} \f]
- * (energy in the mask: Wang et al., CVPR workshops 2020; the chance level makes it comparable between tumours of
- * different sizes). The same for the border of the brain, a shell of BorderWidth mm on both sides of the brain mask's
- * outermost voxels, where networks look that were trained on standardized backgrounds (Pereira et al. 2018). The
- * pointing game (Zhang et al., IJCV 2018) asks whether the largest energy lies in the tumour.
+ * \f$e_i \ge 0\f$ is the energy of the map's voxel \f$i\f$ (EnergyMode), in the map's unit: score per unit of the input
+ * for guided backpropagation, score for GradCAM. \f$b_i\f$, \f$t_i\f$, \f$s_i\f$ are the fractions of the voxel, 0 to
+ * 1, that lie in the brain, in brain and tumour, and in the brain's border shell; without a brain mask \f$b_i = 1\f$.
+ * All sums go over the support; masks may lie on any grid, and their fractions are counted at points inside each voxel
+ * (at the voxel's centre on the map's own grid).
  *
- * All inputs lie on one grid; without a support the map speaks for all voxels. Sums are kept a slice and merged in
- * order, so that the numbers depend on neither threads nor pieces; map, support and tumour mask are read in
- * NumberOfStreamDivisions pieces, the brain mask at once.
+ * | output | formula | range | better | source |
+ * | --- | --- | --- | --- | --- |
+ * | TotalEnergy | \f$E = \sum e_i b_i\f$ | 0 and more | - | - |
+ * | TumourShare | \f$\sum e_i t_i / E\f$ | 0 to 1 | high | energy in the mask: Wang et al., CVPR workshops 2020;
+ * relevance mass accuracy: Arras et al., Inf. Fusion 2022 | | TumourChance | \f$\sum t_i / \sum b_i\f$: the share of a
+ * map without knowledge | 0 to 1 | - | - | | TumourRatio | TumourShare / TumourChance | 0 and more, chance is 1 | high
+ * | - | | TumourCoverage | share of the tumour that the support reaches | 0 to 1 | - | - | | PeakInTumour | 1 where a
+ * voxel of the largest energy is at least half tumour, else 0 | 0 or 1 | 1 | pointing game: Zhang et al., IJCV 2018 |
+ * | TumourRankAccuracy | of the \f$K = \sum t_i\f$ voxels of highest energy, the share in the tumour; equal energies
+ * count evenly | 0 to 1, chance is TumourChance | high | Arras et al. 2022 | | BorderShare | \f$\sum e_i s_i / E\f$ | 0
+ * to 1 | low | the finding of Pereira et al. 2018 as a number | | BorderChance, BorderRatio | as for the tumour, of the
+ * shell | | low | - | | OutsideShare | \f$\sum e_i (1 - b_i) / \sum e_i\f$: energy outside the brain | 0 to 1 | low | -
+ * | | Gini | concentration: \f$1 - \sum_k w_k (S_k + S_{k-1}) / (W E)\f$, energies ascending, \f$w = b\f$, \f$W = \sum
+ * b\f$, \f$S\f$ the cumulated \f$w e\f$ | 0 (even) to 1 (one voxel) | - | Hurley and Rickard 2009; Chalasani et al.,
+ * ICML 2020 | | LabelShares, LabelChances, LabelRatios | as for the tumour, of each value of RegionLabels | | - | - |
+ *
+ * The shell are the brain's voxels whose centre lies less than BorderWidth mm from that of an outermost voxel of the
+ * brain (one of whose 26 neighbours is outside): three layers at 3 mm and 1 mm voxels. Networks that were trained on
+ * standardized backgrounds look there. MeasureBorder turns these numbers off where they say nothing: for GradCAM of a
+ * tumour's region, whose cells are wider than the shell.
+ *
+ * A number that does not exist is NaN: those of a region that the support misses, of a brain that is not given or has
+ * no border in the image, shares of a map without energy. Of a map of several sequences the Sequence... outputs hold
+ * the same numbers for each, and SequenceShares the parts of the energy.
+ *
+ * Sums are kept a slice and merged in order, so that the numbers depend on neither threads nor pieces; map and support
+ * are read in NumberOfStreamDivisions pieces, masks at once.
  * \sa GradCAMImageFilter, GuidedBackpropagationImageFilter
  * \ingroup GliomaGrading
  */
@@ -102,46 +126,68 @@ public:
   using RegionType = typename TMapImage::RegionType;
   using Energy = ExplanationQualityFilterEnums::Energy;
   using Flag = ExplanationQualityFilterEnums::Flag;
+  using ArrayType = Array<double>;
 
-  /** Where the map says something (not 0). Default: everywhere. */
+  /** Where the map says something (not 0), on the map's grid. Default: everywhere. */
   itkSetInputMacro(Support, SupportImageType);
   itkGetInputMacro(Support, SupportImageType);
 
-  /** The tumour (not 0). Required. */
+  /** The tumour (not 0), on any grid. Required. */
   itkSetInputMacro(TumourMask, MaskImageType);
   itkGetInputMacro(TumourMask, MaskImageType);
 
-  /** The brain (not 0). Default: none, and nothing is said of its border. */
+  /** The brain (not 0), on any grid. Default: none, everything counts as brain and nothing is said of its border. */
   itkSetInputMacro(BrainMask, MaskImageType);
   itkGetInputMacro(BrainMask, MaskImageType);
+
+  /** Regions to compare, such as ventricles and oedema, by their values (0: none), on any grid. Default: none. */
+  itkSetInputMacro(RegionLabels, MaskImageType);
+  itkGetInputMacro(RegionLabels, MaskImageType);
 
   /** Default: Absolute. */
   itkSetEnumMacro(EnergyMode, Energy);
   itkGetEnumMacro(EnergyMode, Energy);
 
-  /** Width of the shell at the brain's border on each side, in mm. Default: 3. */
+  /** Width of the shell at the brain's border, in mm. Default: 3. */
   itkSetMacro(BorderWidth, double);
   itkGetConstMacro(BorderWidth, double);
+
+  /** Measure the brain's border shell. Default: on. */
+  itkSetMacro(MeasureBorder, bool);
+  itkGetConstMacro(MeasureBorder, bool);
+  itkBooleanMacro(MeasureBorder);
 
   using Superclass::GetNumberOfStreamDivisions;
   using Superclass::SetNumberOfStreamDivisions;
 
-  /** Sum of the energy on the support. */
+  /** The numbers of the class's table; NaN: undefined. */
   itkGetDecoratedOutputMacro(TotalEnergy, double);
-  /** Share of the energy in the tumour, 0 to 1. */
   itkGetDecoratedOutputMacro(TumourShare, double);
-  /** Share of the support that is tumour: what a map without knowledge would give. */
   itkGetDecoratedOutputMacro(TumourChance, double);
-  /** TumourShare / TumourChance; 0 where the chance is 0. */
   itkGetDecoratedOutputMacro(TumourRatio, double);
-  /** Share of the tumour that the support covers. */
   itkGetDecoratedOutputMacro(TumourCoverage, double);
-  /** The pointing game. */
-  itkGetDecoratedOutputMacro(PeakInTumour, bool);
-  /** The same numbers for the brain's border; 0 without a brain mask. */
+  itkGetDecoratedOutputMacro(PeakInTumour, double);
+  itkGetDecoratedOutputMacro(TumourRankAccuracy, double);
   itkGetDecoratedOutputMacro(BorderShare, double);
   itkGetDecoratedOutputMacro(BorderChance, double);
   itkGetDecoratedOutputMacro(BorderRatio, double);
+  itkGetDecoratedOutputMacro(OutsideShare, double);
+  itkGetDecoratedOutputMacro(Gini, double);
+  /** Of each component of the map. */
+  itkGetDecoratedOutputMacro(SequenceShares, ArrayType);
+  itkGetDecoratedOutputMacro(SequenceTumourShares, ArrayType);
+  itkGetDecoratedOutputMacro(SequenceTumourRatios, ArrayType);
+  itkGetDecoratedOutputMacro(SequencePeaksInTumour, ArrayType);
+  itkGetDecoratedOutputMacro(SequenceTumourRankAccuracies, ArrayType);
+  itkGetDecoratedOutputMacro(SequenceBorderShares, ArrayType);
+  itkGetDecoratedOutputMacro(SequenceBorderRatios, ArrayType);
+  itkGetDecoratedOutputMacro(SequenceOutsideShares, ArrayType);
+  itkGetDecoratedOutputMacro(SequenceGinis, ArrayType);
+  /** Values of RegionLabels in ascending order, and the numbers of each. */
+  itkGetDecoratedOutputMacro(Labels, ArrayType);
+  itkGetDecoratedOutputMacro(LabelShares, ArrayType);
+  itkGetDecoratedOutputMacro(LabelChances, ArrayType);
+  itkGetDecoratedOutputMacro(LabelRatios, ArrayType);
   /** Bits: 1 the map is empty on its support; 2 the tumour is missed (ratio below 1); 4 the border dominates (its ratio
    * is above 1 and above the tumour's); 8 no voxel of the tumour lies on the support. */
   itkGetDecoratedOutputMacro(Flags, unsigned long);
@@ -161,16 +207,34 @@ protected:
   itkSetDecoratedOutputMacro(TumourChance, double);
   itkSetDecoratedOutputMacro(TumourRatio, double);
   itkSetDecoratedOutputMacro(TumourCoverage, double);
-  itkSetDecoratedOutputMacro(PeakInTumour, bool);
+  itkSetDecoratedOutputMacro(PeakInTumour, double);
+  itkSetDecoratedOutputMacro(TumourRankAccuracy, double);
   itkSetDecoratedOutputMacro(BorderShare, double);
   itkSetDecoratedOutputMacro(BorderChance, double);
   itkSetDecoratedOutputMacro(BorderRatio, double);
+  itkSetDecoratedOutputMacro(OutsideShare, double);
+  itkSetDecoratedOutputMacro(Gini, double);
+  itkSetDecoratedOutputMacro(SequenceShares, ArrayType);
+  itkSetDecoratedOutputMacro(SequenceTumourShares, ArrayType);
+  itkSetDecoratedOutputMacro(SequenceTumourRatios, ArrayType);
+  itkSetDecoratedOutputMacro(SequencePeaksInTumour, ArrayType);
+  itkSetDecoratedOutputMacro(SequenceTumourRankAccuracies, ArrayType);
+  itkSetDecoratedOutputMacro(SequenceBorderShares, ArrayType);
+  itkSetDecoratedOutputMacro(SequenceBorderRatios, ArrayType);
+  itkSetDecoratedOutputMacro(SequenceOutsideShares, ArrayType);
+  itkSetDecoratedOutputMacro(SequenceGinis, ArrayType);
+  itkSetDecoratedOutputMacro(Labels, ArrayType);
+  itkSetDecoratedOutputMacro(LabelShares, ArrayType);
+  itkSetDecoratedOutputMacro(LabelChances, ArrayType);
+  itkSetDecoratedOutputMacro(LabelRatios, ArrayType);
   itkSetDecoratedOutputMacro(Flags, unsigned long);
 
   void
   VerifyPreconditions() const override;
   void
   VerifyInputInformation() const override;
+  void
+  GenerateNthInputRequestedRegion(unsigned int inputRequestedRegionNumber) override;
   void
   BeforeStreamedGenerateData() override;
   void
@@ -181,24 +245,76 @@ protected:
   AfterStreamedGenerateData() override;
 
 private:
-  /** Sums over one slice. */
-  struct Sums
+  /** Indices of the map's voxels to continuous indices of a mask. */
+  struct Sampler
   {
-    double        Energy{ 0.0 };
-    double        TumourEnergy{ 0.0 };
-    double        BorderEnergy{ 0.0 };
-    double        Peak{ 0.0 };
-    bool          PeakInTumour{ false };
-    SizeValueType Support{ 0 };
-    SizeValueType Tumour{ 0 };
-    SizeValueType SupportedTumour{ 0 };
-    SizeValueType SupportedBorder{ 0 };
+    const MaskImageType *                Mask{ nullptr };
+    std::array<std::array<double, 3>, 3> Matrix;
+    std::array<double, 3>                Translation;
+
+    /** Offset of the voxel that holds a point, or -1: the point lies outside the mask's image. */
+    OffsetValueType
+    Find(const std::array<double, 3> & point) const;
   };
 
-  Energy                             m_EnergyMode{ Energy::Absolute };
-  double                             m_BorderWidth{ 3.0 };
-  std::vector<Sums>                  m_Slices;
-  typename SupportImageType::Pointer m_Border;
+  /** Sums of one slice over the energy of one sequence, or of all. */
+  struct Sums
+  {
+    double              Energy{ 0.0 }; // in the brain
+    double              Outside{ 0.0 };
+    double              Tumour{ 0.0 };
+    double              Border{ 0.0 };
+    double              Peak{ 0.0 };
+    bool                PeakInTumour{ false };
+    std::vector<double> Labels;
+  };
+  /** What one slice gave. */
+  struct Slice
+  {
+    double                          Brain{ 0.0 };         // voxels of the support in the brain
+    double                          Tumour{ 0.0 };        // and in the tumour
+    double                          CoveredTumour{ 0.0 }; // voxels of the support in the tumour, brain or not
+    double                          Border{ 0.0 };
+    std::vector<double>             Labels;
+    std::vector<Sums>               Energies;
+    std::vector<float>              Weights; // of voxels in the brain: fraction in the brain
+    std::vector<float>              Tumours; // and in brain and tumour
+    std::vector<std::vector<float>> Values;  // and each energy
+  };
+  /** Numbers of one energy. */
+  struct Numbers
+  {
+    double Total;
+    double TumourShare;
+    double TumourRatio;
+    double Peak;
+    double RankAccuracy;
+    double BorderShare;
+    double BorderRatio;
+    double OutsideShare;
+    double Gini;
+  };
+
+  bool
+  IsOnGridOfMap(const ImageBase<3> * image) const;
+  Sampler
+  MakeSampler(const MaskImageType * mask) const;
+  void
+  MakeBorder(const MaskImageType * brain);
+  static void
+  RankEnergies(const std::vector<Slice> & slices, std::size_t energy, double tumour, Numbers & numbers);
+
+  Energy                          m_EnergyMode{ Energy::Absolute };
+  double                          m_BorderWidth{ 3.0 };
+  bool                            m_MeasureBorder{ true };
+  std::vector<Slice>              m_Slices;
+  std::array<unsigned int, 3>     m_Points; // inside a voxel, along each axis
+  Sampler                         m_TumourSampler;
+  Sampler                         m_BrainSampler;
+  Sampler                         m_LabelSampler;
+  Sampler                         m_BorderSampler;
+  typename MaskImageType::Pointer m_Border;
+  std::vector<double>             m_LabelValues;
 };
 } // namespace itk
 

@@ -18,6 +18,7 @@
 #ifndef itkExplanationQualityFilter_hxx
 #define itkExplanationQualityFilter_hxx
 
+#include "itkImageRegionConstIterator.h"
 #include "itkImageRegionConstIteratorWithIndex.h"
 #include "itkImageRegionIterator.h"
 #include "itkNumericTraits.h"
@@ -25,8 +26,10 @@
 #include "itkSignedMaurerDistanceMapImageFilter.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
+#include <limits>
+#include <numeric>
+#include <set>
 
 namespace itk
 {
@@ -40,9 +43,25 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::ExplanationQualityFilter()
                              "TumourRatio",
                              "TumourCoverage",
                              "PeakInTumour",
+                             "TumourRankAccuracy",
                              "BorderShare",
                              "BorderChance",
                              "BorderRatio",
+                             "OutsideShare",
+                             "Gini",
+                             "SequenceShares",
+                             "SequenceTumourShares",
+                             "SequenceTumourRatios",
+                             "SequencePeaksInTumour",
+                             "SequenceTumourRankAccuracies",
+                             "SequenceBorderShares",
+                             "SequenceBorderRatios",
+                             "SequenceOutsideShares",
+                             "SequenceGinis",
+                             "Labels",
+                             "LabelShares",
+                             "LabelChances",
+                             "LabelRatios",
                              "Flags" })
   {
     this->ProcessObject::SetOutput(name, Self::MakeOutput(DataObject::DataObjectIdentifierType(name)));
@@ -53,19 +72,21 @@ template <typename TMapImage, typename TMaskImage>
 DataObject::Pointer
 ExplanationQualityFilter<TMapImage, TMaskImage>::MakeOutput(const DataObject::DataObjectIdentifierType & name)
 {
+  const auto starts = [&name](const char * with) { return name.rfind(with, 0) == 0; };
   if (name == "Flags")
   {
     const auto decorator = SimpleDataObjectDecorator<unsigned long>::New();
     decorator->Set(0);
     return decorator.GetPointer();
   }
-  if (name == "PeakInTumour")
+  if (starts("Sequence") || starts("Label"))
   {
-    const auto decorator = SimpleDataObjectDecorator<bool>::New();
-    decorator->Set(false);
+    const auto decorator = SimpleDataObjectDecorator<ArrayType>::New();
+    decorator->Set(ArrayType());
     return decorator.GetPointer();
   }
-  if (name == "TotalEnergy" || name.compare(0, 6, "Tumour") == 0 || name.compare(0, 6, "Border") == 0)
+  if (name == "TotalEnergy" || name == "OutsideShare" || name == "Gini" || starts("Tumour") || starts("Peak") ||
+      starts("Border"))
   {
     const auto decorator = SimpleDataObjectDecorator<double>::New();
     decorator->Set(0.0);
@@ -79,26 +100,170 @@ void
 ExplanationQualityFilter<TMapImage, TMaskImage>::VerifyPreconditions() const
 {
   Superclass::VerifyPreconditions();
-  if (!(m_BorderWidth >= 0.0) || !std::isfinite(m_BorderWidth))
+  if (!(m_BorderWidth > 0.0) || !std::isfinite(m_BorderWidth))
   {
-    itkExceptionMacro("BorderWidth is " << m_BorderWidth << " mm; it must be 0 or more");
+    itkExceptionMacro("BorderWidth is " << m_BorderWidth
+                                        << " mm; it must be above 0 (MeasureBorder off leaves the border out)");
   }
+}
+
+template <typename TMapImage, typename TMaskImage>
+bool
+ExplanationQualityFilter<TMapImage, TMaskImage>::IsOnGridOfMap(const ImageBase<3> * image) const
+{
+  const TMapImage * map = this->GetInput();
+  const double      tolerance = this->GetCoordinateTolerance() * map->GetSpacing()[0];
+  return image->GetLargestPossibleRegion() == map->GetLargestPossibleRegion() &&
+         image->GetOrigin().GetVnlVector().is_equal(map->GetOrigin().GetVnlVector(), tolerance) &&
+         image->GetSpacing().GetVnlVector().is_equal(map->GetSpacing().GetVnlVector(), tolerance) &&
+         image->GetDirection().GetVnlMatrix().as_ref().is_equal(map->GetDirection().GetVnlMatrix().as_ref(),
+                                                                this->GetDirectionTolerance());
 }
 
 template <typename TMapImage, typename TMaskImage>
 void
 ExplanationQualityFilter<TMapImage, TMaskImage>::VerifyInputInformation() const
 {
-  Superclass::VerifyInputInformation();
-  const auto region = this->GetInput()->GetLargestPossibleRegion();
-  for (const auto & name : this->GetInputNames())
+  const auto * support = this->GetSupport();
+  if (support != nullptr && !this->IsOnGridOfMap(support))
   {
-    const auto * image = dynamic_cast<const ImageBase<3> *>(this->ProcessObject::GetInput(name));
-    if (image != nullptr && image->GetLargestPossibleRegion() != region)
+    itkExceptionMacro("The support covers " << support->GetLargestPossibleRegion() << " and the map "
+                                            << this->GetInput()->GetLargestPossibleRegion()
+                                            << ", or their geometry differs: a support lies on its map's grid");
+  }
+}
+
+template <typename TMapImage, typename TMaskImage>
+void
+ExplanationQualityFilter<TMapImage, TMaskImage>::GenerateNthInputRequestedRegion(
+  unsigned int inputRequestedRegionNumber)
+{
+  Superclass::GenerateNthInputRequestedRegion(inputRequestedRegionNumber);
+  for (const char * name : { "TumourMask", "BrainMask", "RegionLabels" })
+  {
+    if (auto * mask = this->ProcessObject::GetInput(name))
     {
-      itkExceptionMacro("The input " << name << " has the region " << image->GetLargestPossibleRegion()
-                                     << " and the map " << region
-                                     << ": give the filter that made the map a reference image");
+      mask->SetRequestedRegionToLargestPossibleRegion();
+    }
+  }
+}
+
+template <typename TMapImage, typename TMaskImage>
+auto
+ExplanationQualityFilter<TMapImage, TMaskImage>::MakeSampler(const MaskImageType * mask) const -> Sampler
+{
+  Sampler sampler;
+  sampler.Mask = mask;
+  for (auto & row : sampler.Matrix)
+  {
+    row = { { 0.0, 0.0, 0.0 } };
+  }
+  sampler.Translation = { { 0.0, 0.0, 0.0 } };
+  if (mask == nullptr)
+  {
+    return sampler;
+  }
+  const bool   isSame = this->IsOnGridOfMap(mask);
+  const auto * map = this->GetInput();
+  for (unsigned int row = 0; row < 3; ++row)
+  {
+    sampler.Matrix[row][row] = isSame ? 1.0 : 0.0;
+    for (unsigned int k = 0; k < 3 && !isSame; ++k)
+    {
+      const double inverse = mask->GetInverseDirection()[row][k] / mask->GetSpacing()[row];
+      sampler.Translation[row] += inverse * (map->GetOrigin()[k] - mask->GetOrigin()[k]);
+      for (unsigned int column = 0; column < 3; ++column)
+      {
+        sampler.Matrix[row][column] += inverse * map->GetDirection()[k][column] * map->GetSpacing()[column];
+      }
+    }
+  }
+  return sampler;
+}
+
+template <typename TMapImage, typename TMaskImage>
+OffsetValueType
+ExplanationQualityFilter<TMapImage, TMaskImage>::Sampler::Find(const std::array<double, 3> & point) const
+{
+  const auto &                      region = Mask->GetBufferedRegion();
+  typename MaskImageType::IndexType index;
+  for (unsigned int row = 0; row < 3; ++row)
+  {
+    const double position =
+      Matrix[row][0] * point[0] + Matrix[row][1] * point[1] + Matrix[row][2] * point[2] + Translation[row];
+    index[row] = static_cast<IndexValueType>(std::floor(position + 0.5));
+    const IndexValueType start = region.GetIndex(row);
+    if (index[row] < start || index[row] >= start + static_cast<IndexValueType>(region.GetSize(row)))
+    {
+      return -1;
+    }
+  }
+  return Mask->ComputeOffset(index);
+}
+
+template <typename TMapImage, typename TMaskImage>
+void
+ExplanationQualityFilter<TMapImage, TMaskImage>::MakeBorder(const MaskImageType * brain)
+{
+  const auto region = brain->GetLargestPossibleRegion();
+  m_Border = MaskImageType::New();
+  m_Border->CopyInformation(brain);
+  m_Border->SetRegions(region);
+  m_Border->Allocate();
+  m_Border->FillBuffer(NumericTraits<typename MaskImageType::PixelType>::ZeroValue());
+
+  // The distances are needed in the brain's box alone.
+  using DistanceImageType = Image<float, 3>;
+  const auto    zero = NumericTraits<typename MaskImageType::PixelType>::ZeroValue();
+  auto          lower = region.GetUpperIndex();
+  auto          upper = region.GetIndex();
+  SizeValueType inside = 0;
+  for (ImageRegionConstIteratorWithIndex<MaskImageType> it(brain, region); !it.IsAtEnd(); ++it)
+  {
+    if (it.Get() != zero)
+    {
+      ++inside;
+      for (unsigned int axis = 0; axis < 3; ++axis)
+      {
+        lower[axis] = std::min(lower[axis], it.GetIndex()[axis]);
+        upper[axis] = std::max(upper[axis], it.GetIndex()[axis]);
+      }
+    }
+  }
+  if (inside == 0 || inside == region.GetNumberOfPixels())
+  {
+    m_Border = nullptr; // no border in sight
+    return;
+  }
+  RegionType box;
+  box.SetIndex(lower);
+  box.SetUpperIndex(upper);
+  box.PadByRadius(1);
+  box.Crop(region);
+
+  const auto part = SupportImageType::New();
+  part->CopyInformation(brain);
+  part->SetRegions(box);
+  part->Allocate();
+  ImageRegionConstIterator<MaskImageType> from(brain, box);
+  for (ImageRegionIterator<SupportImageType> to(part, box); !to.IsAtEnd(); ++to, ++from)
+  {
+    to.Set(from.Get() != zero ? 1 : 0);
+  }
+  using DistanceType = SignedMaurerDistanceMapImageFilter<SupportImageType, DistanceImageType>;
+  const auto distance = DistanceType::New();
+  distance->SetInput(part);
+  distance->SetUseImageSpacing(true);
+  distance->SetSquaredDistance(false);
+  distance->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  distance->Update();
+  ImageRegionConstIterator<DistanceImageType> depth(distance->GetOutput(), box);
+  ImageRegionConstIterator<SupportImageType>  isBrain(part, box);
+  for (ImageRegionIterator<MaskImageType> to(m_Border, box); !to.IsAtEnd(); ++to, ++depth, ++isBrain)
+  {
+    if (isBrain.Get() != 0 && std::abs(static_cast<double>(depth.Get())) < m_BorderWidth * (1.0 - 1e-6))
+    {
+      to.Set(NumericTraits<typename MaskImageType::PixelType>::OneValue());
     }
   }
 }
@@ -108,48 +273,53 @@ void
 ExplanationQualityFilter<TMapImage, TMaskImage>::BeforeStreamedGenerateData()
 {
   Superclass::BeforeStreamedGenerateData();
-  m_Slices.assign(this->GetInput()->GetLargestPossibleRegion().GetSize(2), Sums());
+  m_Slices.assign(this->GetInput()->GetLargestPossibleRegion().GetSize(2), Slice());
+  m_Points = { { 1, 1, 1 } };
+  for (const char * name : { "TumourMask", "BrainMask", "RegionLabels" })
+  {
+    auto * mask = dynamic_cast<MaskImageType *>(this->ProcessObject::GetInput(name));
+    if (mask == nullptr)
+    {
+      continue;
+    }
+    mask->SetRequestedRegionToLargestPossibleRegion();
+    mask->Update();
+    if (!this->IsOnGridOfMap(mask))
+    {
+      const auto & spacing = mask->GetSpacing();
+      const double finest = std::min(spacing[0], std::min(spacing[1], spacing[2]));
+      for (unsigned int axis = 0; axis < 3; ++axis)
+      {
+        const double points = std::ceil(2.0 * this->GetInput()->GetSpacing()[axis] / finest - 1e-3);
+        m_Points[axis] = std::max(m_Points[axis], static_cast<unsigned int>(std::min(32.0, std::max(2.0, points))));
+      }
+    }
+  }
   m_Border = nullptr;
-  auto * brain = const_cast<MaskImageType *>(this->GetBrainMask());
-  if (brain == nullptr)
+  if (m_MeasureBorder && this->GetBrainMask() != nullptr)
   {
-    return;
+    this->MakeBorder(this->GetBrainMask());
   }
-  brain->SetRequestedRegionToLargestPossibleRegion();
-  brain->Update();
-
-  const auto region = brain->GetLargestPossibleRegion();
-  m_Border = SupportImageType::New();
-  m_Border->CopyInformation(brain);
-  m_Border->SetRegions(region);
-  m_Border->Allocate();
-  SizeValueType                           inside = 0;
-  ImageRegionConstIterator<MaskImageType> from(brain, region);
-  ImageRegionIterator<SupportImageType>   to(m_Border, region);
-  const auto                              zero = NumericTraits<typename MaskImageType::PixelType>::ZeroValue();
-  for (; !to.IsAtEnd(); ++to, ++from)
+  m_LabelValues.clear();
+  if (const MaskImageType * labels = this->GetRegionLabels())
   {
-    const bool isBrain = from.Get() != zero;
-    inside += isBrain ? 1 : 0;
-    to.Set(isBrain ? 1 : 0);
+    std::set<double>                        values;
+    ImageRegionConstIterator<MaskImageType> it(labels, labels->GetLargestPossibleRegion());
+    for (; !it.IsAtEnd() && values.size() <= 256; ++it)
+    {
+      values.insert(static_cast<double>(it.Get()));
+    }
+    values.erase(0.0);
+    if (values.size() > 255)
+    {
+      itkExceptionMacro("RegionLabels holds more than 255 values: give an image of labels, not of intensities");
+    }
+    m_LabelValues.assign(values.begin(), values.end());
   }
-  if (inside == 0 || inside == region.GetNumberOfPixels())
-  {
-    m_Border->FillBuffer(0); // no border in sight
-    return;
-  }
-  using DistanceType = SignedMaurerDistanceMapImageFilter<SupportImageType, Image<float, 3>>;
-  const auto distance = DistanceType::New();
-  distance->SetInput(m_Border);
-  distance->SetUseImageSpacing(true);
-  distance->SetSquaredDistance(false);
-  distance->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
-  distance->Update();
-  ImageRegionConstIterator<Image<float, 3>> depth(distance->GetOutput(), region);
-  for (to.GoToBegin(); !to.IsAtEnd(); ++to, ++depth)
-  {
-    to.Set(std::abs(static_cast<double>(depth.Get())) <= m_BorderWidth * (1.0 + 1e-6) ? 1 : 0);
-  }
+  m_TumourSampler = this->MakeSampler(this->GetTumourMask());
+  m_BrainSampler = this->MakeSampler(this->GetBrainMask());
+  m_LabelSampler = this->MakeSampler(this->GetRegionLabels());
+  m_BorderSampler = this->MakeSampler(m_Border);
 }
 
 template <typename TMapImage, typename TMaskImage>
@@ -177,49 +347,191 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::StreamedGenerateData(unsigned i
 
 template <typename TMapImage, typename TMaskImage>
 void
-ExplanationQualityFilter<TMapImage, TMaskImage>::ThreadedStreamedGenerateData(const RegionType & slice)
+ExplanationQualityFilter<TMapImage, TMaskImage>::ThreadedStreamedGenerateData(const RegionType & region)
 {
   const auto * map = this->GetInput();
   const auto * support = this->GetSupport();
-  const auto * tumour = this->GetTumourMask();
   const auto   components = static_cast<std::size_t>(map->GetNumberOfComponentsPerPixel());
   const auto   zero = NumericTraits<typename MaskImageType::PixelType>::ZeroValue();
-  Sums &       sums = m_Slices[slice.GetIndex(2) - map->GetLargestPossibleRegion().GetIndex(2)];
+  const auto   labels = m_LabelValues.size();
+  Slice &      slice = m_Slices[region.GetIndex(2) - map->GetLargestPossibleRegion().GetIndex(2)];
 
-  ImageRegionConstIteratorWithIndex<MaskImageType> it(tumour, slice);
-  for (; !it.IsAtEnd(); ++it)
+  // The energy of all sequences first, then of each where there are several.
+  const std::size_t energies = components == 1 ? 1 : components + 1;
+  slice.Labels.assign(labels, 0.0);
+  slice.Energies.assign(energies, Sums());
+  for (Sums & sums : slice.Energies)
   {
-    const auto index = it.GetIndex();
-    const bool isTumour = it.Get() != zero;
-    sums.Tumour += isTumour ? 1 : 0;
-    if (support != nullptr && support->GetPixel(index) == 0)
+    sums.Labels.assign(labels, 0.0);
+  }
+  slice.Values.assign(energies, std::vector<float>());
+
+  const double weightOfPoint = 1.0 / static_cast<double>(m_Points[0] * m_Points[1] * m_Points[2]);
+  const auto   isIn = [&](const Sampler & sampler, const std::array<double, 3> & point) {
+    const OffsetValueType offset = sampler.Find(point);
+    return offset >= 0 && sampler.Mask->GetBufferPointer()[offset] != zero;
+  };
+  std::vector<double> energy(energies);
+  std::vector<double> inLabels(labels);
+  auto                index = region.GetIndex();
+  for (SizeValueType y = 0; y < region.GetSize(1); ++y)
+  {
+    index[1] = region.GetIndex(1) + static_cast<IndexValueType>(y);
+    for (SizeValueType x = 0; x < region.GetSize(0); ++x)
     {
-      continue;
-    }
-    const auto * voxel = map->GetBufferPointer() + map->ComputeOffset(index) * components;
-    double       energy = 0.0;
-    for (std::size_t component = 0; component < components; ++component)
-    {
-      const auto value = static_cast<double>(voxel[component]);
-      if (!std::isfinite(value))
+      index[0] = region.GetIndex(0) + static_cast<IndexValueType>(x);
+      if (support != nullptr && support->GetPixel(index) == 0)
       {
-        itkExceptionMacro("The map is " << value << " at " << index << ": every voxel must be a finite number");
+        continue;
       }
-      energy += m_EnergyMode == Energy::Absolute ? std::abs(value) : std::max(value, 0.0);
-    }
-    const bool isBorder = m_Border && m_Border->GetPixel(index) != 0;
-    ++sums.Support;
-    sums.SupportedTumour += isTumour ? 1 : 0;
-    sums.SupportedBorder += isBorder ? 1 : 0;
-    sums.Energy += energy;
-    sums.TumourEnergy += isTumour ? energy : 0.0;
-    sums.BorderEnergy += isBorder ? energy : 0.0;
-    if (energy > sums.Peak)
-    {
-      sums.Peak = energy;
-      sums.PeakInTumour = isTumour;
+      const auto * voxel = map->GetBufferPointer() + map->ComputeOffset(index) * components;
+      energy[0] = 0.0;
+      for (std::size_t component = 0; component < components; ++component)
+      {
+        const auto value = static_cast<double>(voxel[component]);
+        if (!std::isfinite(value))
+        {
+          itkExceptionMacro("The map is " << value << " at " << index << ": every voxel must be a finite number");
+        }
+        const double magnitude = m_EnergyMode == Energy::Absolute ? std::abs(value) : std::max(value, 0.0);
+        energy[0] += magnitude;
+        if (energies > 1)
+        {
+          energy[component + 1] = magnitude;
+        }
+      }
+
+      // Fractions of the voxel.
+      double brain = 0.0;
+      double tumour = 0.0;
+      double anyTumour = 0.0;
+      double border = 0.0;
+      std::fill(inLabels.begin(), inLabels.end(), 0.0);
+      std::array<double, 3> point;
+      for (unsigned int k = 0; k < m_Points[2]; ++k)
+      {
+        point[2] = static_cast<double>(index[2]) + (k + 0.5) / m_Points[2] - 0.5;
+        for (unsigned int j = 0; j < m_Points[1]; ++j)
+        {
+          point[1] = static_cast<double>(index[1]) + (j + 0.5) / m_Points[1] - 0.5;
+          for (unsigned int i = 0; i < m_Points[0]; ++i)
+          {
+            point[0] = static_cast<double>(index[0]) + (i + 0.5) / m_Points[0] - 0.5;
+            const bool isTumour = isIn(m_TumourSampler, point);
+            anyTumour += isTumour ? weightOfPoint : 0.0;
+            if (m_BrainSampler.Mask != nullptr && !isIn(m_BrainSampler, point))
+            {
+              continue;
+            }
+            brain += weightOfPoint;
+            tumour += isTumour ? weightOfPoint : 0.0;
+            if (m_BorderSampler.Mask != nullptr && isIn(m_BorderSampler, point))
+            {
+              border += weightOfPoint;
+            }
+            if (m_LabelSampler.Mask != nullptr)
+            {
+              const OffsetValueType offset = m_LabelSampler.Find(point);
+              const double          value =
+                offset < 0 ? 0.0 : static_cast<double>(m_LabelSampler.Mask->GetBufferPointer()[offset]);
+              const auto found = std::lower_bound(m_LabelValues.begin(), m_LabelValues.end(), value);
+              if (found != m_LabelValues.end() && *found == value)
+              {
+                inLabels[static_cast<std::size_t>(found - m_LabelValues.begin())] += weightOfPoint;
+              }
+            }
+          }
+        }
+      }
+
+      slice.CoveredTumour += anyTumour;
+      slice.Brain += brain;
+      slice.Tumour += tumour;
+      slice.Border += border;
+      for (std::size_t label = 0; label < labels; ++label)
+      {
+        slice.Labels[label] += inLabels[label];
+      }
+      for (std::size_t e = 0; e < energies; ++e)
+      {
+        Sums & sums = slice.Energies[e];
+        sums.Energy += energy[e] * brain;
+        sums.Outside += energy[e] * (1.0 - brain);
+        sums.Tumour += energy[e] * tumour;
+        sums.Border += energy[e] * border;
+        for (std::size_t label = 0; label < labels; ++label)
+        {
+          sums.Labels[label] += energy[e] * inLabels[label];
+        }
+        if (brain > 0.0 && energy[e] > 0.0 && energy[e] >= sums.Peak)
+        {
+          const bool isHit = tumour >= 0.5 * brain;
+          sums.PeakInTumour = isHit || (energy[e] == sums.Peak && sums.PeakInTumour);
+          sums.Peak = energy[e];
+        }
+        if (brain > 0.0)
+        {
+          slice.Values[e].push_back(static_cast<float>(energy[e]));
+        }
+      }
+      if (brain > 0.0)
+      {
+        slice.Weights.push_back(static_cast<float>(brain));
+        slice.Tumours.push_back(static_cast<float>(tumour));
+      }
     }
   }
+}
+
+template <typename TMapImage, typename TMaskImage>
+void
+ExplanationQualityFilter<TMapImage, TMaskImage>::RankEnergies(const std::vector<Slice> & slices,
+                                                              std::size_t                energy,
+                                                              double                     tumour,
+                                                              Numbers &                  numbers)
+{
+  struct Voxel
+  {
+    float Value;
+    float Weight;
+    float Tumour;
+  };
+  std::vector<Voxel> voxels;
+  for (const Slice & slice : slices)
+  {
+    for (std::size_t i = 0; i < slice.Weights.size(); ++i)
+    {
+      voxels.push_back({ slice.Values[energy][i], slice.Weights[i], slice.Tumours[i] });
+    }
+  }
+  std::stable_sort(voxels.begin(), voxels.end(), [](const Voxel & a, const Voxel & b) { return a.Value > b.Value; });
+
+  double left = tumour; // voxels that still have a rank among the first
+  double hits = 0.0;
+  double sum = 0.0;
+  double weights = 0.0;
+  double lorenz = 0.0; // twice the area above the Lorenz curve, from the high end
+  for (std::size_t i = 0; i < voxels.size();)
+  {
+    double      weight = 0.0;
+    double      inTumour = 0.0;
+    std::size_t next = i;
+    for (; next < voxels.size() && voxels[next].Value == voxels[i].Value; ++next)
+    {
+      weight += voxels[next].Weight;
+      inTumour += voxels[next].Tumour;
+    }
+    const double taken = std::min(left, weight);
+    hits += weight > 0.0 ? inTumour * taken / weight : 0.0;
+    left -= taken;
+    const double energyOfGroup = weight * static_cast<double>(voxels[i].Value);
+    lorenz += weight * (2.0 * sum + energyOfGroup);
+    sum += energyOfGroup;
+    weights += weight;
+    i = next;
+  }
+  numbers.RankAccuracy = tumour > 0.0 && sum > 0.0 ? hits / tumour : std::numeric_limits<double>::quiet_NaN();
+  numbers.Gini = sum > 0.0 ? lorenz / (weights * sum) - 1.0 : std::numeric_limits<double>::quiet_NaN();
 }
 
 template <typename TMapImage, typename TMaskImage>
@@ -227,51 +539,149 @@ void
 ExplanationQualityFilter<TMapImage, TMaskImage>::AfterStreamedGenerateData()
 {
   Superclass::AfterStreamedGenerateData();
-  Sums all;
-  for (const Sums & slice : m_Slices)
+  const auto components = static_cast<std::size_t>(this->GetInput()->GetNumberOfComponentsPerPixel());
+  const auto labels = m_LabelValues.size();
+  Slice      all;
+  all.Labels.assign(labels, 0.0);
+  all.Energies.assign(components == 1 ? 1 : components + 1, Sums());
+  for (Sums & sums : all.Energies)
   {
-    all.Energy += slice.Energy;
-    all.TumourEnergy += slice.TumourEnergy;
-    all.BorderEnergy += slice.BorderEnergy;
-    all.Support += slice.Support;
+    sums.Labels.assign(labels, 0.0);
+  }
+  for (const Slice & slice : m_Slices)
+  {
+    all.Brain += slice.Brain;
     all.Tumour += slice.Tumour;
-    all.SupportedTumour += slice.SupportedTumour;
-    all.SupportedBorder += slice.SupportedBorder;
-    if (slice.Peak > all.Peak)
+    all.CoveredTumour += slice.CoveredTumour;
+    all.Border += slice.Border;
+    for (std::size_t label = 0; label < labels; ++label)
     {
-      all.Peak = slice.Peak;
-      all.PeakInTumour = slice.PeakInTumour;
+      all.Labels[label] += slice.Labels[label];
+    }
+    for (std::size_t e = 0; e < all.Energies.size(); ++e)
+    {
+      Sums &       to = all.Energies[e];
+      const Sums & from = slice.Energies[e];
+      to.Energy += from.Energy;
+      to.Outside += from.Outside;
+      to.Tumour += from.Tumour;
+      to.Border += from.Border;
+      for (std::size_t label = 0; label < labels; ++label)
+      {
+        to.Labels[label] += from.Labels[label];
+      }
+      if (from.Peak >= to.Peak && from.Peak > 0.0)
+      {
+        to.PeakInTumour = from.PeakInTumour || (from.Peak == to.Peak && to.PeakInTumour);
+        to.Peak = from.Peak;
+      }
     }
   }
+  if (!(all.Brain > 0.0))
+  {
+    itkExceptionMacro("The brain mask and the map's support share no voxel: check that they belong to one patient, and "
+                      "their origins and directions");
+  }
+
+  const double undefined = std::numeric_limits<double>::quiet_NaN();
+  const auto   divide = [undefined](double part, double whole) { return whole > 0.0 ? part / whole : undefined; };
+  // A share of a region that the support misses does not exist.
+  const auto share = [&](double part, double size, double whole) {
+    return size > 0.0 ? divide(part, whole) : undefined;
+  };
+  const bool hasBrain = this->GetBrainMask() != nullptr;
+
+  std::vector<Numbers> numbers(all.Energies.size());
+  for (std::size_t e = 0; e < numbers.size(); ++e)
+  {
+    const Sums & sums = all.Energies[e];
+    Numbers &    number = numbers[e];
+    number.Total = sums.Energy;
+    number.TumourShare = share(sums.Tumour, all.Tumour, sums.Energy);
+    number.TumourRatio = divide(number.TumourShare * all.Brain, all.Tumour);
+    number.Peak = all.Tumour > 0.0 && sums.Peak > 0.0 ? (sums.PeakInTumour ? 1.0 : 0.0) : undefined;
+    number.BorderShare = share(sums.Border, all.Border, sums.Energy);
+    number.BorderRatio = divide(number.BorderShare * all.Brain, all.Border);
+    number.OutsideShare = hasBrain ? divide(sums.Outside, sums.Outside + sums.Energy) : undefined;
+    Self::RankEnergies(m_Slices, e, all.Tumour, number);
+  }
   m_Slices.clear();
-  m_Border = nullptr;
 
-  const auto   share = [](double part, double whole) { return whole > 0.0 ? part / whole : 0.0; };
-  const double tumourShare = share(all.TumourEnergy, all.Energy);
-  const double tumourChance = share(static_cast<double>(all.SupportedTumour), static_cast<double>(all.Support));
-  const double tumourRatio = share(tumourShare, tumourChance);
-  const double borderShare = share(all.BorderEnergy, all.Energy);
-  const double borderChance = share(static_cast<double>(all.SupportedBorder), static_cast<double>(all.Support));
-  const double borderRatio = share(borderShare, borderChance);
+  const auto *  tumourMask = this->GetTumourMask();
+  SizeValueType tumourVoxels = 0;
+  for (ImageRegionConstIterator<MaskImageType> it(tumourMask, tumourMask->GetLargestPossibleRegion()); !it.IsAtEnd();
+       ++it)
+  {
+    tumourVoxels += it.Get() != NumericTraits<typename MaskImageType::PixelType>::ZeroValue() ? 1 : 0;
+  }
+  double volumeRatio = 1.0; // of a voxel of the map
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    volumeRatio *= this->GetInput()->GetSpacing()[axis] / tumourMask->GetSpacing()[axis];
+  }
+  const double coverage = divide(all.CoveredTumour * volumeRatio, static_cast<double>(tumourVoxels));
 
-  unsigned long flags = 0;
-  const auto    raise = [&flags](bool when, Flag flag) { flags |= when ? static_cast<unsigned long>(flag) : 0UL; };
-  const bool    isEmpty = !(all.Energy > 0.0);
-  raise(isEmpty, Flag::EmptyMap);
-  raise(all.SupportedTumour == 0, Flag::SupportMissesTumour);
-  raise(!isEmpty && all.SupportedTumour > 0 && tumourRatio < 1.0, Flag::TumourMissed);
-  raise(!isEmpty && borderRatio > 1.0 && borderRatio > tumourRatio, Flag::BorderDominated);
+  const Numbers & total = numbers[0];
+  unsigned long   flags = 0;
+  const auto      raise = [&flags](bool when, Flag flag) { flags |= when ? static_cast<unsigned long>(flag) : 0UL; };
+  raise(!(total.Total > 0.0), Flag::EmptyMap);
+  raise(!(all.Tumour > 0.0), Flag::SupportMissesTumour);
+  raise(total.TumourRatio < 1.0, Flag::TumourMissed);
+  raise(total.BorderRatio > 1.0 && !(total.BorderRatio <= total.TumourRatio), Flag::BorderDominated);
 
-  this->SetTotalEnergy(all.Energy);
-  this->SetTumourShare(tumourShare);
-  this->SetTumourChance(tumourChance);
-  this->SetTumourRatio(tumourRatio);
-  this->SetTumourCoverage(share(static_cast<double>(all.SupportedTumour), static_cast<double>(all.Tumour)));
-  this->SetPeakInTumour(all.PeakInTumour);
-  this->SetBorderShare(borderShare);
-  this->SetBorderChance(borderChance);
-  this->SetBorderRatio(borderRatio);
+  this->SetTotalEnergy(total.Total);
+  this->SetTumourShare(total.TumourShare);
+  this->SetTumourChance(all.Tumour > 0.0 ? all.Tumour / all.Brain : undefined);
+  this->SetTumourRatio(total.TumourRatio);
+  // Counted points may exceed the mask's voxels by a little.
+  this->SetTumourCoverage(std::isnan(coverage) ? coverage : std::min(1.0, coverage));
+  this->SetPeakInTumour(total.Peak);
+  this->SetTumourRankAccuracy(total.RankAccuracy);
+  this->SetBorderShare(total.BorderShare);
+  this->SetBorderChance(all.Border > 0.0 ? all.Border / all.Brain : undefined);
+  this->SetBorderRatio(total.BorderRatio);
+  this->SetOutsideShare(total.OutsideShare);
+  this->SetGini(total.Gini);
   this->SetFlags(flags);
+
+  const auto ofSequences = [&](const auto & number) {
+    const std::size_t first = numbers.size() > 1 ? 1 : 0;
+    ArrayType         values(static_cast<unsigned int>(components));
+    for (std::size_t c = 0; c < components; ++c)
+    {
+      values[static_cast<unsigned int>(c)] = number(numbers[first + c]);
+    }
+    return values;
+  };
+  this->SetSequenceShares(ofSequences([&](const Numbers & n) { return divide(n.Total, total.Total); }));
+  this->SetSequenceTumourShares(ofSequences([](const Numbers & n) { return n.TumourShare; }));
+  this->SetSequenceTumourRatios(ofSequences([](const Numbers & n) { return n.TumourRatio; }));
+  this->SetSequencePeaksInTumour(ofSequences([](const Numbers & n) { return n.Peak; }));
+  this->SetSequenceTumourRankAccuracies(ofSequences([](const Numbers & n) { return n.RankAccuracy; }));
+  this->SetSequenceBorderShares(ofSequences([](const Numbers & n) { return n.BorderShare; }));
+  this->SetSequenceBorderRatios(ofSequences([](const Numbers & n) { return n.BorderRatio; }));
+  this->SetSequenceOutsideShares(ofSequences([](const Numbers & n) { return n.OutsideShare; }));
+  this->SetSequenceGinis(ofSequences([](const Numbers & n) { return n.Gini; }));
+
+  const auto ofLabels = [&](const auto & number) {
+    ArrayType values(static_cast<unsigned int>(labels));
+    for (std::size_t label = 0; label < labels; ++label)
+    {
+      values[static_cast<unsigned int>(label)] = number(label);
+    }
+    return values;
+  };
+  const auto shareOfLabel = [&](std::size_t label) {
+    return share(all.Energies[0].Labels[label], all.Labels[label], total.Total);
+  };
+  const auto chanceOfLabel = [&](std::size_t label) {
+    return all.Labels[label] > 0.0 ? all.Labels[label] / all.Brain : undefined;
+  };
+  this->SetLabels(ofLabels([&](std::size_t label) { return m_LabelValues[label]; }));
+  this->SetLabelShares(ofLabels(shareOfLabel));
+  this->SetLabelChances(ofLabels(chanceOfLabel));
+  this->SetLabelRatios(ofLabels([&](std::size_t label) { return shareOfLabel(label) / chanceOfLabel(label); }));
+  m_Border = nullptr;
 }
 
 template <typename TMapImage, typename TMaskImage>
@@ -281,6 +691,8 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::PrintSelf(std::ostream & os, In
   Superclass::PrintSelf(os, indent);
   os << indent << "EnergyMode: " << m_EnergyMode << std::endl;
   os << indent << "BorderWidth: " << m_BorderWidth << std::endl;
+  os << indent << "MeasureBorder: " << (m_MeasureBorder ? "On" : "Off") << std::endl;
+  os << indent << "LabelValues: " << m_LabelValues.size() << std::endl;
 }
 } // namespace itk
 

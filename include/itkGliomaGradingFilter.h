@@ -20,6 +20,7 @@
 
 #include "itkArray.h"
 #include "itkAxisAlignedMapping.h"
+#include "itkReviewFindings.h"
 #include "itkSequencePreparationFilter.h"
 #include "itkTorchModel.h"
 #include "itkUprightGridCalculator.h"
@@ -273,11 +274,21 @@ public:
     return m_RegionReport;
   }
 
-  /** Numbers of ExplanationQualityFilter by name, such as "gradcam-res3-tumour-share". */
+  /** Numbers of SequenceOrderCalculator and ExplanationQualityFilter by name, such as "gradcam-res3-tumour-share"; NaN:
+   * undefined. Maps are judged on their own grids, the border by guided backpropagation alone. */
   const std::vector<std::pair<std::string, double>> &
   GetQuality() const
   {
     return m_Quality;
+  }
+
+  /** When a case is sent to a person. Default: those of ReviewThresholds, which belong to the demonstration bundles. */
+  void
+  SetReviewThresholds(const ReviewThresholds & thresholds);
+  const ReviewThresholds &
+  GetReviewThresholds() const
+  {
+    return m_ReviewThresholds;
   }
 
   /** Reasons for a look by a person; none: the verdict is "no-flags". Neither is a clinical acceptance. */
@@ -371,9 +382,11 @@ private:
   BringMapsBack(const TorchExplanation & explanation);
   void
   JudgeExplanation();
+  void
+  CheckSequences();
   template <typename TMapImage>
   void
-  Judge(const TMapImage * map, const MaskImageType * support, const std::string & name, bool positive);
+  Judge(const TMapImage * map, const std::string & name, bool isGuided);
   void
   Reset();
   template <typename TFilter>
@@ -408,7 +421,7 @@ private:
   double                            m_BrainVolume{ 0.0 };
   ContinuousIndex<double, 3>        m_BrainCentre; // its centroid: the models' grids hang on it
   bool                              m_BrainMaskWasGiven{ false };
-  std::vector<std::string>          m_TumourReasons;
+  ReviewFindings                    m_CaseFindings; // of the images and the tumour
   SequenceReportsType               m_SequenceReports;
 
   // Does everything on the upright grid; null where the head stands upright.
@@ -419,16 +432,21 @@ private:
   struct LayerMaps
   {
     typename RealImageType::Pointer Map;
+    typename RealImageType::Pointer Cells; // the same, where it was computed
     typename MaskImageType::Pointer Support;
     bool                            HasPositiveCell{ false };
   };
   std::map<std::string, LayerMaps>            m_GradCAM;
   typename VectorImageType::Pointer           m_Guided;
+  typename VectorImageType::Pointer           m_GuidedRegion; // the same, on the region's grid
   std::string                                 m_Grade;
   std::vector<double>                         m_Probabilities;
   std::vector<double>                         m_Logits;
   unsigned int                                m_ExplainedClass{ 0 };
+  std::vector<std::pair<std::string, double>> m_SequenceNumbers;
   std::vector<std::pair<std::string, double>> m_Quality;
+  ReviewThresholds                            m_ReviewThresholds;
+  ReviewFindings                              m_Findings; // of the whole case
   std::vector<std::string>                    m_ReviewReasons;
 
   std::vector<std::pair<std::string, double>> m_StageSeconds;

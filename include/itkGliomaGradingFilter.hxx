@@ -31,6 +31,7 @@
 #include "itkModelSpaceFilter.h"
 #include "itkNearestNeighborInterpolateImageFunction.h"
 #include "itkResampleImageFilter.h"
+#include "itkSequenceOrderCalculator.h"
 #include "itkTorchSegmentationFilter.h"
 
 #include <algorithm>
@@ -128,6 +129,15 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GetGradCAMLayers() const
     }
   }
   return ofThePaper.empty() ? all : ofThePaper;
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::SetReviewThresholds(const ReviewThresholds & thresholds)
+{
+  m_ReviewThresholds = thresholds;
+  m_Signature.clear(); // those of the sequences' order belong to what is kept
+  this->Modified();
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -399,7 +409,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Reset()
   m_RegionReport = RegionReport();
   m_TumourFound = false;
   m_TumourVolume = 0.0;
-  m_TumourReasons.clear();
+  m_CaseFindings = ReviewFindings();
+  m_SequenceNumbers.clear();
   m_SequenceReports.clear();
 }
 
@@ -700,7 +711,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   if (std::all_of(first, first + voxels, [](MaskPixelType value) { return value == MaskPixelType{}; }))
   {
     m_TumourFound = false;
-    m_TumourReasons.push_back("the tumour is smaller than a voxel of the grading model's grid");
+    m_CaseFindings.TumourFound = false;
+    m_CaseFindings.TumourBelowGrid = true;
     return;
   }
 
@@ -827,6 +839,18 @@ GliomaGradingFilter<TInputImage, TMaskImage>::BringMapsBack(const TorchExplanati
     }
     auto image = RealImageType::New();
     image->SetRegions(map.Map.RegionSize);
+    ContinuousIndex<double, 3> first;
+    auto                       spacing = m_Region->GetSpacing();
+    for (unsigned int d = 0; d < ImageDimension; ++d)
+    {
+      first[d] = cells.Offset[d];
+      spacing[d] *= cells.Scale[d];
+    }
+    typename RealImageType::PointType origin;
+    m_Region->TransformContinuousIndexToPhysicalPoint(first, origin);
+    image->SetOrigin(origin);
+    image->SetSpacing(spacing);
+    image->SetDirection(m_Region->GetDirection());
     image->Allocate();
     std::copy(map.Map.Buffer.begin(), map.Map.Buffer.end(), image->GetBufferPointer());
     auto reach = MaskImageType::New();
@@ -836,6 +860,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::BringMapsBack(const TorchExplanati
 
     const AxisAlignedMapping mapping = m_RegionMapping.After(cells);
     LayerMaps &              maps = m_GradCAM[map.Geometry.Layer];
+    maps.Cells = image;
     maps.Map = bringBack(image.GetPointer(), mapping, 0.94f);
     maps.Support = bringBack(reach.GetPointer(), mapping, 0.94f);
     maps.HasPositiveCell = map.HasPositiveCell;
@@ -850,6 +875,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::BringMapsBack(const TorchExplanati
     const auto &      channels = m_GradingModel->GetManifest().ChannelNames;
     const std::size_t number = channels.size();
     auto              image = VectorImageType::New();
+    image->CopyInformation(m_Region);
     image->SetRegions(m_Region->GetLargestPossibleRegion());
     image->SetNumberOfComponentsPerPixel(static_cast<unsigned int>(number));
     image->Allocate();
@@ -863,6 +889,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::BringMapsBack(const TorchExplanati
         image->GetBufferPointer()[i * number + to] = map.Map.Buffer[i * number + c];
       }
     }
+    m_GuidedRegion = image;
     m_Guided = bringBack(image.GetPointer(), m_RegionMapping, 0.96f);
   }
 }
@@ -874,6 +901,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GenerateData()
   m_StageSeconds.clear();
   m_GradCAM.clear();
   m_Guided = nullptr;
+  m_GuidedRegion = nullptr;
   m_Grade.clear();
   m_Probabilities.clear();
   m_Logits.clear();
@@ -891,15 +919,20 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GenerateData()
     }
     m_Signature = signature;
   }
-  m_ReviewReasons = m_TumourReasons;
   if (m_Upright)
   {
     this->GradeUpright();
   }
-  else if (m_TumourFound)
+  else
   {
-    this->GradeAndExplain();
-    this->JudgeExplanation();
+    m_Quality = m_SequenceNumbers;
+    m_Findings = m_CaseFindings;
+    if (m_TumourFound)
+    {
+      this->GradeAndExplain();
+      this->JudgeExplanation();
+    }
+    m_ReviewReasons = m_Findings.FindReasons(m_ReviewThresholds);
   }
   this->GraftOutput(m_Labels);
   this->GetOutput()->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
@@ -930,11 +963,12 @@ GliomaGradingFilter<TInputImage, TMaskImage>::MeasureTumour()
     }
   }
   // Those that count for the tumour, whether or not they count for the grader's region.
-  m_RegionReport.SeveralFoci =
-    1 < std::count_if(runs.GetComponents().begin(), runs.GetComponents().end(), [&](const auto & component) {
+  m_CaseFindings.Foci = static_cast<unsigned int>(
+    std::count_if(runs.GetComponents().begin(), runs.GetComponents().end(), [&](const auto & component) {
       return static_cast<double>(component.voxels) >=
-             SmallestComponentShare * static_cast<double>(runs.GetComponents()[runs.GetLargest()].voxels);
-    });
+             m_ReviewThresholds.FocusShare * static_cast<double>(runs.GetComponents()[runs.GetLargest()].voxels);
+    }));
+  m_RegionReport.SeveralFoci = m_CaseFindings.Foci > 1;
   double voxelVolume = 1.0;
   for (unsigned int d = 0; d < ImageDimension; ++d)
   {
@@ -942,6 +976,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::MeasureTumour()
   }
   m_TumourVolume = 1e-3 * voxelVolume * static_cast<double>(voxels);
   m_TumourFound = voxels > 0;
+  m_CaseFindings.TumourFound = m_TumourFound;
+  m_CaseFindings.TumourVolume = m_TumourVolume;
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -1084,10 +1120,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::MakeUpright()
   m_Brain->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
   m_BrainVolume = preparation->GetBrainVolume();
   m_BrainMaskWasGiven = this->GetBrainMaskImage() != nullptr;
-  if (preparation->GetSequencesDisagree())
-  {
-    m_TumourReasons.push_back("the sequences' non-zero voxels overlap badly: they may not be aligned");
-  }
+  m_CaseFindings.SequencesDisagree = preparation->GetSequencesDisagree();
   preparation = nullptr;
 
   const RegionType region = m_Brain->GetLargestPossibleRegion();
@@ -1125,6 +1158,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::MakeUpright()
   m_Upright->SetSegmentationModel(m_SegmentationModel);
   m_Upright->SetGradingModel(m_GradingModel);
   m_Upright->SetKeepIntermediates(m_KeepIntermediates);
+  m_Upright->SetReviewThresholds(m_ReviewThresholds);
   for (const std::string & name : GetSequenceNames())
   {
     m_Upright->SetSequence(name, this->TurnSequence(this->GetSequence(name), m_Upright->GetBrainMaskImage()));
@@ -1217,7 +1251,11 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeUpright()
     }
   }
 
-  m_ReviewReasons = m_TumourReasons;
+  // The rest is known of the upright images.
+  ReviewFindings given;
+  given.SequencesDisagree = m_CaseFindings.SequencesDisagree;
+  given.Spacing.assign(this->GetInput(0)->GetSpacing().Begin(), this->GetInput(0)->GetSpacing().End());
+  m_ReviewReasons = given.FindReasons(m_ReviewThresholds);
   const auto & reasons = m_Upright->GetReviewReasons();
   m_ReviewReasons.insert(m_ReviewReasons.end(), reasons.begin(), reasons.end());
   if (!m_TumourFound && m_Upright->GetTumourFound())
@@ -1289,14 +1327,9 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
   this->FindBrainCentre();
   m_BrainMaskWasGiven = this->GetBrainMaskImage() != nullptr;
   m_SequenceReports = preparation->GetSequenceReports();
-  if (preparation->GetSequencesDisagree())
-  {
-    m_TumourReasons.push_back("the sequences' non-zero voxels overlap badly: they may not be aligned");
-  }
-  if (m_BrainVolume < 700.0 || m_BrainVolume > 2000.0)
-  {
-    m_TumourReasons.push_back("the brain mask's volume is not that of an adult's brain (700 to 2000 ml)");
-  }
+  m_CaseFindings.SequencesDisagree = preparation->GetSequencesDisagree();
+  m_CaseFindings.BrainVolume = m_BrainVolume;
+  this->CheckSequences();
 
   preparation = nullptr;
   m_Labels = MaskImageType::New();
@@ -1318,7 +1351,6 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
   this->MeasureTumour();
   if (!m_TumourFound)
   {
-    m_TumourReasons.push_back("no tumour was found");
     m_Prepared = m_KeepIntermediates ? m_Prepared : nullptr;
     return;
   }
@@ -1360,73 +1392,116 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
   {
     m_Prepared = nullptr;
   }
-  if (m_RegionReport.Tiny)
+  m_CaseFindings.TumourTiny = m_RegionReport.Tiny;
+  m_CaseFindings.TouchesBorder = m_RegionReport.TouchesBorder;
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::CheckSequences()
+{
+  this->BeginStage("check-sequences", 0.4f);
+  using CalculatorType = SequenceOrderCalculator<InputImageType, MaskImageType>;
+  const auto   calculator = CalculatorType::New();
+  const auto & names = GetSequenceNames();
+  for (unsigned int i = 0; i < names.size(); ++i)
   {
-    m_TumourReasons.push_back("the tumour is tiny");
+    calculator->SetSequence(i, this->GetInput(i));
   }
-  if (m_RegionReport.TouchesBorder)
+  calculator->SetMask(m_Brain);
+  calculator->SetThresholds(m_ReviewThresholds);
+  calculator->Compute();
+  for (unsigned int i = 0; i < names.size(); ++i)
   {
-    m_TumourReasons.push_back("the tumour touches the border of the image");
+    const unsigned int like = calculator->GetLooksLike()[i];
+    if (like != i)
+    {
+      m_CaseFindings.LooksLike.emplace_back(names[i], names[like]);
+    }
+    m_CaseFindings.Asymmetry.push_back(calculator->GetAsymmetry(i));
+    m_CaseFindings.Tail.push_back(calculator->GetTail(i));
+    m_SequenceNumbers.emplace_back(names[i] + "-fluid-rank", calculator->GetFluidRank(i));
+    m_SequenceNumbers.emplace_back(names[i] + "-asymmetry", calculator->GetAsymmetry(i));
+    m_SequenceNumbers.emplace_back(names[i] + "-tail", calculator->GetTail(i));
   }
-  if (m_RegionReport.SeveralFoci)
+  double largest = -1.0;
+  for (unsigned int i = 0; i < names.size(); ++i)
   {
-    m_TumourReasons.push_back("the tumour has several foci");
+    for (unsigned int j = i + 1; j < names.size(); ++j)
+    {
+      largest = std::max(largest, calculator->GetCorrelation(i, j));
+    }
   }
-  if (m_RegionReport.LeavesImage)
+  m_SequenceNumbers.emplace_back("FLAIR-gap",
+                                 calculator->GetCorrelation(2, 3) -
+                                   std::max(calculator->GetCorrelation(2, 0), calculator->GetCorrelation(2, 1)));
+  m_SequenceNumbers.emplace_back("T1c-enhancement", calculator->GetEnhancement());
+  m_SequenceNumbers.emplace_back("largest-correlation", largest);
+  for (const auto & pair : calculator->GetDuplicates())
   {
-    m_TumourReasons.push_back("the graded region reaches beyond the image");
+    m_CaseFindings.Duplicates.emplace_back(names[pair.first], names[pair.second]);
   }
+  const auto & spacing = this->GetInput(0)->GetSpacing();
+  m_CaseFindings.Spacing.assign(spacing.Begin(), spacing.End());
+  this->EndStage();
 }
 
 template <typename TInputImage, typename TMaskImage>
 template <typename TMapImage>
 void
-GliomaGradingFilter<TInputImage, TMaskImage>::Judge(const TMapImage *     map,
-                                                    const MaskImageType * support,
-                                                    const std::string &   name,
-                                                    bool                  positive)
+GliomaGradingFilter<TInputImage, TMaskImage>::Judge(const TMapImage * map, const std::string & name, bool isGuided)
 {
   using QualityType = ExplanationQualityFilter<TMapImage, MaskImageType>;
-  using FlagEnum = ExplanationQualityFilterEnums::Flag;
   auto quality = QualityType::New();
   quality->SetInput(map);
-  if (support)
-  {
-    quality->SetSupport(support);
-  }
   quality->SetTumourMask(m_Labels);
   quality->SetBrainMask(m_Brain);
-  quality->SetEnergyMode(positive ? QualityType::Energy::Positive : QualityType::Energy::Absolute);
+  quality->SetMeasureBorder(isGuided);
+  quality->SetEnergyMode(isGuided ? QualityType::Energy::Absolute : QualityType::Energy::Positive);
   quality->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
   quality->Update();
-  const auto add = [&](const char * number, double value) { m_Quality.emplace_back(name + '-' + number, value); };
+  const auto add = [&](const std::string & number, double value) {
+    m_Quality.emplace_back(name + '-' + number, value);
+  };
   add("total-energy", quality->GetTotalEnergy());
   add("tumour-share", quality->GetTumourShare());
   add("tumour-chance", quality->GetTumourChance());
   add("tumour-ratio", quality->GetTumourRatio());
   add("tumour-coverage", quality->GetTumourCoverage());
-  add("peak-in-tumour", quality->GetPeakInTumour() ? 1.0 : 0.0);
-  add("border-share", quality->GetBorderShare());
-  add("border-chance", quality->GetBorderChance());
-  add("border-ratio", quality->GetBorderRatio());
+  add("tumour-rank-accuracy", quality->GetTumourRankAccuracy());
+  add("peak-in-tumour", quality->GetPeakInTumour());
+  add("outside-share", quality->GetOutsideShare());
+  add("gini", quality->GetGini());
+  if (isGuided)
+  {
+    add("border-share", quality->GetBorderShare());
+    add("border-chance", quality->GetBorderChance());
+    add("border-ratio", quality->GetBorderRatio());
+    const auto & names = GetSequenceNames();
+    for (unsigned int i = 0; i < std::min<std::size_t>(names.size(), quality->GetSequenceShares().Size()); ++i)
+    {
+      add(names[i] + "-share", quality->GetSequenceShares()[i]);
+      add(names[i] + "-tumour-share", quality->GetSequenceTumourShares()[i]);
+      add(names[i] + "-tumour-ratio", quality->GetSequenceTumourRatios()[i]);
+      add(names[i] + "-tumour-rank-accuracy", quality->GetSequenceTumourRankAccuracies()[i]);
+      add(names[i] + "-peak-in-tumour", quality->GetSequencePeaksInTumour()[i]);
+      add(names[i] + "-outside-share", quality->GetSequenceOutsideShares()[i]);
+      add(names[i] + "-gini", quality->GetSequenceGinis()[i]);
+      add(names[i] + "-border-share", quality->GetSequenceBorderShares()[i]);
+      add(names[i] + "-border-ratio", quality->GetSequenceBorderRatios()[i]);
+    }
+  }
 
-  const auto has = [&](FlagEnum flag) { return (quality->GetFlags() & static_cast<unsigned long>(flag)) != 0; };
-  if (has(FlagEnum::EmptyMap))
-  {
-    m_ReviewReasons.push_back(name + " is empty: nothing speaks for the explained class");
-  }
-  if (has(FlagEnum::SupportMissesTumour))
-  {
-    m_ReviewReasons.push_back(name + " says nothing of the tumour: no voxel of it lies where the layer's cells reach");
-  }
-  else if (has(FlagEnum::TumourMissed))
-  {
-    m_ReviewReasons.push_back(name + " looks at the tumour less than chance would");
-  }
-  if (has(FlagEnum::BorderDominated))
-  {
-    m_ReviewReasons.push_back(name + " looks at the brain's border more than at the tumour");
-  }
+  ReviewFindings::Map finding;
+  finding.Name = name;
+  finding.Guided = isGuided;
+  finding.TotalEnergy = quality->GetTotalEnergy();
+  finding.TumourRatio = quality->GetTumourRatio();
+  finding.TumourChance = quality->GetTumourChance();
+  finding.TumourCoverage = quality->GetTumourCoverage();
+  finding.BorderRatio = quality->GetBorderRatio();
+  finding.OutsideShare = quality->GetOutsideShare();
+  m_Findings.Maps.push_back(finding);
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -1434,24 +1509,16 @@ void
 GliomaGradingFilter<TInputImage, TMaskImage>::JudgeExplanation()
 {
   this->BeginStage("quality", 0.97f);
+  m_Findings.ClassNames = this->GetClassNames();
+  m_Findings.Probabilities = m_Probabilities;
   for (const auto & layer : m_GradCAM)
   {
-    this->Judge(layer.second.Map.GetPointer(), layer.second.Support.GetPointer(), "gradcam-" + layer.first, true);
+    this->Judge(layer.second.Cells.GetPointer(), "gradcam-" + layer.first, false);
   }
-  if (m_Guided)
+  if (m_GuidedRegion)
   {
-    // The map speaks for the region alone.
-    auto reach = MaskImageType::New();
-    reach->CopyInformation(m_Region);
-    reach->SetRegions(m_Region->GetLargestPossibleRegion());
-    reach->Allocate();
-    reach->FillBuffer(1);
-    auto back = FromModelSpaceFilter<MaskImageType>::New();
-    back->SetInput(reach);
-    back->SetReferenceImage(m_Labels);
-    back->SetModelMapping(m_RegionMapping);
-    this->Run(back.GetPointer(), 0.98f, 0.0f);
-    this->Judge(m_Guided.GetPointer(), back->GetOutput(), "guided-backprop", false);
+    this->Judge(m_GuidedRegion.GetPointer(), "guided-backprop", true);
+    m_GuidedRegion = nullptr;
   }
   this->EndStage();
 }
@@ -1501,10 +1568,11 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inden
   {
     os << indent << "Quality: " << number.first << ' ' << number.second << std::endl;
   }
-  for (const std::string & reason : m_TumourReasons)
-  {
-    os << indent << "TumourReason: " << reason << std::endl;
-  }
+  os << indent << "CaseFindings: " << m_CaseFindings.FindReasons(m_ReviewThresholds).size() << " reasons" << std::endl;
+  os << indent << "ReviewThresholds: BorderRatio " << m_ReviewThresholds.BorderRatio << ", GuidedTumourRatio "
+     << m_ReviewThresholds.GuidedTumourRatio << ", ProbabilityGap " << m_ReviewThresholds.ProbabilityGap << std::endl;
+  itkPrintSelfObjectMacro(GuidedRegion);
+  os << indent << "SequenceNumbers: " << m_SequenceNumbers.size() << std::endl;
   for (const std::string & reason : m_ReviewReasons)
   {
     os << indent << "ReviewReason: " << reason << std::endl;

@@ -18,6 +18,17 @@ add_test(NAME Python:ExplanationsEqualPyTorch COMMAND "${Python3_EXECUTABLE}" "$
 )
 set_tests_properties(Python:ExplanationsEqualPyTorch PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
 
+add_test(NAME Python:ExplanationsEqualTools COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_explanations_equal_tools.py"
+                                                    "$<TARGET_FILE:RunBundle>" "$<TARGET_FILE:ExplainProgram>"
+)
+set_tests_properties(Python:ExplanationsEqualTools PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
+if(TARGET ExplanationQuality)
+  add_test(NAME Python:QualityEqualsQuantus COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_quality_equals_quantus.py"
+                                                    "$<TARGET_FILE:ExplanationQuality>"
+  )
+  set_tests_properties(Python:QualityEqualsQuantus PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+endif()
+
 # The application as a user calls it.
 if(TARGET glioma)
   add_test(NAME Application:Grade COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_glioma_grade.py"

@@ -24,6 +24,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <limits>
 
@@ -98,14 +99,14 @@ TEST(ExplanationQualityFilter, SharesAreTheClosedForm)
   EXPECT_NEAR(filter->GetTumourChance(), 0.2, 1e-12);
   EXPECT_NEAR(filter->GetTumourRatio(), 12.0 / 28.0 / 0.2, 1e-12);
   EXPECT_EQ(filter->GetTumourCoverage(), 1.0);
-  EXPECT_TRUE(filter->GetPeakInTumour());
+  EXPECT_EQ(filter->GetPeakInTumour(), 1.0);
   EXPECT_EQ(filter->GetFlags(), 0UL);
 
   // Of positive parts nothing is left in the tumour.
   filter->SetEnergyMode(FilterType::Energy::Positive);
   filter->Update();
   EXPECT_EQ(filter->GetTumourShare(), 0.0);
-  EXPECT_FALSE(filter->GetPeakInTumour());
+  EXPECT_EQ(filter->GetPeakInTumour(), 0.0);
   EXPECT_EQ(filter->GetFlags(), static_cast<unsigned long>(Flag::TumourMissed));
 }
 
@@ -130,29 +131,135 @@ TEST(ExplanationQualityFilter, OnlyTheSupportCounts)
 
 TEST(ExplanationQualityFilter, BorderIsAShellInMillimetres)
 {
-  // Brain: x in [5, 15). Its border voxels are x = 5 and 14; 1 mm a voxel, so 2 mm reach x in [3, 7] and [12, 16].
+  // Brain: x in [5, 15), 1 mm a voxel: a shell of 2 mm are the layers 5, 6 and 13, 14.
   const auto filter = FilterType::New();
-  filter->SetInput(Fill<MapType>([](auto x, auto, auto) { return x == 5 || x == 14 ? 1.0 : 0.0; }));
+  filter->SetInput(Fill<MapType>([](auto x, auto, auto) { return x == 5 || x == 14 || x == 16 ? 1.0 : 0.0; }));
   filter->SetTumourMask(Fill<MaskType>([](auto x, auto, auto) { return x == 9 || x == 10 ? 1 : 0; }));
   filter->SetBrainMask(Fill<MaskType>([](auto x, auto, auto) { return x >= 5 && x < 15 ? 1 : 0; }));
   filter->SetBorderWidth(2.0);
   filter->Update();
   EXPECT_EQ(filter->GetBorderShare(), 1.0);
-  EXPECT_NEAR(filter->GetBorderChance(), 10.0 / 20.0, 1e-12);
-  EXPECT_NEAR(filter->GetBorderRatio(), 2.0, 1e-12);
+  EXPECT_NEAR(filter->GetBorderChance(), 4.0 / 10.0, 1e-12);
+  EXPECT_NEAR(filter->GetBorderRatio(), 2.5, 1e-12);
+  EXPECT_NEAR(filter->GetOutsideShare(), 1.0 / 3.0, 1e-12);
+  EXPECT_NEAR(filter->GetTumourChance(), 2.0 / 10.0, 1e-12); // of the brain, not of the image
   EXPECT_TRUE(Has(filter->GetFlags(), Flag::BorderDominated));
   EXPECT_TRUE(Has(filter->GetFlags(), Flag::TumourMissed));
 
-  // Along y a voxel is 0.5 mm: 2 mm are four voxels on each side of the border voxel.
+  // Along y a voxel is 0.5 mm: 2 mm are four layers of the eight.
   filter->SetBrainMask(Fill<MaskType>([](auto, auto y, auto) { return y >= 8 ? 1 : 0; }));
   filter->Update();
-  EXPECT_NEAR(filter->GetBorderChance(), 9.0 / 16.0, 1e-12);
+  EXPECT_NEAR(filter->GetBorderChance(), 4.0 / 8.0, 1e-12);
 
-  // A brain that fills the image shows no border.
+  filter->MeasureBorderOff();
+  filter->Update();
+  EXPECT_TRUE(std::isnan(filter->GetBorderShare()));
+  EXPECT_FALSE(std::isnan(filter->GetOutsideShare()));
+  filter->MeasureBorderOn();
+
+  // A brain that fills the image shows no border, and nothing lies outside it.
   filter->SetBrainMask(Fill<MaskType>([](auto, auto, auto) { return 1; }));
   filter->Update();
-  EXPECT_EQ(filter->GetBorderChance(), 0.0);
+  EXPECT_TRUE(std::isnan(filter->GetBorderChance()));
+  EXPECT_EQ(filter->GetOutsideShare(), 0.0);
   EXPECT_FALSE(Has(filter->GetFlags(), Flag::BorderDominated));
+}
+
+TEST(ExplanationQualityFilter, RanksAndConcentrationAreTheClosedForm)
+{
+  // 20 columns: one of energy 8 and three of 4 in the tumour's place or not, the others 1.
+  const auto filter = FilterType::New();
+  filter->SetInput(Fill<MapType>([](auto x, auto, auto) {
+    return x == 4 ? 8.0 : x == 5 || x == 12 || x == 13 ? 4.0 : 1.0;
+  }));
+  filter->SetTumourMask(Tumour()); // columns 4 to 7
+  filter->Update();
+  EXPECT_NEAR(filter->GetTumourRankAccuracy(), 2.0 / 4.0, 1e-12);
+  // Gini of 16 x 1, 3 x 4, 1 x 8: ranks 1..16, 17..19, 20 of n = 20, sum 36.
+  double weighted = 0.0;
+  for (int rank = 1; rank <= 20; ++rank)
+  {
+    weighted += (2.0 * rank - 21.0) * (rank <= 16 ? 1.0 : rank <= 19 ? 4.0 : 8.0);
+  }
+  EXPECT_NEAR(filter->GetGini(), weighted / (20.0 * 36.0), 1e-9);
+
+  // A map that is even everywhere knows nothing: ties count evenly.
+  filter->SetInput(Fill<MapType>([](auto, auto, auto) { return 0.3; }));
+  filter->Update();
+  EXPECT_NEAR(filter->GetTumourRankAccuracy(), 0.2, 1e-9);
+  EXPECT_NEAR(filter->GetGini(), 0.0, 1e-9);
+}
+
+TEST(ExplanationQualityFilter, MasksComeToTheMapsGridAsFractions)
+{
+  // Cells of 4 x 4 x 4 voxels: 5 x 4 x 3 of them cover the 20 x 16 x 12 voxels exactly.
+  const auto voxels = MakeImage<MaskType>();
+  const auto cells = MapType::New();
+  cells->SetRegions(itk::Size<3>{ { 5, 4, 3 } });
+  cells->SetDirection(voxels->GetDirection());
+  auto spacing = voxels->GetSpacing();
+  spacing *= 4.0;
+  cells->SetSpacing(spacing);
+  itk::ContinuousIndex<double, 3> first;
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    first[d] = static_cast<double>(voxels->GetLargestPossibleRegion().GetIndex(d)) + 1.5;
+  }
+  MapType::PointType origin;
+  voxels->TransformContinuousIndexToPhysicalPoint(first, origin);
+  cells->SetOrigin(origin);
+  cells->Allocate();
+  itk::ImageRegionIteratorWithIndex<MapType> it(cells, cells->GetLargestPossibleRegion());
+  for (; !it.IsAtEnd(); ++it)
+  {
+    it.Set(static_cast<float>(1 + it.GetIndex()[0])); // 1 to 5 along x
+  }
+
+  // Tumour: x in [3, 6), a quarter of the first cells and half of the second. Brain: x in [2, 20), half of the first.
+  const auto filter = FilterType::New();
+  filter->SetInput(cells);
+  filter->SetTumourMask(Fill<MaskType>([](auto x, auto, auto) { return x >= 3 && x < 6 ? 1 : 0; }));
+  filter->SetBrainMask(Fill<MaskType>([](auto x, auto, auto) { return x >= 2 ? 1 : 0; }));
+  filter->SetRegionLabels(Fill<MaskType>([](auto x, auto, auto) { return x >= 18 ? 7 : x >= 16 ? 3 : 0; }));
+  filter->Update();
+  const double energy = 1.0 * 0.5 + 2.0 + 3.0 + 4.0 + 5.0;
+  EXPECT_NEAR(filter->GetTotalEnergy(), 12.0 * energy, 1e-4);
+  EXPECT_NEAR(filter->GetTumourShare(), (0.25 + 2.0 * 0.5) / energy, 1e-6);
+  EXPECT_NEAR(filter->GetTumourChance(), 0.75 / 4.5, 1e-9);
+  EXPECT_NEAR(filter->GetTumourCoverage(), 1.0, 1e-9);
+  EXPECT_NEAR(filter->GetOutsideShare(), 0.5 / 15.0, 1e-9);
+  EXPECT_EQ(filter->GetPeakInTumour(), 0.0);
+  ASSERT_EQ(filter->GetLabels().Size(), 2U);
+  EXPECT_EQ(filter->GetLabels()[0], 3.0);
+  EXPECT_EQ(filter->GetLabels()[1], 7.0);
+  EXPECT_NEAR(filter->GetLabelShares()[0], 5.0 * 0.5 / energy, 1e-6);
+  EXPECT_NEAR(filter->GetLabelChances()[1], 0.5 / 4.5, 1e-9);
+  EXPECT_NEAR(filter->GetLabelRatios()[1], 5.0 / energy * 4.5, 1e-6);
+}
+
+TEST(ExplanationQualityFilter, WhatDoesNotExistIsNotANumber)
+{
+  const auto filter = FilterType::New();
+  filter->SetInput(Fill<MapType>([](auto, auto, auto) { return 1.0; }));
+  filter->SetSupport(Fill<MaskType>([](auto x, auto, auto) { return x >= 10 ? 1 : 0; }));
+  filter->SetTumourMask(Tumour()); // the support misses it
+  filter->Update();
+  for (const double number : { filter->GetTumourShare(),
+                               filter->GetTumourChance(),
+                               filter->GetTumourRatio(),
+                               filter->GetPeakInTumour(),
+                               filter->GetTumourRankAccuracy(),
+                               filter->GetBorderShare(),
+                               filter->GetOutsideShare() })
+  {
+    EXPECT_TRUE(std::isnan(number)) << number;
+  }
+  EXPECT_EQ(filter->GetTumourCoverage(), 0.0);
+  EXPECT_NEAR(filter->GetGini(), 0.0, 1e-9);
+
+  // A brain that the map does not show is a mistake.
+  filter->SetBrainMask(Fill<MaskType>([](auto x, auto, auto) { return x < 3 ? 1 : 0; }));
+  EXPECT_THROW(filter->Update(), itk::ExceptionObject);
 }
 
 TEST(ExplanationQualityFilter, AddsTheSequencesOfAVectorMap)
@@ -169,6 +276,25 @@ TEST(ExplanationQualityFilter, AddsTheSequencesOfAVectorMap)
   filter->Update();
   EXPECT_NEAR(filter->GetTotalEnergy(), 2.5 * 20 * 16 * 12, 1e-9);
   EXPECT_NEAR(filter->GetTumourRatio(), 1.0, 1e-12);
+
+  // The second sequence looks at the tumour alone.
+  itk::ImageRegionIteratorWithIndex<VectorMapType> it(map, map->GetLargestPossibleRegion());
+  for (; !it.IsAtEnd(); ++it)
+  {
+    const auto x = it.GetIndex()[0] + 3;
+    value[1] = x >= 4 && x < 8 ? 8.0F : 0.0F;
+    it.Set(value);
+  }
+  map->Modified();
+  filter->Update();
+  EXPECT_NEAR(filter->GetSequenceShares()[0], 40.0 / 72.0, 1e-12);
+  EXPECT_NEAR(filter->GetSequenceTumourShares()[0], 0.2, 1e-12);
+  EXPECT_EQ(filter->GetSequenceTumourShares()[1], 1.0);
+  EXPECT_NEAR(filter->GetSequenceTumourRatios()[1], 5.0, 1e-12);
+  EXPECT_EQ(filter->GetSequencePeaksInTumour()[1], 1.0);
+  EXPECT_EQ(filter->GetSequenceTumourRankAccuracies()[1], 1.0);
+  EXPECT_NEAR(filter->GetSequenceGinis()[1], 0.8, 1e-9);
+  EXPECT_TRUE(std::isnan(filter->GetSequenceBorderRatios()[0]));
 }
 
 TEST(ExplanationQualityFilter, StreamsWithTheSameBits)
@@ -217,7 +343,7 @@ TEST(ExplanationQualityFilter, RefusesWhatItCannotJudge)
   filter->SetTumourMask(Tumour());
   filter->Update();
   EXPECT_EQ(filter->GetFlags(), static_cast<unsigned long>(Flag::EmptyMap));
-  EXPECT_FALSE(filter->GetPeakInTumour());
+  EXPECT_TRUE(std::isnan(filter->GetPeakInTumour()));
 
   filter->SetInput(
     Fill<MapType>([](auto x, auto, auto) { return x == 2 ? std::numeric_limits<double>::quiet_NaN() : 1.0; }));
@@ -231,8 +357,11 @@ TEST(ExplanationQualityFilter, RefusesWhatItCannotJudge)
   const auto   elsewhere = Tumour();
   const double origin[3] = { 8.0, -20.0, 3.5 };
   elsewhere->SetOrigin(origin);
-  filter->SetTumourMask(elsewhere);
+  filter->SetSupport(elsewhere);
   EXPECT_THROW(filter->Update(), itk::ExceptionObject);
-  filter->SetTumourMask(Tumour());
+  filter->SetSupport(Tumour());
+  EXPECT_NO_THROW(filter->Update());
+
+  filter->SetRegionLabels(Tumour());
   EXPECT_NO_THROW(filter->Update());
 }

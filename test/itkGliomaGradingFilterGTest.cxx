@@ -30,6 +30,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <set>
 
 namespace
@@ -197,6 +198,7 @@ TEST(GliomaGradingFilter, OutputsLieOnTheInputsGrid)
             (std::set<std::string>{ "check",
                                     "brain-mask",
                                     "bias-correction",
+                                    "check-sequences",
                                     "standardize",
                                     "segment",
                                     "cut-region",
@@ -611,7 +613,7 @@ TEST(GliomaGradingFilter, IslandsStretchTheRegionAsTheModelAsks)
     filter->SetTumourMaskImage(head.Tumour);
     filter->SetExplain(Explain::None);
     filter->Update();
-    EXPECT_TRUE(filter->GetRegionReport().SeveralFoci) << share;
+    EXPECT_FALSE(filter->GetRegionReport().SeveralFoci) << share; // below ReviewThresholds::FocusShare
     return filter->GetRegionReport().Sides[0];
   };
   EXPECT_GT(sideOf(0.05), sideOf(0.25) + 1.0);
@@ -791,5 +793,92 @@ TEST(GliomaGradingFilter, ReportsProgressAndStops)
       }
     });
     EXPECT_THROW(stopped->Update(), itk::ProcessAborted) << stage;
+  }
+}
+
+// Two equal tumours, one of them at the image's border, and one sequence given twice; then limits that nothing meets.
+TEST(GliomaGradingFilter, TheVerdictGivesReasonsInWords)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  const auto            whole = head.Tumour->GetLargestPossibleRegion();
+  const auto            tumour = MaskType::New();
+  tumour->CopyInformation(head.Tumour);
+  tumour->SetRegions(whole);
+  tumour->Allocate();
+  tumour->FillBuffer(0);
+  itk::Index<3> corner = whole.GetIndex();
+  corner[0] += 16;
+  corner[1] += 16;
+  for (const itk::IndexValueType z : { whole.GetIndex()[2], whole.GetIndex()[2] + 14 })
+  {
+    corner[2] = z;
+    itk::ImageRegionIteratorWithIndex<MaskType> voxel(tumour, itk::ImageRegion<3>(corner, { { 4, 4, 4 } }));
+    for (; !voxel.IsAtEnd(); ++voxel)
+    {
+      voxel.Set(1);
+    }
+  }
+  const auto filter = Grading(head, nullptr, LoadSeeded(folder / "g", GradingManifest(), 3));
+  // The same voxels are refused; the same image in other units is not seen there.
+  for (itk::SizeValueType i = 0; i < whole.GetNumberOfPixels(); ++i)
+  {
+    head.Sequences[3]->GetBufferPointer()[i] = 2.0F * head.Sequences[2]->GetBufferPointer()[i];
+  }
+  filter->SetTumourMaskImage(tumour);
+  itk::ReviewThresholds strict;
+  strict.LargestSpacing = 4.75; // the head's is 5 mm
+  strict.ProbabilityGap = 1.1;
+  strict.BorderRatio = 0.0;
+  strict.GuidedTumourRatio = 1e6;
+  strict.TinyVolume = 1000.0;
+  filter->SetReviewThresholds(strict);
+  filter->Update();
+  const auto raised = [&](const std::string & start) {
+    const auto & reasons = filter->GetReviewReasons();
+    return std::count_if(
+      reasons.begin(), reasons.end(), [&](const std::string & reason) { return reason.rfind(start, 0) == 0; });
+  };
+  for (const char * reason : { "a sequence looks duplicated: T2 and FLAIR",
+                               "the tumour has several foci",
+                               "the tumour touches the border of the image",
+                               "the tumour is tiny",
+                               "the voxels measure 4 to 5 mm",
+                               "the grade is undecided",
+                               "border artefact suspected: guided-backprop",
+                               "the explanation lies outside the tumour: guided-backprop" })
+  {
+    EXPECT_EQ(raised(reason), 1) << reason;
+  }
+
+  // Numbers of the maps, each sequence too; the border's are not GradCAM's.
+  std::map<std::string, double> quality;
+  for (const auto & number : filter->GetQuality())
+  {
+    EXPECT_TRUE(quality.emplace(number).second) << number.first;
+  }
+  EXPECT_GT(quality.at("guided-backprop-border-ratio"), 0.0);
+  EXPECT_EQ(quality.count("gradcam-res3-border-ratio"), 0U);
+  double shares = 0.0;
+  for (const char * sequence : { "T1", "T1c", "T2", "FLAIR" })
+  {
+    shares += quality.at(std::string("guided-backprop-") + sequence + "-share");
+  }
+  EXPECT_NEAR(shares, 1.0, 1e-9);
+
+  itk::ReviewThresholds lax = strict;
+  lax.LargestSpacing = 10.0;
+  lax.ProbabilityGap = 0.0;
+  lax.BorderRatio = 1e6;
+  lax.GuidedTumourRatio = 0.0;
+  lax.TinyVolume = 0.1;
+  lax.DuplicateCorrelation = 2.0;
+  lax.FocusShare = 2.0;
+  filter->SetReviewThresholds(lax);
+  filter->Update();
+  EXPECT_EQ(raised("the tumour touches the border of the image"), 1);
+  for (const char * reason : { "a sequence", "the tumour has", "the tumour is", "the voxels", "the grade", "border" })
+  {
+    EXPECT_EQ(raised(reason), 0) << reason;
   }
 }
