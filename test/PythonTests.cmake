@@ -48,4 +48,8 @@ if(TARGET glioma)
       Application:TurnedGrid-${_case} PROPERTIES SKIP_RETURN_CODE 77 LABELS slow ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1"
     )
   endforeach()
+  add_test(NAME Application:ReportPage COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_report_page.py"
+                                               "$<TARGET_FILE:glioma>"
+  )
+  set_tests_properties(Application:ReportPage PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 endif()

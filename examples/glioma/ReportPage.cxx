@@ -17,9 +17,9 @@
  *=========================================================================*/
 #include "ReportPage.h"
 
-#include "CaseReader.h"
 #include "ReportFiles.h"
 #include "ReportTemplate.h"
+#include "itkMultiThreaderBase.h"
 #include "itkSha256.h"
 
 #include <algorithm>
@@ -27,6 +27,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <sstream>
 #include <stdexcept>
@@ -75,7 +76,7 @@ Millimetres(const std::array<double, 3> & sides)
     return "of unknown size";
   }
   const bool isCube = std::abs(sides[0] - sides[1]) < 0.05 && std::abs(sides[0] - sides[2]) < 0.05;
-  return isCube ? Formatted("%.1f mm", sides[0])
+  return isCube ? Formatted("%.1f mm a side", sides[0])
                 : Formatted("%.1f", sides[0]) + Formatted(" × %.1f", sides[1]) + Formatted(" × %.1f mm", sides[2]);
 }
 
@@ -174,12 +175,11 @@ TitleOfMap(const std::string & key)
 
 /** A number of the quality, and what chance would give. */
 Json
-CellOf(const Json & quality, const std::string & map, const Json & measure)
+CellOf(const Json & quality, const std::string & prefix, const std::string & title, const Json & measure)
 {
-  Json       cell{ { "map", TitleOfMap(map) }, { "value", "not defined" }, { "note", nullptr } };
+  Json       cell{ { "map", title }, { "value", "not defined" }, { "note", nullptr } };
   const auto number = [&](const char * role) {
-    const auto found =
-      measure.contains(role) ? quality.find(map + '-' + measure[role].get<std::string>()) : quality.end();
+    const auto found = measure.contains(role) ? quality.find(prefix + measure[role].get<std::string>()) : quality.end();
     return found != quality.end() && found->is_number() ? found->get<double>() : std::nan("");
   };
   const double      value = number("value");
@@ -195,10 +195,43 @@ CellOf(const Json & quality, const std::string & map, const Json & measure)
   const double ratio = number("ratio");
   if (!std::isnan(chance))
   {
-    cell["note"] = "by chance " + (format == "percent" ? Percent(chance) : Formatted("%.3g", chance)) +
-                   (std::isnan(ratio) ? std::string() : Formatted(": %.1f times as much", ratio));
+    cell["note"] = "by chance " + (format == "percent" ? Percent(chance) : Formatted("%.3g", chance));
+  }
+  if (!std::isnan(ratio))
+  {
+    cell["note"] = (cell["note"].is_null() ? std::string() : cell["note"].get<std::string>() + ": ") +
+                   Formatted("%.1f times chance", ratio);
   }
   return cell;
+}
+
+/** A table with a row for each measure that one of \a columns (prefix of the names and title) has. */
+Json
+QualityTable(const Json &                                             quality,
+             const std::string &                                      title,
+             const std::vector<std::pair<std::string, std::string>> & columns,
+             const Json &                                             measures)
+{
+  Json table{ { "title", title }, { "columns", Json::array() }, { "rows", Json::array() } };
+  for (const auto & column : columns)
+  {
+    table["columns"].push_back(column.second);
+  }
+  for (const Json & measure : measures)
+  {
+    Json row{ { "name", measure["name"] }, { "meaning", measure["meaning"] }, { "cells", Json::array() } };
+    bool isThere = false;
+    for (const auto & column : columns)
+    {
+      row["cells"].push_back(CellOf(quality, column.first, column.second, measure));
+      isThere = isThere || quality.contains(column.first + measure["value"].get<std::string>());
+    }
+    if (isThere)
+    {
+      table["rows"].push_back(row);
+    }
+  }
+  return table;
 }
 } // namespace
 
@@ -243,9 +276,12 @@ ReportPage::DescribeResult() const
   if (name.empty())
   {
     std::vector<std::string> files;
-    for (const Json & input : result["provenance"]["inputs"])
+    for (const auto & input : result["provenance"]["inputs"].items())
     {
-      files.push_back(input["file"].get<std::string>());
+      if (input.key().find("mask") == std::string::npos)
+      {
+        files.push_back(input.value()["file"].get<std::string>());
+      }
     }
     name = SharedName(files);
   }
@@ -301,7 +337,7 @@ ReportPage::DescribeMaps() const
   {
     maps.push_back(
       { { "title", "GradCAM " + layer.Layer },
-        { "resolution", "one cell is " + Millimetres(layer.Cell) },
+        { "resolution", "cells of " + Millimetres(layer.Cell) },
         { "text",
           LargestValue(layer.Map) > 0.0
             ? "Where layer " + layer.Layer +
@@ -312,7 +348,7 @@ ReportPage::DescribeMaps() const
   {
     maps.push_back(
       { { "title", "Guided backpropagation" },
-        { "resolution", "one voxel of the graded region is " + Millimetres(m_GuidedVoxel) },
+        { "resolution", "voxels of " + Millimetres(m_GuidedVoxel) },
         { "text",
           "Which voxels of each sequence move the network's answer. It does not tell the classes apart: the map "
           "of another class looks nearly the same, so it says where the network looks and not why it chose "
@@ -329,65 +365,71 @@ ReportPage::DescribeQuality() const
   {
     return nullptr;
   }
-  const Json               measures = Json::parse(ReportFiles::QualityJson())["measures"];
+  const Json measures = Json::parse(ReportFiles::QualityJson())["measures"];
+  // The names are <map>-<measure>, or <map>-<part>-<measure> for a sequence or a region.
   std::vector<std::string> maps;
-  std::vector<std::string> known;
+  for (const char * const prefix : { "", "brain-" })
+  {
+    for (const LayerMap & layer : m_GradCAM)
+    {
+      maps.push_back(prefix + ("gradcam-" + layer.Layer));
+    }
+    maps.push_back(std::string(prefix) + "guided-backprop");
+  }
+  using Columns = std::vector<std::pair<std::string, std::string>>;
+  Columns                                      whole;
+  std::vector<std::pair<std::string, Columns>> parts;
+  Json                                         others = Json::array();
+  const auto add = [](Columns & columns, const std::string & prefix, const std::string & title) {
+    const std::pair<std::string, std::string> column(prefix, title);
+    if (std::find(columns.begin(), columns.end(), column) == columns.end())
+    {
+      columns.push_back(column);
+    }
+  };
   for (const auto & number : quality.items())
   {
+    const std::string & key = number.key();
+    std::string         map;
+    for (const std::string & candidate : maps)
+    {
+      map = key.rfind(candidate + '-', 0) == 0 && candidate.size() > map.size() ? candidate : map;
+    }
+    const std::string rest = map.empty() ? "" : key.substr(map.size() + 1);
+    std::string       ending;
     for (const Json & measure : measures)
     {
       for (const char * const role : { "value", "chance", "ratio" })
       {
-        const std::string ending = measure.contains(role) ? '-' + measure[role].get<std::string>() : "";
-        const std::string key = number.key();
-        if (!ending.empty() && key.size() > ending.size() &&
-            key.compare(key.size() - ending.size(), ending.size(), ending) == 0)
-        {
-          const std::string map = key.substr(0, key.size() - ending.size());
-          const bool        isMap =
-            map.find("gradcam-") != std::string::npos || map.find("guided-backprop") != std::string::npos;
-          // A number of a sequence or a region has a longer name before the ending.
-          const bool isWhole = isMap && std::none_of(maps.begin(), maps.end(), [&](const std::string & other) {
-                                 return map.rfind(other + '-', 0) == 0;
-                               });
-          if (isWhole)
-          {
-            known.push_back(key);
-            if (std::find(maps.begin(), maps.end(), map) == maps.end())
-            {
-              maps.push_back(map);
-            }
-          }
-        }
+        const std::string name = measure.contains(role) ? measure[role].get<std::string>() : "";
+        const bool        isEnd =
+          rest.size() >= name.size() && rest.compare(rest.size() - name.size(), name.size(), name) == 0;
+        const bool isWord = rest.size() == name.size() || (isEnd && rest[rest.size() - name.size() - 1] == '-');
+        ending = isEnd && isWord && name.size() > ending.size() ? name : ending;
       }
     }
-  }
-  Json page{ { "columns", Json::array() }, { "rows", Json::array() }, { "others", nullptr } };
-  for (const std::string & map : maps)
-  {
-    page["columns"].push_back(TitleOfMap(map));
-  }
-  for (const Json & measure : measures)
-  {
-    Json row{ { "name", measure["name"] }, { "meaning", measure["meaning"] }, { "cells", Json::array() } };
-    bool isThere = false;
-    for (const std::string & map : maps)
+    if (ending.empty())
     {
-      row["cells"].push_back(CellOf(quality, map, measure));
-      isThere = isThere || quality.contains(map + '-' + measure["value"].get<std::string>());
+      others.push_back({ { "name", key }, { "value", TextOf(number.value()) } });
     }
-    if (isThere)
+    else if (rest == ending)
     {
-      page["rows"].push_back(row);
+      add(whole, map + '-', TitleOfMap(map));
+    }
+    else
+    {
+      if (parts.empty() || parts.back().first != map)
+      {
+        parts.emplace_back(map, Columns());
+      }
+      const std::string part = rest.substr(0, rest.size() - ending.size() - 1);
+      add(parts.back().second, map + '-' + part + '-', part);
     }
   }
-  Json others = Json::array();
-  for (const auto & number : quality.items())
+  Json page{ { "tables", Json::array({ QualityTable(quality, "", whole, measures) }) }, { "others", nullptr } };
+  for (const auto & part : parts)
   {
-    if (std::find(known.begin(), known.end(), number.key()) == known.end())
-    {
-      others.push_back({ { "name", number.key() }, { "value", TextOf(number.value()) } });
-    }
+    page["tables"].push_back(QualityTable(quality, TitleOfMap(part.first) + ", in parts", part.second, measures));
   }
   if (!others.empty())
   {
@@ -491,16 +533,21 @@ ReportPage::DescribeProvenance() const
 Json
 ReportPage::DrawPictures(const std::string & scratchFile) const
 {
-  const std::array<Plane, 3> planes{ { Plane::Axial, Plane::Coronal, Plane::Sagittal } };
-  const itk::ImageBase<3> &  grid = *m_Sequences.front().Image;
-  std::vector<GreyWindow>    windows;
+  const std::array<Plane, 3>  planes{ { Plane::Axial, Plane::Coronal, Plane::Sagittal } };
+  const itk::ImageBase<3> &   grid = *m_Sequences.front().Image;
+  std::map<Plane, SlicePlane> slicePlanes;
+  for (const Plane kind : planes)
+  {
+    slicePlanes[kind] = FindSlicePlane(kind, grid, m_Brain, m_Tumour, pictureSide);
+  }
+  std::vector<GreyWindow> windows;
   for (const Sequence & sequence : m_Sequences)
   {
     windows.push_back(FindGreyWindow(sequence.Image, m_Brain));
   }
   const auto slice = [&](Plane kind, std::size_t sequence, const LayerMap * layer, double largest, double scale) {
-    const SlicePlane plane = FindSlicePlane(kind, grid, m_Brain, m_Tumour, pictureSide);
-    Canvas           canvas(plane.Width, plane.Height);
+    const SlicePlane & plane = slicePlanes.at(kind);
+    Canvas             canvas(plane.Width, plane.Height);
     DrawSequence(canvas, 0, 0, plane, m_Sequences[sequence].Image, m_Brain, windows[sequence]);
     if (layer)
     {
@@ -554,7 +601,7 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
     }
     pictures.push_back(
       { { "title", "GradCAM " + layer.Layer },
-        { "text", "One cell is " + Millimetres(layer.Cell) + (largest > 0.0 ? "." : ". The map is empty.") },
+        { "text", "Cells of " + Millimetres(layer.Cell) + (largest > 0.0 ? "." : "; the map is empty.") },
         { "scale", { { "heat", true }, { "signed", false }, { "largest", Formatted("%.3g", largest) } } },
         { "slices", slices } });
   }
@@ -615,32 +662,43 @@ ReportPage::PackVolumes(itk::SizeValueType voxels) const
   }
   volumes["coarsened"] = grid.Block != std::array<unsigned int, 3>{ { 1, 1, 1 } };
   volumes["sequences"] = Json::array();
+  volumes["overlays"] = Json::array();
+  // Each volume is packed by itself, on all processors.
+  std::vector<std::function<std::string()>> tasks;
+  std::vector<Json::json_pointer>           places;
+  const auto add = [&](const char * list, std::size_t index, const std::function<std::string()> & task) {
+    volumes[list].back()["data"].push_back(nullptr);
+    places.push_back(Json::json_pointer() / list / (volumes[list].size() - 1) / "data" / index);
+    tasks.push_back(task);
+  };
+  const auto addOverlay = [&](const std::string & name, const char * kind, double largest) {
+    volumes["overlays"].push_back(
+      { { "name", name }, { "kind", kind }, { "largest", largest }, { "data", Json::array() } });
+  };
   for (const Sequence & sequence : m_Sequences)
   {
-    const GreyWindow   shown = FindGreyWindow(sequence.Image, m_Brain);
-    const GreyWindow   stored = FindGreyWindow(sequence.Image, m_Brain, 0.0005, 0.9995);
-    const ReportVolume volume = PackSequence(sequence.Image, m_Brain, grid, stored.Low, stored.High);
-    volumes["sequences"].push_back({ { "name", sequence.Name },
-                                     { "low", shown.Low },
-                                     { "high", shown.High },
-                                     { "data", Json::array({ volume.Base64 }) } });
+    const GreyWindow shown = FindGreyWindow(sequence.Image, m_Brain);
+    volumes["sequences"].push_back(
+      { { "name", sequence.Name }, { "low", shown.Low }, { "high", shown.High }, { "data", Json::array() } });
+    add("sequences", 0, [this, &grid, image = sequence.Image.GetPointer()] {
+      const GreyWindow stored = FindGreyWindow(image, m_Brain, 0.0005, 0.9995);
+      return PackSequence(image, m_Brain, grid, stored.Low, stored.High);
+    });
   }
-  volumes["overlays"] = Json::array();
-  const auto add = [&](const std::string & name, const std::string & kind, double largest, const Json & data) {
-    volumes["overlays"].push_back({ { "name", name }, { "kind", kind }, { "largest", largest }, { "data", data } });
-  };
   if (m_Tumour && BoxOf(m_Tumour, 0.0).GetNumberOfPixels() > 0)
   {
-    const ReportGrid part = partOf(m_Tumour);
-    add("Tumour outline", "outline", 1.0, Json::array({ PackMask(m_Tumour, part, true).Base64 }));
+    addOverlay("Tumour outline", "outline", 1.0);
+    add("overlays", 0, [this, part = partOf(m_Tumour)] { return PackMask(m_Tumour, part, true); });
   }
   for (const LayerMap & layer : m_GradCAM)
   {
     const double largest = LargestValue(layer.Map);
     if (largest > 0.0)
     {
-      const ReportGrid part = partOf(layer.Support);
-      add("GradCAM " + layer.Layer, "heat", largest, Json::array({ PackMap(layer.Map, part, largest).Base64 }));
+      addOverlay("GradCAM " + layer.Layer, "heat", largest);
+      add("overlays", 0, [map = layer.Map.GetPointer(), part = partOf(layer.Support), largest] {
+        return PackMap(map, part, largest);
+      });
     }
   }
   const double scale = m_Guided ? GuidedScale(m_Guided) : 0.0;
@@ -658,12 +716,18 @@ ReportPage::PackVolumes(itk::SizeValueType voxels) const
       reached->GetBufferPointer()[i] = std::any_of(value, value + components, [](float v) { return v != 0.0f; });
     }
     const ReportGrid part = partOf(reached);
-    Json             data = Json::array();
+    addOverlay("Guided backpropagation", "signed", scale);
     for (unsigned int c = 0; c < components; ++c)
     {
-      data.push_back(PackSignedMap(m_Guided, c, part, scale).Base64);
+      add("overlays", c, [this, part, c, scale] { return PackSignedMap(m_Guided, c, part, scale); });
     }
-    add("Guided backpropagation", "signed", scale, data);
+  }
+  std::vector<std::string> packed(tasks.size());
+  itk::MultiThreaderBase::New()->ParallelizeArray(
+    0, tasks.size(), [&](itk::SizeValueType i) { packed[i] = tasks[i](); }, nullptr);
+  for (std::size_t i = 0; i < packed.size(); ++i)
+  {
+    volumes[places[i]] = std::move(packed[i]);
   }
 
   // The place where the static slices cross, in the millimetres of NIfTI.
@@ -701,6 +765,7 @@ ReportPage::Write(const std::string & path) const
   parts["style"] = ReportFiles::PageCss();
   parts["script"] = ReportFiles::PageJs();
   parts["library"] = library;
+  parts["volumes"] = "";
 
   Json page = this->DescribeResult();
   page["pictures"] = this->DrawPictures(path + ".slice.png");

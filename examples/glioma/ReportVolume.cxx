@@ -233,7 +233,7 @@ Coarsen(ReportGrid & grid, const itk::ImageBase<3> & image, itk::SizeValueType v
   }
 }
 
-ReportVolume
+std::string
 PackSequence(const ReportImageType * image,
              const ReportMaskType *  brain,
              const ReportGrid &      grid,
@@ -261,10 +261,10 @@ PackSequence(const ReportImageType * image,
     // The brain's darkest voxels stay above the background.
     levels[i] = isBrain[i] ? std::max<unsigned char>(1, levels[i]) : 0;
   }
-  return { Pack(*image, grid, levels, slope, low - slope), low, high };
+  return Pack(*image, grid, levels, slope, low - slope);
 }
 
-ReportVolume
+std::string
 PackMap(const ReportImageType * map, const ReportGrid & grid, double largest)
 {
   const double        slope = std::max(largest, 1e-30) / 255.0;
@@ -276,10 +276,10 @@ PackMap(const ReportImageType * map, const ReportGrid & grid, double largest)
     grid,
     [&](std::size_t i) { return values[i] / slope; },
     [&](double mean) { levels.push_back(ToByte(mean, 0.0)); });
-  return { Pack(*map, grid, levels, slope, 0.0), 0.0, largest };
+  return Pack(*map, grid, levels, slope, 0.0);
 }
 
-ReportVolume
+std::string
 PackSignedMap(const ReportMapsType * maps, unsigned int component, const ReportGrid & grid, double scale)
 {
   const double        slope = std::max(scale, 1e-30) / 127.0;
@@ -292,10 +292,10 @@ PackSignedMap(const ReportMapsType * maps, unsigned int component, const ReportG
     grid,
     [&](std::size_t i) { return values[i * components + component] / slope; },
     [&](double mean) { levels.push_back(ToByte(128.0 + mean, 1.0)); });
-  return { Pack(*maps, grid, levels, slope, -128.0 * slope), -scale, scale };
+  return Pack(*maps, grid, levels, slope, -128.0 * slope);
 }
 
-ReportVolume
+std::string
 PackMask(const ReportMaskType * mask, const ReportGrid & grid, bool isOutline)
 {
   const unsigned char * const values = mask->GetBufferPointer();
@@ -332,7 +332,7 @@ PackMask(const ReportMaskType * mask, const ReportGrid & grid, bool isOutline)
       }
     }
   }
-  return { Pack(*mask, grid, inside, 1.0, 0.0), 0.0, 1.0 };
+  return Pack(*mask, grid, inside, 1.0, 0.0);
 }
 
 std::string

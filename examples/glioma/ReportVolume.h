@@ -57,17 +57,11 @@ BoxOf(const ReportMaskType * mask, double margin);
 void
 Coarsen(ReportGrid & grid, const itk::ImageBase<3> & image, itk::SizeValueType voxels);
 
-/** A volume as a page carries it: compressed NIfTI of one byte a voxel, in base64. Stored values times the slope plus
- * the intercept of its header are the image's values. */
-struct ReportVolume
-{
-  std::string Base64;
-  double      Smallest{ 0.0 };
-  double      Largest{ 0.0 };
-};
+// A volume as a page carries it: compressed NIfTI of one byte a voxel, in base64. Stored values times the slope plus
+// the intercept of its header are the image's values.
 
 /** Grey levels between two values; outside the brain what is stored is 0, which stands below \a low. */
-ReportVolume
+std::string
 PackSequence(const ReportImageType * image,
              const ReportMaskType *  brain,
              const ReportGrid &      grid,
@@ -75,15 +69,15 @@ PackSequence(const ReportImageType * image,
              double                  high);
 
 /** Stores 0 to the largest value as 0 to 255. */
-ReportVolume
+std::string
 PackMap(const ReportImageType * map, const ReportGrid & grid, double largest);
 
 /** Stores -scale to scale of one component as 1 to 255, around 128. */
-ReportVolume
+std::string
 PackSignedMap(const ReportMapsType * maps, unsigned int component, const ReportGrid & grid, double scale);
 
 /** Stores 1 where at least half of a block is in the mask; with \a isOutline only in blocks with a face to outside. */
-ReportVolume
+std::string
 PackMask(const ReportMaskType * mask, const ReportGrid & grid, bool isOutline);
 
 /** Base64 of a block of memory. */

@@ -69,7 +69,7 @@
 
   async function start() {
     const data = JSON.parse(holder.textContent);
-    const { Niivue, NVImage, SHOW_RENDER, DRAG_MODE } = window.niivue;
+    const { Niivue, NVImage, SHOW_RENDER, DRAG_MODE, MULTIPLANAR_TYPE } = window.niivue;
     if (!document.createElement('canvas').getContext('webgl2')) {
       throw new Error('WebGL 2 is missing.');
     }
@@ -78,11 +78,15 @@
       isRadiologicalConvention: true,
       sagittalNoseLeft: true,
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
+      multiplanarLayout: MULTIPLANAR_TYPE.GRID,
       multiplanarPadPixels: 4,
+      showAllOrientationMarkers: true,
       dragMode: DRAG_MODE.windowing,
       dragAndDropEnabled: false,
       scrollRequiresFocus: true,
       show3Dcrosshair: true,
+      isOrientCube: true,
+      isClipAllVolumes: true,
       backColor: [0, 0, 0, 1],
       fontColor: [0.92, 0.92, 0.92, 1],
       crosshairColor: [0.35, 0.75, 1, 0.9],
@@ -225,6 +229,7 @@
       byId('place').append(made.label);
       return made;
     });
+    const short = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(3)))).replaceAll('-', '−');
     const readout = byId('readout');
     viewer.onLocationChange = (location) => {
       places.forEach((made, axis) => {
@@ -234,14 +239,15 @@
       const lines = [millimetres().map((value) => number(value, 1)).join(', ') + ' mm (LPS, as in result.json)'];
       for (const volume of location.values || []) {
         if (volume.name !== 'Tumour outline' && Number.isFinite(volume.value)) {
-          lines.push(volume.name + ': ' + Number(volume.value.toPrecision(3)));
+          lines.push(volume.name + ': ' + short(volume.value));
         }
       }
       readout.replaceChildren(...lines.map((line) => element('span', { textContent: line })));
     };
     const home = () => {
       viewer.scene.crosshairPos = viewer.mm2frac(data.start);
-      viewer.setRenderAzimuthElevation(130, 20);
+      // From the side of the tumour.
+      viewer.setRenderAzimuthElevation(place()[0] > 0.5 ? 230 : 130, 20);
       draw();
     };
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [1, -1], ArrowDown: [1, 1], PageUp: [2, 1], PageDown: [2, -1] };
