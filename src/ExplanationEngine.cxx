@@ -17,6 +17,8 @@
  *=========================================================================*/
 #include "ExplanationEngine.h"
 
+#include "LayerGeometry.h"
+
 #include "itkMacro.h"
 
 #include <algorithm>
@@ -43,8 +45,12 @@ ToVolume(torch::Tensor map) // [C, z, y, x]
   return volume;
 }
 
-const TorchLayerGeometry &
-GeometryOf(const std::string & layer, const std::vector<TorchLayerGeometry> & geometries)
+/** From the manifest, else from a dry run. */
+TorchLayerGeometry
+GeometryOf(const std::string &                     layer,
+           const std::vector<TorchLayerGeometry> & geometries,
+           const ModelBackend &                    backend,
+           const torch::Tensor &                   input)
 {
   const auto hasName = [&](const std::string & name) {
     return std::find_if(geometries.begin(), geometries.end(), [&](const TorchLayerGeometry & geometry) {
@@ -56,12 +62,7 @@ GeometryOf(const std::string & layer, const std::vector<TorchLayerGeometry> & ge
   {
     found = hasName(layer.substr(0, layer.find('#'))); // a repeated call lies on the same cells
   }
-  if (found == geometries.end())
-  {
-    itkGenericExceptionMacro("Nothing says where the cells of layer '"
-                             << layer << "' lie: add its offset and step to the manifest's layers");
-  }
-  return *found;
+  return found == geometries.end() ? FindLayerGeometry(backend, layer, input) : *found;
 }
 
 bool
@@ -134,16 +135,17 @@ ExplainWithBackend(const ModelBackend &                    backend,
                    const TorchExplanationRequest &         request,
                    const std::vector<TorchLayerGeometry> & geometries)
 {
-  const c10::InferenceMode  noInferenceMode(false);
-  const torch::AutoGradMode withGradients(true);
-  std::vector<std::string>  layers; // each once
-  const auto                guided = std::make_shared<bool>(false);
+  const c10::InferenceMode        noInferenceMode(false);
+  const torch::AutoGradMode       withGradients(true);
+  std::vector<std::string>        layers; // each once
+  const auto                      guided = std::make_shared<bool>(false);
+  std::vector<TorchLayerGeometry> places;
   for (const std::string & layer : request.Layers)
   {
-    GeometryOf(layer, geometries);
     if (std::find(layers.begin(), layers.end(), layer) == layers.end())
     {
       layers.push_back(layer);
+      places.push_back(GeometryOf(layer, geometries, backend, input));
     }
   }
 
@@ -266,7 +268,7 @@ ExplainWithBackend(const ModelBackend &                    backend,
     for (std::size_t label = 0; label < explained.size(); ++label)
     {
       TorchGradCAM cam;
-      cam.Geometry = GeometryOf(layer, geometries);
+      cam.Geometry = places[index];
       cam.Geometry.Layer = layer;
       cam.Class = explained[label];
       cam.Map = ToVolume(maps[index][label]);

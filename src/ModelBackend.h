@@ -23,7 +23,9 @@
 
 #include <torch/torch.h>
 
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -64,6 +66,10 @@ public:
 
   virtual std::size_t
   NumberOfParameters() const = 0;
+
+  /** What FindLayerGeometry() found, by layer and size of the input. */
+  mutable std::mutex                                FoundGeometriesMutex;
+  mutable std::map<std::string, TorchLayerGeometry> FoundGeometries;
 };
 
 /** Builds and fills the network that the manifest names from a verified safetensors file. */

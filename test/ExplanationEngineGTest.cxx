@@ -857,3 +857,51 @@ def forward(self, x):
                     10.0 / 24.0 / cells / cells);
   }
 }
+
+TEST(ExplanationEngine, CellsOfForeignLayersAreFoundByADryRun)
+{
+  const TemporaryFolder folder;
+  torch::jit::Module    module("Pooled");
+  module.register_module("wide", Convolution("Wide", Weights({ 8, 2, 3, 3, 3 }, 1), R"(
+def forward(self, x):
+    return torch.max_pool3d(torch.relu(torch.conv3d(x, self.weight)), [2, 2, 2])
+)"));
+  module.register_module("deep", Convolution("Deep", Weights({ 6, 8, 3, 3, 3 }, 2), R"(
+def forward(self, x):
+    return torch.conv3d(x, self.weight, None, [1, 2, 2])
+)"));
+  module.register_module("all", Convolution("All", Weights({ 3, 6, 1, 1, 1 }, 3), R"(
+def forward(self, x):
+    return torch.conv3d(x - x.mean([2, 3, 4], True), self.weight)
+)"));
+  module.register_module("last", Convolution("Last", Weights({ 3, 3, 1, 1, 1 }, 4), R"(
+def forward(self, x):
+    return torch.conv3d(torch.relu(x).mean([2, 3, 4], True), self.weight)
+)"));
+  module.define(R"(
+def forward(self, x):
+    return torch.flatten(self.last.forward(self.all.forward(self.deep.forward(self.wide.forward(x)))), 1)
+)");
+  const auto                   backend = SaveAndLoad(module, folder);
+  const Tensor                 x = Weights({ 1, 2, 20, 24, 28 }, 5); // z, y, x
+  itk::TorchExplanationRequest request;
+  request.Layers = { "deep", "wide" };
+  request.Classes = { 0, 1 };
+  const auto explanation = itk::ExplainWithBackend(*backend, x, request, {});
+  ASSERT_EQ(explanation.GradCAM.size(), 4U);
+  // Convolution of 3: 1 + i; pooling: 1.5 + 2 i; convolution of 3 with stride: 1.5 + 2 (1 + stride i).
+  const auto & deep = explanation.GradCAM[0].Geometry;
+  const auto & wide = explanation.GradCAM[3].Geometry;
+  EXPECT_EQ(deep.Layer, "deep");
+  EXPECT_EQ(deep.Offset, (std::array<double, 3>{ { 3.5, 3.5, 3.5 } }));
+  EXPECT_EQ(deep.Step, (std::array<double, 3>{ { 4.0, 4.0, 2.0 } }));
+  EXPECT_EQ(wide.Offset, (std::array<double, 3>{ { 1.5, 1.5, 1.5 } }));
+  EXPECT_EQ(wide.Step, (std::array<double, 3>{ { 2.0, 2.0, 2.0 } }));
+  EXPECT_EQ(backend->FoundGeometries.size(), 2U); // found once for each layer
+
+  request.Layers = { "all" };
+  EXPECT_CONTAINS(MessageOf([&] { itk::ExplainWithBackend(*backend, x, request, {}); }), "one cell sees 0 to 27");
+  EXPECT_EQ(itk::ExplainWithBackend(*backend, x, request, Geometries({ "all" })).GradCAM.size(), 2U);
+  request.Layers = { "last" };
+  EXPECT_CONTAINS(MessageOf([&] { itk::ExplainWithBackend(*backend, x, request, {}); }), "one cell on an axis");
+}

@@ -1,0 +1,86 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "itkExplanationSanityCalculator.h"
+
+#include "SeededBundles.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+using CalculatorType = itk::ExplanationSanityCalculator;
+
+TEST(ExplanationSanityCalculator, RankCorrelationIsSpearmans)
+{
+  EXPECT_NEAR(CalculatorType::RankCorrelation({ 1, 2, 3, 4 }, { 10, 20, 30, 4000 }), 1.0, 1e-12);
+  EXPECT_NEAR(CalculatorType::RankCorrelation({ 1, 2, 3, 4 }, { 4, 3, 2, 1 }), -1.0, 1e-12);
+  // Ranks 0 1 2.5 2.5 and 1 0 2 3: deviations -1.5 -0.5 1 1 and -0.5 -1.5 0.5 1.5.
+  EXPECT_NEAR(CalculatorType::RankCorrelation({ 1, 2, 3, 3 }, { 5, 4, 6, 7 }), 3.5 / std::sqrt(4.5 * 5.0), 1e-12);
+  EXPECT_TRUE(std::isnan(CalculatorType::RankCorrelation({ 1, 1, 1 }, { 1, 2, 3 })));
+  EXPECT_THROW(CalculatorType::RankCorrelation({ 1, 2 }, { 1 }), itk::ExceptionObject);
+}
+
+TEST(ExplanationSanityCalculator, SimilarityIsTheFormula)
+{
+  // One window of 3 x 3 x 3: means, variances and covariance by hand.
+  std::vector<float> a(27, 0.0F);
+  std::vector<float> b(27, 0.5F);
+  a[13] = 2.0F; // divided by its largest: 1
+  b[0] = 1.0F;
+  const double meanA = 1.0 / 27.0;
+  const double meanB = (26.0 * 0.5 + 1.0) / 27.0;
+  const double varianceA = meanA - meanA * meanA;
+  const double varianceB = (26.0 * 0.25 + 1.0) / 27.0 - meanB * meanB;
+  const double covariance = 0.5 / 27.0 - meanA * meanB;
+  const double expected = (2.0 * meanA * meanB + 1e-4) * (2.0 * covariance + 9e-4) /
+                          ((meanA * meanA + meanB * meanB + 1e-4) * (varianceA + varianceB + 9e-4));
+  EXPECT_NEAR(CalculatorType::Similarity(a, b, { { 3, 3, 3 } }), expected, 1e-7);
+  EXPECT_NEAR(CalculatorType::Similarity(a, a, { { 3, 3, 3 } }), 1.0, 1e-9);
+  EXPECT_THROW(CalculatorType::Similarity(a, b, { { 3, 3, 4 } }), itk::ExceptionObject);
+}
+
+TEST(ExplanationSanityCalculator, MapsOfARandomNetworkAreOthers)
+{
+  const TemporaryFolder folder;
+  const auto            model = LoadSeeded(folder / "g", TinyGradingManifest(2), 3);
+  const auto            region = itk::VectorImage<float, 3>::New();
+  region->SetRegions(itk::Size<3>{ { 72, 72, 72 } });
+  region->SetNumberOfComponentsPerPixel(4);
+  region->Allocate();
+  std::uint32_t state = 7;
+  for (unsigned int i = 0; i < 4 * 72 * 72 * 72; ++i)
+  {
+    state = state * 1664525U + 1013904223U;
+    region->GetBufferPointer()[i] = static_cast<float>(state >> 8) / 8388608.0F - 1.0F;
+  }
+  const auto calculator = CalculatorType::New();
+  EXPECT_THROW(calculator->Compute(), itk::ExceptionObject);
+  calculator->SetModel(model);
+  calculator->SetRegionImage(region);
+  calculator->AddLayerName("res3");
+  calculator->Compute();
+  ASSERT_EQ(calculator->GetMapNames(), (std::vector<std::string>{ "gradcam-res3", "guided-backprop" }));
+  ASSERT_EQ(calculator->GetRandomizedLayers().size(), 9U);
+  ASSERT_EQ(calculator->GetRankCorrelations(1).size(), 9U);
+  const double alike = calculator->GetRankCorrelations(1).front();
+  const double other = calculator->GetRankCorrelations(1).back();
+  EXPECT_GT(alike, 0.999); // two classes: another last layer scales the map
+  EXPECT_LT(other, 0.95);
+  EXPECT_LT(calculator->GetSimilarities(1).back(), 0.97);
+  std::cout << "guided backpropagation: rank correlation " << alike << " with fc3 random, " << other << " with all\n";
+}
