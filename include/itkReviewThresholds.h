@@ -47,7 +47,7 @@ struct ReviewThresholds
   /** A tumour below this volume is tiny, ml. */
   double TinyVolume{ 1.0 };
   /** Parts of the tumour count as foci from this share of the largest part. */
-  double FocusShare{ 0.25 };
+  double FocusShare{ 0.3 };
   /** The brain's volume, ml. */
   double SmallestBrain{ 700.0 };
   double LargestBrain{ 2000.0 };
@@ -64,7 +64,7 @@ struct ReviewThresholds
   /** By how much another sequence must correlate better with T2 than FLAIR does. */
   double FlairGap{ 0.15 };
   /** How much brighter, in interquartile ranges, T1 must be in its tail than T1c. */
-  double EnhancementGap{ 0.5 };
+  double EnhancementGap{ 1.2 };
   /** Rank correlation of two sequences that are one. */
   double DuplicateCorrelation{ 0.98 };
 
