@@ -175,6 +175,14 @@ MaskedIntensityStatisticsFilter<TInputImage, TMaskImage>::StreamedGenerateData(u
   {
     this->FinishPass();
   }
+  // The sink would end without a word and with half of the statistics.
+  this->UpdateProgress(static_cast<float>(number + 1) / static_cast<float>(this->GetNumberOfInputRequestedRegions()));
+  if (this->GetAbortGenerateData())
+  {
+    ProcessAborted aborted(__FILE__, __LINE__);
+    aborted.SetDescription("The statistics of the image were aborted.");
+    throw aborted;
+  }
 }
 
 template <typename TInputImage, typename TMaskImage>

@@ -70,6 +70,8 @@ operator<<(std::ostream & os, MaskedStandardizeFilterEnums::Mode value)
  * output. The output streams; its bits depend neither on the pieces nor on the threads, and the memory of a streamed
  * run does not grow with the image.
  *
+ * Progress goes to 0.5 with the statistics and to 1 with the output; an abort is heeded in both, within a piece.
+ *
  * An empty mask, a value inside the mask that is not finite, and a component whose values are all the same are
  * exceptions. The mask's grid may differ from the image's by `CoordinateTolerance` (of a voxel) and
  * `DirectionTolerance`, both 1e-3 by default.
@@ -185,11 +187,17 @@ protected:
   GenerateOutputInformation() override;
 
   void
+  GenerateData() override;
+
+  void
   DynamicThreadedGenerateData(const RegionType & region) override;
 
 private:
   void
   UpdateStatistics();
+
+  void
+  HandOnProgress();
 
   unsigned int
   GetNumberOfPieces() const;
@@ -205,6 +213,7 @@ private:
   typename StatisticsType::Pointer m_Statistics;
   // What the statistics were made from.
   bool               m_HasStatistics{ false };
+  bool               m_StatisticsAreNew{ false };
   const DataObject * m_StatisticsInput{ nullptr };
   const DataObject * m_StatisticsMask{ nullptr };
   ModifiedTimeType   m_StatisticsTime{ 0 };

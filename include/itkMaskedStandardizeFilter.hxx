@@ -19,6 +19,8 @@
 #define itkMaskedStandardizeFilter_hxx
 
 #include "itkMaskedStandardizeFilter.h"
+#include "itkCommand.h"
+#include "itkProgressTransformer.h"
 #include "itkUpstreamModifiedTime.h"
 
 #include <algorithm>
@@ -44,6 +46,10 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::MaskedStandardiz
   this->SetLowerBound(none);
   this->SetUpperBound(none);
   this->SetBackgroundValue(none);
+
+  const auto command = SimpleMemberCommand<Self>::New();
+  command->SetCallbackFunction(this, &Self::HandOnProgress);
+  m_Statistics->AddObserver(ProgressEvent(), command);
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>
@@ -133,6 +139,7 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::UpdateStatistics
     return;
   }
   m_HasStatistics = false;
+  this->SetAbortGenerateData(false);
   m_Statistics->SetInput(input);
   m_Statistics->SetMaskImage(mask);
   m_Statistics->SetUseMaskLabel(m_UseMaskLabel && mask != nullptr);
@@ -146,6 +153,20 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::UpdateStatistics
   try
   {
     m_Statistics->Update();
+    if (m_Statistics->GetAbortGenerateData())
+    {
+      // before its first piece
+      ProcessAborted aborted(__FILE__, __LINE__);
+      aborted.SetDescription("The statistics of the image were aborted.");
+      throw aborted;
+    }
+  }
+  catch (const ProcessAborted &)
+  {
+    m_Statistics->ResetPipeline();
+    this->InvokeEvent(AbortEvent());
+    this->ResetPipeline();
+    throw;
   }
   catch (...)
   {
@@ -159,6 +180,7 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::UpdateStatistics
   this->SetLowerBound(m_Statistics->GetLowerBound());
   this->SetUpperBound(m_Statistics->GetUpperBound());
   m_HasStatistics = true;
+  m_StatisticsAreNew = true;
   m_StatisticsInput = input;
   m_StatisticsMask = mask;
   m_StatisticsTime = time;
@@ -197,6 +219,38 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::GenerateOutputIn
     background[c] = m_Mode == ModeEnum::InsideMask ? m_OutsideValue : (zero - mean[c]) / deviation[c];
   }
   this->SetBackgroundValue(background);
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::HandOnProgress()
+{
+  this->UpdateProgress(0.5F * m_Statistics->GetProgress());
+  if (this->GetAbortGenerateData())
+  {
+    m_Statistics->AbortGenerateDataOn();
+  }
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData()
+{
+  this->AllocateOutputs();
+  ProgressTransformer progress(m_StatisticsAreNew ? 0.5F : 0.0F, 1.0F, this);
+  m_StatisticsAreNew = false;
+  this->GetMultiThreader()->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  this->GetMultiThreader()->template ParallelizeImageRegion<TOutputImage::ImageDimension>(
+    this->GetOutput()->GetRequestedRegion(),
+    [this](const RegionType & region) { this->DynamicThreadedGenerateData(region); },
+    progress.GetProcessObject());
+  // The threads' own process object does not hear of it.
+  if (this->GetAbortGenerateData())
+  {
+    ProcessAborted aborted(__FILE__, __LINE__);
+    aborted.SetDescription("The standardization was aborted.");
+    throw aborted;
+  }
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>
@@ -241,7 +295,7 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::DynamicThreadedG
   };
 
   MaskLineRuns runs;
-  for (SizeValueType line = 0; line < lines; ++line)
+  for (SizeValueType line = 0; line < lines && !this->GetAbortGenerateData(); ++line)
   {
     auto          index = region.GetIndex();
     SizeValueType rest = line;
@@ -305,6 +359,7 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::PrintSelf(std::o
   os << indent << "BackgroundValue: " << this->GetBackgroundValue() << std::endl;
   itkPrintSelfObjectMacro(Statistics);
   os << indent << "HasStatistics: " << (m_HasStatistics ? "On" : "Off") << std::endl;
+  os << indent << "StatisticsAreNew: " << (m_StatisticsAreNew ? "On" : "Off") << std::endl;
   os << indent << "StatisticsTime: " << m_StatisticsTime << std::endl;
 }
 } // namespace itk

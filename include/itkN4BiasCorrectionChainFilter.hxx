@@ -592,7 +592,7 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData
       std::vector<float> field(size[0] * rows);
       std::vector<float> corrected(size[0]);
       auto               index = region.GetIndex();
-      for (SizeValueType slice = 0; slice < slices; ++slice)
+      for (SizeValueType slice = 0; slice < slices && !this->GetAbortGenerateData(); ++slice)
       {
         if (ImageDimension == 3)
         {
@@ -666,6 +666,13 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GenerateData
       }
     },
     progress.GetProcessObject());
+  // The threads' own process object does not hear of it.
+  if (this->GetAbortGenerateData())
+  {
+    ProcessAborted aborted(__FILE__, __LINE__);
+    aborted.SetDescription("The division by the bias field was aborted.");
+    throw aborted;
+  }
   if (badVoxels > 0)
   {
     itkExceptionMacro("The image at index " << firstBad << " is " << input->GetPixel(firstBad) << " (one of "

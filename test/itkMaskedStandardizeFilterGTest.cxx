@@ -551,6 +551,50 @@ TEST(MaskedStandardizeFilter, NamesWhatIsWrongAndRunsAgain)
   EXPECT_MESSAGE(filter, "no MaskImage");
 }
 
+TEST(MaskedStandardizeFilter, AnObserverSeesProgressAndCanAbort)
+{
+  const Case c;
+  const auto expected = MakeFilter(c);
+  expected->Update();
+  // Before, within and after the statistics: three passes over eleven pieces.
+  for (const float stop : { 0.0F, 0.1F, 0.4F, 0.5F, 0.6F, 2.0F })
+  {
+    const auto filter = MakeFilter(c);
+    filter->SetLowerQuantile(0.01);
+    filter->SetNumberOfStatisticsDivisions(11);
+    float        last = 0.0F;
+    unsigned int steps = 0;
+    unsigned int aborts = 0;
+    const auto   watch = filter->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) {
+      const float now = filter->GetProgress();
+      EXPECT_GE(now, last);
+      steps += now > last && now < 0.5F ? 1 : 0;
+      last = now;
+      if (now >= stop)
+      {
+        filter->AbortGenerateDataOn();
+      }
+    });
+    filter->AddObserver(itk::AbortEvent(), [&](const itk::EventObject &) { ++aborts; });
+    if (stop > 1.0F)
+    {
+      filter->Update();
+      EXPECT_EQ(last, 1.0F);
+      EXPECT_GE(steps, 30U);
+    }
+    else
+    {
+      EXPECT_THROW(filter->Update(), itk::ProcessAborted) << stop;
+      EXPECT_GE(aborts, 1U) << stop;
+      EXPECT_TRUE(last <= 0.5F || stop > 0.5F) << stop;
+    }
+    filter->RemoveObserver(watch);
+    filter->SetLowerQuantile(0.0);
+    filter->Update();
+    EXPECT_TRUE(oblique::SameVoxels(filter->GetOutput(), expected->GetOutput())) << stop;
+  }
+}
+
 TEST(MaskedStandardizeFilter, TheGridsAgreeWithinTheTolerance)
 {
   const Case c;

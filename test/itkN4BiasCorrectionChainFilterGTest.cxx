@@ -1081,6 +1081,19 @@ TEST(itkN4BiasCorrectionChainFilter, AnObserverSeesProgressAndCanAbort)
   const auto fresh = MakeFilter(phantom);
   fresh->Update();
   EXPECT_TRUE(oblique::SameVoxels(filter->GetOutput(), fresh->GetOutput()));
+
+  // So it does when the division is aborted.
+  filter->Modified();
+  const auto late = filter->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) {
+    if (filter->GetProgress() > 0.901F)
+    {
+      filter->AbortGenerateDataOn();
+    }
+  });
+  EXPECT_THROW(filter->Update(), itk::ProcessAborted);
+  filter->RemoveObserver(late);
+  filter->Update();
+  EXPECT_TRUE(oblique::SameVoxels(filter->GetOutput(), fresh->GetOutput()));
 }
 
 TEST(itkN4BiasCorrectionChainFilter, ThreadsAndOperatorsDoNotChangeTheField)
