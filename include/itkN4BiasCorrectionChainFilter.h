@@ -131,7 +131,7 @@ public:
   itkGetInputMacro(ConfidenceImage, RealImageType);
 
   /** \brief Takes every n-th voxel along each axis for the fit. Default: 4 along each.
-   * An axis of thick slices wants a smaller one than the others. */
+   * Fewer gain little (test/benchmark/README.md); an axis of thick slices wants a smaller one than the others. */
   itkSetMacro(ShrinkFactors, ShrinkFactorsType);
   itkGetConstReferenceMacro(ShrinkFactors, ShrinkFactorsType);
   /** \brief One factor for all axes. */

@@ -30,12 +30,11 @@
 
 #include "../ProceduralImageSource.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -55,12 +54,20 @@ Seconds(const TFunction & function)
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// Linux keeps it in KiB. (getrusage's is not this program's alone: it starts with that of who started it.)
 double
 PeakMegabytes()
 {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+  const std::string key = "VmHWM:";
+  std::ifstream     status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+  {
+    if (line.compare(0, key.size(), key) == 0)
+    {
+      return std::strtod(line.c_str() + key.size(), nullptr) / 1024.0;
+    }
+  }
+  return 0.0;
 }
 
 // Once to warm up, then the median.
