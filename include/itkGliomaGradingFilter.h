@@ -156,6 +156,13 @@ public:
     return m_Upright.IsNotNull();
   }
 
+  /** Test the maps by running the grading model again and again: deletion and insertion of what they point at
+   * (ExplanationFaithfulnessCalculator), and for the module's own network random weights (ExplanationSanityCalculator).
+   * Adds numbers to GetQuality(), and no reason for a review. Default: off. */
+  itkSetMacro(TestExplanation, bool);
+  itkGetConstMacro(TestExplanation, bool);
+  itkBooleanMacro(TestExplanation);
+
   /** Keep the prepared volumes (GetPrepared()) and the region (GetRegionImage()). Default: off, they are freed. */
   itkSetMacro(KeepIntermediates, bool);
   itkGetConstMacro(KeepIntermediates, bool);
@@ -383,6 +390,8 @@ private:
   void
   JudgeExplanation();
   void
+  RunExplanationTests();
+  void
   CheckSequences();
   template <typename TMapImage>
   void
@@ -403,6 +412,7 @@ private:
   int                      m_ClassToExplain{ -1 };
   bool                     m_ExplainProbability{ false };
   bool                     m_TurnUpright{ true };
+  bool                     m_TestExplanation{ false };
   bool                     m_KeepIntermediates{ false };
   std::vector<std::string> m_GradCAMLayers;
 

@@ -22,7 +22,9 @@
 #include "itkBoundingBoxROIFilter.h"
 #include "itkCommand.h"
 #include "itkConnectedRuns.h"
+#include "itkExplanationFaithfulnessCalculator.h"
 #include "itkExplanationQualityFilter.h"
+#include "itkExplanationSanityCalculator.h"
 #include "itkFromModelSpaceFilter.h"
 #include "itkImageAlgorithm.h"
 #include "itkImageRegionConstIteratorWithIndex.h"
@@ -1181,6 +1183,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeUpright()
   m_Upright->SetExplain(m_Explain);
   m_Upright->SetClassToExplain(m_ClassToExplain);
   m_Upright->SetExplainProbability(m_ExplainProbability);
+  m_Upright->SetTestExplanation(m_TestExplanation);
   if (m_Upright->GetGradCAMLayers() != this->GetGradCAMLayers())
   {
     m_Upright->ClearGradCAMLayers();
@@ -1518,7 +1521,74 @@ GliomaGradingFilter<TInputImage, TMaskImage>::JudgeExplanation()
   if (m_GuidedRegion)
   {
     this->Judge(m_GuidedRegion.GetPointer(), "guided-backprop", true);
-    m_GuidedRegion = nullptr;
+  }
+  this->EndStage();
+  if (m_TestExplanation)
+  {
+    this->RunExplanationTests();
+  }
+  m_GuidedRegion = nullptr;
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::RunExplanationTests()
+{
+  this->BeginStage("test-explanation", 0.98f);
+  const auto add = [this](const std::string & name, double value) { m_Quality.emplace_back(name, value); };
+  bool       isFirst = true;
+  const auto follow = [&](const auto * map, const std::string & name) {
+    using MapType = std::remove_const_t<std::remove_pointer_t<decltype(map)>>;
+    const auto calculator = ExplanationFaithfulnessCalculator<MapType>::New();
+    calculator->SetModel(m_GradingModel);
+    calculator->SetRegionImage(m_Region);
+    calculator->SetMapImage(map);
+    calculator->SetClassToExplain(m_ExplainedClass);
+    calculator->SetNumberOfChanceOrders(isFirst ? 1 : 0); // the same for all maps
+    calculator->Compute();
+    add(name + "-deletion-area", calculator->GetDeletionArea());
+    add(name + "-insertion-area", calculator->GetInsertionArea());
+    if (isFirst)
+    {
+      add("chance-deletion-area", calculator->GetChanceDeletionArea());
+      add("chance-insertion-area", calculator->GetChanceInsertionArea());
+    }
+    isFirst = false;
+    this->UpdateProgress(0.98f);
+    if (this->GetAbortGenerateData())
+    {
+      throw ProcessAborted(__FILE__, __LINE__);
+    }
+  };
+  for (const auto & layer : m_GradCAM)
+  {
+    follow(static_cast<const RealImageType *>(layer.second.Cells.GetPointer()), "gradcam-" + layer.first);
+  }
+  if (m_GuidedRegion)
+  {
+    follow(static_cast<const VectorImageType *>(m_GuidedRegion.GetPointer()), "guided-backprop");
+  }
+  if (m_GradingModel->GetManifest().Network == "PereiraGradingNetwork" && !isFirst)
+  {
+    const auto calculator = ExplanationSanityCalculator::New();
+    calculator->SetModel(m_GradingModel);
+    calculator->SetRegionImage(m_Region);
+    calculator->SetClassToExplain(m_ExplainedClass);
+    for (const auto & layer : m_GradCAM)
+    {
+      calculator->AddLayerName(layer.first);
+    }
+    calculator->Compute();
+    for (unsigned int map = 0; map < calculator->GetMapNames().size(); ++map)
+    {
+      const std::string & name = calculator->GetMapNames()[map];
+      if (name == "guided-backprop" && !m_GuidedRegion)
+      {
+        continue;
+      }
+      add(name + "-random-weights-rank-correlation", calculator->GetRankCorrelations(map).back());
+      add(name + "-random-weights-similarity", calculator->GetSimilarities(map).back());
+    }
   }
   this->EndStage();
 }
@@ -1535,6 +1605,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inden
   os << indent << "ExplainProbability: " << (m_ExplainProbability ? "On" : "Off") << std::endl;
   os << indent << "TurnUpright: " << (m_TurnUpright ? "On" : "Off") << std::endl;
   itkPrintSelfObjectMacro(Upright);
+  os << indent << "TestExplanation: " << (m_TestExplanation ? "On" : "Off") << std::endl;
   os << indent << "KeepIntermediates: " << (m_KeepIntermediates ? "On" : "Off") << std::endl;
   os << indent << "Signature: " << m_Signature.size() << " numbers" << std::endl;
   itkPrintSelfObjectMacro(Labels);

@@ -28,8 +28,9 @@ namespace itk
  *
  * The gradient of the class's logit to the input, in which every ReLU passes
  * \f[ R_\mathrm{in} = R_\mathrm{out} \cdot [y > 0] \cdot [R_\mathrm{out} > 0] \f]
- * (Springenberg et al., ICLR workshop 2015). Refused unless every ReLU that ran followed that rule: a model with other
- * activations has no guided backpropagation. The map lies on the region's voxels, or on the reference image's.
+ * (Springenberg et al., ICLR workshop 2015). Refused unless every ReLU that ran followed that rule, and where the model
+ * has other activations (AllowOtherActivations), which have no guided backpropagation. The map lies on the region's
+ * voxels, or on the reference image's.
  * \sa TorchExplanationImageFilter, GradCAMImageFilter, ExplanationQualityFilter
  * \ingroup GliomaGrading
  */
@@ -48,14 +49,25 @@ public:
   itkNewMacro(Self);
   itkOverrideGetNameOfClassMacro(GuidedBackpropagationImageFilter);
 
+  /** Let other activations than ReLU pass their own gradient; GetExplanation()->OtherActivations names them. Default:
+   * off, such a model is refused. */
+  itkSetMacro(AllowOtherActivations, bool);
+  itkGetConstMacro(AllowOtherActivations, bool);
+  itkBooleanMacro(AllowOtherActivations);
+
 protected:
   GuidedBackpropagationImageFilter();
   ~GuidedBackpropagationImageFilter() override = default;
+  void
+  PrintSelf(std::ostream & os, Indent indent) const override;
 
   TorchExplanationRequest
   MakeRequest() const override;
   std::vector<typename Superclass::MapOnCells>
   FindMaps(const TorchExplanation & explanation, unsigned int label) const override;
+
+private:
+  bool m_AllowOtherActivations{ false };
 };
 } // namespace itk
 

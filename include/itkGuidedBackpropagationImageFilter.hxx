@@ -34,6 +34,7 @@ GuidedBackpropagationImageFilter<TInputImage, TOutputImage>::MakeRequest() const
 {
   TorchExplanationRequest request;
   request.GuidedBackpropagation = true;
+  request.AllowOtherActivations = m_AllowOtherActivations;
   return request;
 }
 
@@ -59,6 +60,14 @@ GuidedBackpropagationImageFilter<TInputImage, TOutputImage>::FindMaps(const Torc
                                              << ": it explains another region");
   }
   return { { &found->Map, voxels } };
+}
+
+template <typename TInputImage, typename TOutputImage>
+void
+GuidedBackpropagationImageFilter<TInputImage, TOutputImage>::PrintSelf(std::ostream & os, Indent indent) const
+{
+  Superclass::PrintSelf(os, indent);
+  os << indent << "AllowOtherActivations: " << (m_AllowOtherActivations ? "On" : "Off") << std::endl;
 }
 } // namespace itk
 

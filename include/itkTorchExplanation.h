@@ -51,6 +51,9 @@ struct TorchExplanationRequest
   /** Classes to explain; empty: the predicted one. */
   std::vector<unsigned int> Classes;
   bool                      GuidedBackpropagation{ false };
+  /** Guided backpropagation of a model with other activations than ReLU, which pass their own gradient; else refused.
+   */
+  bool AllowOtherActivations{ false };
   /** Explain the probability instead of the logit (a saturated softmax has no gradient). */
   bool ExplainProbability{ false };
 };
@@ -94,6 +97,8 @@ struct TorchExplanation
   std::vector<TorchGuidedMap> Guided;  // one a class
   unsigned int                ExecutedReLUs{ 0 };
   unsigned int                GuidedReLUs{ 0 };
+  /** Activations that guided backpropagation passed without a rule, where that was allowed. */
+  std::vector<std::string> OtherActivations;
 };
 } // namespace itk
 

@@ -224,6 +224,7 @@ private:
     std::vector<std::string>  Layers;
     std::vector<unsigned int> Classes;
     bool                      Guided{ false };
+    bool                      Others{ false };
     bool                      Probability{ false };
 
     bool
@@ -231,7 +232,8 @@ private:
     {
       return Model == other.Model && ModelTime == other.ModelTime && Input == other.Input &&
              InputTime == other.InputTime && PipelineTime == other.PipelineTime && Layers == other.Layers &&
-             Classes == other.Classes && Guided == other.Guided && Probability == other.Probability;
+             Classes == other.Classes && Guided == other.Guided && Others == other.Others &&
+             Probability == other.Probability;
     }
   };
   Origin m_Origin;

@@ -221,6 +221,7 @@ TorchExplanationImageFilter<TInputImage, TOutputImage>::Explain()
     origin.Layers = request.Layers;
     origin.Classes = request.Classes;
     origin.Guided = request.GuidedBackpropagation;
+    origin.Others = request.AllowOtherActivations;
     origin.Probability = request.ExplainProbability;
     if (!m_Explanation || !(origin == m_Origin))
     {

@@ -149,6 +149,19 @@ ExplainWithBackend(const ModelBackend &                    backend,
     }
   }
 
+  const std::vector<std::string> others =
+    request.GuidedBackpropagation ? backend.OtherActivations() : std::vector<std::string>();
+  if (!others.empty() && !request.AllowOtherActivations)
+  {
+    std::string names;
+    for (const std::string & other : others)
+    {
+      names += (names.empty() ? "" : ", ") + other;
+    }
+    itkGenericExceptionMacro("Guided backpropagation is defined for ReLU alone; the model also has "
+                             << names << ". GradCAM is possible, or allow them to pass their own gradient");
+  }
+
   const torch::Tensor           x = input.detach().requires_grad_(request.GuidedBackpropagation);
   const ModelBackend::TracedRun run =
     backend.ForwardTraced(x, layers, request.GuidedBackpropagation ? guided : std::shared_ptr<bool>());
@@ -203,7 +216,12 @@ ExplainWithBackend(const ModelBackend &                    backend,
   if (request.GuidedBackpropagation)
   {
     const std::multiset<std::string> unguided = UnguidedRectifiers(logits);
-    if (!unguided.empty() || run.ExecutedReLUs != run.GuidedReLUs)
+    explanation.OtherActivations = others;
+    if (request.AllowOtherActivations && others.empty())
+    {
+      explanation.OtherActivations.assign(unguided.begin(), unguided.end());
+    }
+    if ((!unguided.empty() && !request.AllowOtherActivations) || run.ExecutedReLUs != run.GuidedReLUs)
     {
       std::ostringstream names;
       std::copy(unguided.begin(), unguided.end(), std::ostream_iterator<std::string>(names, " "));

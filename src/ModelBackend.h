@@ -67,6 +67,13 @@ public:
   virtual std::size_t
   NumberOfParameters() const = 0;
 
+  /** What a guided rule for ReLUs does not reach in the graph, such as "aten::gelu#2 in encoder.block3". */
+  virtual std::vector<std::string>
+  OtherActivations() const
+  {
+    return {};
+  }
+
   /** What FindLayerGeometry() found, by layer and size of the input. */
   mutable std::mutex                                FoundGeometriesMutex;
   mutable std::map<std::string, TorchLayerGeometry> FoundGeometries;

@@ -111,15 +111,25 @@ PathOfModule(const Value * value, const Value * self, std::string & path)
   return true;
 }
 
+/** forward, or what tracing calls a module's further calls: forward1, forward2 ... */
+bool
+IsForward(const std::string & method)
+{
+  return method.rfind("forward", 0) == 0 &&
+         std::all_of(method.begin() + 7, method.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+
 /** A copy of forward's graph in which every call of a submodule is followed by a tap, everything is inlined, and every
  * ReLU is ours. */
 struct EditedGraph
 {
   std::shared_ptr<Graph>   Edited;
   Value *                  Run{ nullptr };
-  std::vector<std::string> Calls; // name of the layer that a tap follows
-  std::set<std::string>    OtherActivations;
+  std::vector<std::string> Calls;            // name of the layer that a tap follows
+  std::vector<std::string> OtherActivations; // each node with its occurrence and place
   std::set<std::string>    NotInlined;
+
+  std::map<const Node *, std::string> Places; // path of the submodule that a node was inlined from
 
   Node *
   Insert(Node * after, const char * name, std::vector<Value *> inputs)
@@ -161,13 +171,19 @@ struct EditedGraph
         std::string                 path;
         if (graph != nullptr)
         {
-          if (type->is_module() && node->s(c10::attr::name) == "forward" && node->outputs().size() == 1 &&
-              node->output()->type()->isSubtypeOf(*c10::TensorType::get()) &&
-              PathOfModule(node->input(0), Edited->inputs()[0], path) && !path.empty())
+          const bool isOfModule =
+            type->is_module() && PathOfModule(node->input(0), Edited->inputs()[0], path) && !path.empty();
+          if (isOfModule && IsForward(node->s(c10::attr::name)) && node->outputs().size() == 1 &&
+              node->output()->type()->isSubtypeOf(*c10::TensorType::get()))
           {
             TapAfter(node, path);
           }
+          const Node * const after = node->next();
           it = Replace(node, graph);
+          for (auto inlined = it; isOfModule && *inlined != after; ++inlined)
+          {
+            Places[*inlined] = path;
+          }
           continue;
         }
         NotInlined.insert(node->s(c10::attr::name));
@@ -232,9 +248,26 @@ struct EditedGraph
       }
       else if (IsOtherActivation(node, name))
       {
-        OtherActivations.insert(name);
+        const auto isSame = [&name](const std::string & other) { return other.rfind(name + '#', 0) == 0; };
+        const auto before = std::count_if(OtherActivations.begin(), OtherActivations.end(), isSame);
+        OtherActivations.push_back(name + '#' + std::to_string(before + 1) + PlaceOf(node));
       }
     }
+  }
+
+  /** " in " and the path of the submodule whose code holds a node; empty at the top. */
+  std::string
+  PlaceOf(const Node * node) const
+  {
+    for (; node != nullptr; node = node->owningBlock()->owningNode())
+    {
+      const auto found = Places.find(node);
+      if (found != Places.end())
+      {
+        return " in " + found->second;
+      }
+    }
+    return {};
   }
 
   static bool
@@ -447,10 +480,6 @@ public:
         itkGenericExceptionMacro("The model '" << m_File << "' has no layer '" << layer << "'; it has" << names.str());
       }
     }
-    if (guidedSwitch)
-    {
-      RequireReLUsOnly();
-    }
     RunOfBackend run(m_Edited.Calls, layers, guidedSwitch);
     return Guarded(input, [&] {
       torch::jit::Stack stack;
@@ -490,6 +519,14 @@ public:
   NumberOfParameters() const override
   {
     return m_Parameters;
+  }
+
+  std::vector<std::string>
+  OtherActivations() const override
+  {
+    std::vector<std::string> others = m_Edited.OtherActivations;
+    others.insert(others.end(), m_Edited.NotInlined.begin(), m_Edited.NotInlined.end());
+    return others;
   }
 
 private:
@@ -589,23 +626,6 @@ private:
                                                << "' has strided convolutions, which bfloat16 computes wrongly in some "
                                                   "versions of torch: use the precision Float32");
       }
-    }
-  }
-
-  void
-  RequireReLUsOnly() const
-  {
-    std::set<std::string> refused = m_Edited.OtherActivations;
-    refused.insert(m_Edited.NotInlined.begin(), m_Edited.NotInlined.end());
-    if (!refused.empty())
-    {
-      std::ostringstream names;
-      for (const std::string & name : refused)
-      {
-        names << ' ' << name;
-      }
-      itkGenericExceptionMacro("Guided backpropagation is defined for ReLU alone; the model '"
-                               << m_File << "' also has" << names.str() << ". GradCAM is possible");
     }
   }
 

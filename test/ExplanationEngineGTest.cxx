@@ -32,9 +32,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <thread>
 
 namespace
 {
@@ -542,7 +544,67 @@ def forward(self, x):
     request.GuidedBackpropagation = true;
     const std::string text(call);
     EXPECT_CONTAINS(MessageOf([&] { itk::ExplainWithBackend(*backend, x, request, Geometries({ "layer" })); }),
-                    "aten::" + text.substr(6, text.find('(') - 6));
+                    "aten::" + text.substr(6, text.find('(') - 6) + "#1");
+    request.AllowOtherActivations = true;
+    const auto allowed = itk::ExplainWithBackend(*backend, x, request, Geometries({ "layer" }));
+    EXPECT_EQ(allowed.OtherActivations.size(), 1U) << call;
+    EXPECT_EQ(allowed.Guided.size(), 1U);
+  }
+
+  // Each node is named, by its occurrence and by the submodule that holds it.
+  torch::jit::Module block("Block");
+  block.register_module("inner", Convolution("Inner", Weights({ 2, 2, 1, 1, 1 }, 12), R"(
+def forward(self, x):
+    return torch.silu(torch.conv3d(x, self.weight))
+)"));
+  block.define("def forward(self, x):\n    return torch.gelu(self.inner.forward(x))\n");
+  torch::jit::Module module("Named");
+  module.register_module("block", block);
+  module.define(
+    "def forward(self, x):\n    return torch.mean(torch.gelu(self.block.forward(self.block.forward(x))), [2, 3, 4])\n");
+  const auto                   backend = SaveAndLoad(module, folder);
+  itk::TorchExplanationRequest request;
+  request.GuidedBackpropagation = true;
+  EXPECT_CONTAINS(MessageOf([&] { itk::ExplainWithBackend(*backend, Weights({ 1, 2, 3, 4, 5 }, 13), request, {}); }),
+                  "aten::silu#1 in block.inner, aten::gelu#1 in block, aten::silu#2 in block.inner, aten::gelu#2 in "
+                  "block, aten::gelu#3.");
+}
+
+// Two runs at a time, one class then another: what was computed stays, and every run is as if it were alone.
+TEST(ExplanationEngine, RunsOfAForeignModelDoNotDisturbEachOther)
+{
+  const TemporaryFolder        folder;
+  const auto                   backend = SaveAndLoad(TangledModule(), folder);
+  const Tensor                 x = Weights({ 1, 2, 5, 6, 7 }, 13);
+  itk::TorchExplanationRequest request;
+  request.Layers = { "again#2" };
+  request.Classes = { 0 };
+  request.GuidedBackpropagation = true;
+  const auto explain = [&](unsigned int label) {
+    auto own = request;
+    own.Classes = { label };
+    return itk::ExplainWithBackend(*backend, x, own, Geometries({ "again" }));
+  };
+  const auto first = explain(0);
+  const auto kept = first.Guided[0].Map.Buffer;
+  const auto second = explain(1);
+  EXPECT_EQ(first.Guided[0].Map.Buffer, kept);
+  std::vector<std::thread>             threads;
+  std::array<itk::TorchExplanation, 8> found;
+  for (unsigned int i = 0; i < found.size(); ++i)
+  {
+    threads.emplace_back([&, i] { found[i] = explain(i % 2); });
+  }
+  for (std::thread & thread : threads)
+  {
+    thread.join();
+  }
+  for (unsigned int i = 0; i < found.size(); ++i)
+  {
+    const auto & alone = i % 2 == 0 ? first : second;
+    EXPECT_EQ(found[i].Guided[0].Map.Buffer, alone.Guided[0].Map.Buffer);
+    EXPECT_EQ(found[i].GradCAM[0].Map.Buffer, alone.GradCAM[0].Map.Buffer);
+    EXPECT_EQ(found[i].GuidedReLUs, alone.GuidedReLUs);
   }
 }
 
@@ -904,4 +966,47 @@ def forward(self, x):
   EXPECT_EQ(itk::ExplainWithBackend(*backend, x, request, Geometries({ "all" })).GradCAM.size(), 2U);
   request.Layers = { "last" };
   EXPECT_CONTAINS(MessageOf([&] { itk::ExplainWithBackend(*backend, x, request, {}); }), "one cell on an axis");
+}
+
+// torch.jit.trace gives each further call of a module a method of its own; two names of one module are two layers.
+TEST(ExplanationEngine, FurtherCallsOfATracedModuleAreOccurrences)
+{
+  const TemporaryFolder folder;
+  torch::jit::Module    block = Convolution("Traced", Weights({ 2, 2, 3, 3, 3 }, 1) * 0.2, R"(
+def forward(self, x):
+    return torch.relu(torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1]))
+)");
+  block.define(R"(
+def forward1(self, x):
+    return torch.relu(torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1]))
+)");
+  torch::jit::Module module("Twice");
+  module.register_module("block", block);
+  module.register_module("alias", block);
+  module.define(R"(
+def forward(self, x):
+    return torch.mean(self.alias.forward(self.block.forward1(self.block.forward(x))), [2, 3, 4])
+)");
+  const auto   backend = SaveAndLoad(module, folder);
+  const Tensor x = Weights({ 1, 2, 5, 6, 7 }, 13);
+  EXPECT_EQ(backend->LayerNames(), (std::vector<std::string>{ "block", "block#2", "alias" }));
+  itk::TorchExplanationRequest request;
+  request.Layers = { "block", "block#2", "alias" };
+  request.Classes = { 1 };
+  request.GuidedBackpropagation = true;
+  const auto explanation = itk::ExplainWithBackend(*backend, x, request, Geometries({ "block", "alias" }));
+  EXPECT_EQ(explanation.GuidedReLUs, 3U);
+  Tensor y = x.clone();
+  for (unsigned int call = 0; call < 3; ++call)
+  {
+    y = torch::relu(torch::conv3d(y, Weights({ 2, 2, 3, 3, 3 }, 1) * 0.2, {}, 1, 1)).detach().requires_grad_();
+    Tensor z = y;
+    for (unsigned int rest = call + 1; rest < 3; ++rest)
+    {
+      z = torch::relu(torch::conv3d(z, Weights({ 2, 2, 3, 3, 3 }, 1) * 0.2, {}, 1, 1));
+    }
+    const Tensor gradient = torch::autograd::grad({ z.mean({ 2, 3, 4 })[0][1] }, { y })[0];
+    const Tensor expected = (gradient.mean({ 2, 3, 4 }, true) * y.detach()).sum(1).clamp_min(0.0);
+    EXPECT_LT((TensorOf(explanation.GradCAM[call].Map)[0] - expected[0]).abs().max().item<double>(), 1e-6);
+  }
 }

@@ -875,7 +875,21 @@ TEST(GliomaGradingFilter, TheVerdictGivesReasonsInWords)
   lax.DuplicateCorrelation = 2.0;
   lax.FocusShare = 2.0;
   filter->SetReviewThresholds(lax);
+  filter->SetExplain(Explain::GuidedBackpropagation);
+  filter->TestExplanationOn();
   filter->Update();
+  for (const auto & number : filter->GetQuality())
+  {
+    quality[number.first] = number.second;
+  }
+  for (const char * name :
+       { "guided-backprop-deletion-area", "guided-backprop-insertion-area", "chance-deletion-area" })
+  {
+    EXPECT_GT(quality[name], 0.0) << name;
+    EXPECT_LT(quality[name], 1.0) << name;
+  }
+  EXPECT_LT(quality.at("guided-backprop-random-weights-rank-correlation"), 1.0);
+  EXPECT_LT(quality.at("guided-backprop-random-weights-similarity"), 1.0);
   EXPECT_EQ(raised("the tumour touches the border of the image"), 1);
   for (const char * reason : { "a sequence", "the tumour has", "the tumour is", "the voxels", "the grade", "border" })
   {

@@ -66,6 +66,7 @@ struct GradeOptions
   std::string                standardize;
   std::string                biasCorrection;
   std::string                explain{ "all" };
+  bool                       testExplanation{ false };
   std::string                device{ "cpu" };
   std::string                precision{ "float32" };
   unsigned int               threads{ 0 };
@@ -516,6 +517,7 @@ Grade(const GradeOptions & options)
                                                                        FilterType::ExplainEnum::GuidedBackpropagation },
                                                                      { "none", FilterType::ExplainEnum::None } };
   filter->SetExplain(explanations.at(options.explain));
+  filter->SetTestExplanation(options.testExplanation);
   filter->SetCoordinateTolerance(options.geometryTolerance);
   filter->SetDirectionTolerance(options.geometryTolerance);
   const FilterType * const running = filter.GetPointer();
@@ -534,6 +536,7 @@ Grade(const GradeOptions & options)
   bar.Show(0.95, "write");
   document.SetResult(*filter);
   document.AddParameter("explain", options.explain);
+  document.AddParameter("test_explanation", options.testExplanation);
   document.AddParameter("device", options.device);
   document.AddParameter("precision", options.precision);
   document.AddParameter(
@@ -729,6 +732,9 @@ AddGradeCommand(CLI::App & application, int & exitCode)
   command->add_option("--explain", options->explain, "Which maps explain the grade")
     ->capture_default_str()
     ->check(CLI::IsMember({ "all", "gradcam", "guided-backprop", "none" }));
+  command->add_flag("--test-explanation",
+                    options->testExplanation,
+                    "Delete and insert what the maps point at, and make weights random; a minute more");
   command->add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--precision", options->precision, "Arithmetic of the segmentation")
     ->capture_default_str()
