@@ -330,7 +330,7 @@ class RealScans(unittest.TestCase):
         maps = ("tumour", "gradcam-res3", "gradcam-res4", "guided-backprop")
         self.assertEqual(
             sorted(os.listdir(self.output)),
-            sorted([f"{stem}{grid}.nii.gz" for stem in maps for grid in ("", "-on-t1", "-on-t2", "-on-flair")] + ["overview.png", "result.json"]),
+            sorted([f"{stem}{grid}.nii.gz" for stem in maps for grid in ("", "-on-t1", "-on-t2", "-on-flair")] + ["overview.png", "report.html", "result.json"]),
         )
         mask = sitk.GetArrayFromImage(images["tumour-mask"]) != 0
         middle = np.array(images["tumour-mask"].TransformContinuousIndexToPhysicalPoint(np.argwhere(mask).mean(axis=0)[::-1]))
@@ -352,7 +352,7 @@ class RealScans(unittest.TestCase):
         # Again, with fewer grids: the same transforms, and nothing is left of the others.
         again, _ = self.grade(case, "--register", "--threads", "1")
         self.assertEqual(again["registration"], registration)
-        self.assertEqual(sorted(os.listdir(self.output)), ["overview.png", "result.json", "tumour.nii.gz"])
+        self.assertEqual(sorted(os.listdir(self.output)), ["overview.png", "report.html", "result.json", "tumour.nii.gz"])
 
     def test_a_segmentation_of_registered_sequences(self):
         case, images, _, _ = self.scattered()
