@@ -173,6 +173,15 @@ TitleOfMap(const std::string & key)
                                       : key;
 }
 
+/** One of \a measures, with \a prefix before it, is called \a key. */
+bool
+HasMeasure(const Json & measures, const std::string & key, const std::string & prefix)
+{
+  return std::any_of(measures.begin(), measures.end(), [&](const Json & measure) {
+    return key == prefix + measure["value"].get<std::string>();
+  });
+}
+
 /** A number of the quality, and what chance would give. */
 Json
 CellOf(const Json & quality, const std::string & prefix, const std::string & title, const Json & measure)
@@ -365,7 +374,8 @@ ReportPage::DescribeQuality() const
   {
     return nullptr;
   }
-  const Json measures = Json::parse(ReportFiles::QualityJson())["measures"];
+  const Json terms = Json::parse(ReportFiles::QualityJson());
+  const Json measures = terms["measures"];
   // The names are <map>-<measure>, or <map>-<part>-<measure> for a sequence or a region.
   std::vector<std::string> maps;
   for (const char * const prefix : { "", "brain-" })
@@ -378,6 +388,8 @@ ReportPage::DescribeQuality() const
   }
   using Columns = std::vector<std::pair<std::string, std::string>>;
   Columns                                      whole;
+  Columns                                      images;
+  Columns                                      wholeCase;
   std::vector<std::pair<std::string, Columns>> parts;
   Json                                         others = Json::array();
   const auto add = [](Columns & columns, const std::string & prefix, const std::string & title) {
@@ -410,7 +422,21 @@ ReportPage::DescribeQuality() const
     }
     if (ending.empty())
     {
-      others.push_back({ { "name", key }, { "value", TextOf(number.value()) } });
+      const auto sequence = std::find_if(m_Sequences.begin(), m_Sequences.end(), [&](const Sequence & candidate) {
+        return HasMeasure(terms["sequences"], key, candidate.Name + '-');
+      });
+      if (sequence != m_Sequences.end())
+      {
+        add(images, sequence->Name + '-', sequence->Name);
+      }
+      else if (HasMeasure(terms["case"], key, ""))
+      {
+        add(wholeCase, "", "This case");
+      }
+      else
+      {
+        others.push_back({ { "name", key }, { "value", TextOf(number.value()) } });
+      }
     }
     else if (rest == ending)
     {
@@ -426,11 +452,20 @@ ReportPage::DescribeQuality() const
       add(parts.back().second, map + '-' + part + '-', part);
     }
   }
-  Json page{ { "tables", Json::array({ QualityTable(quality, "", whole, measures) }) }, { "others", nullptr } };
+  Json       page{ { "tables", Json::array() }, { "others", nullptr } };
+  const auto addTable = [&](const std::string & title, const Columns & columns, const Json & rows) {
+    if (!columns.empty())
+    {
+      page["tables"].push_back(QualityTable(quality, title, columns, rows));
+    }
+  };
+  addTable("", whole, measures);
   for (const auto & part : parts)
   {
-    page["tables"].push_back(QualityTable(quality, TitleOfMap(part.first) + ", in parts", part.second, measures));
+    addTable(TitleOfMap(part.first) + ", each part by itself", part.second, measures);
   }
+  addTable("Are the sequences what they are called?", images, terms["sequences"]);
+  addTable("", wholeCase, terms["case"]);
   if (!others.empty())
   {
     page["others"] = { { "numbers", others } };

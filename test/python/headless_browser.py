@@ -22,7 +22,7 @@ def find_chromium():
 class Browser:
     """One page in one browser; remembers what the console said and what was asked of the network."""
 
-    def __init__(self, program, arguments=(), limit=120):
+    def __init__(self, program, arguments=(), limit=300):
         self.limit = limit
         self.profile = tempfile.mkdtemp()
         to_browser, self._write = os.pipe()

@@ -2,7 +2,7 @@
 (function () {
   // A printed page shows everything.
   addEventListener('beforeprint', function () {
-    for (const details of document.querySelectorAll('details:not([open])')) {
+    for (const details of document.querySelectorAll('main details:not([open])')) {
       details.open = true;
       details.dataset.opened = '';
     }
