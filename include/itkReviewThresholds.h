@@ -64,7 +64,7 @@ struct ReviewThresholds
   /** By how much another sequence must correlate better with T2 than FLAIR does. */
   double FlairGap{ 0.15 };
   /** How much brighter, in interquartile ranges, T1 must be in its tail than T1c. */
-  double EnhancementGap{ 1.2 };
+  double EnhancementGap{ 0.8 };
   /** Rank correlation of two sequences that are one. */
   double DuplicateCorrelation{ 0.98 };
 
