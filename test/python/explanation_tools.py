@@ -76,7 +76,7 @@ def monai(network):
 def pytorch_grad_cam(network):
     """Its call for guided backpropagation ends in a transposition of two axes, which a volume does not survive: the model
     that it edits is run by hand. Its GradCAM scales the maps; get_cam_image() does not."""
-    if find_spec("torchvision") is None:  # imported by it, and not used here
+    if "torchvision" not in sys.modules and find_spec("torchvision") is None:  # imported by it, and not used here
         names = ("torchvision", "torchvision.ops", "torchvision.transforms", "torchvision.transforms.functional")
         sys.modules.update({name: types.ModuleType(name) for name in names})
         for name in ("Compose", "Normalize", "ToTensor"):

@@ -6,6 +6,7 @@ with module ReLUs; and where they are not, what they give instead.
 
 python3 test_explanations_equal_tools.py RUN_BUNDLE EXPLAIN_PROGRAM      Exit code 77: none of the tools is installed.
 """
+import copy
 import os
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def document_what_differs(model, x, found):
         from captum.attr import GuidedBackprop
 
         # Functional ReLUs are not overridden: the plain gradient, under the name of guided backpropagation.
-        functional = explanation_tools.volume(GuidedBackprop(model).attribute(x.clone().requires_grad_(), 0))
+        functional = explanation_tools.volume(GuidedBackprop(copy.deepcopy(model)).attribute(x.clone().requires_grad_(), 0))
         print(f"Captum, functional ReLUs: {difference(functional, plain):.1e} from the plain gradient, "
               f"{difference(functional, guided):.1e} from guided backpropagation")
         assert difference(functional, plain) < 1e-5 and difference(functional, guided) > 0.1
@@ -64,12 +65,12 @@ def document_what_differs(model, x, found):
         from monai.visualize import GradCAM, GuidedBackpropGrad
 
         # Only modules whose name contains "relu" are replaced, and functional ReLUs are none.
-        functional = explanation_tools.volume(GuidedBackpropGrad(model)(x.clone(), index=0))
+        functional = explanation_tools.volume(GuidedBackpropGrad(copy.deepcopy(model))(x.clone(), index=0))
         print(f"MONAI, functional ReLUs: {difference(functional, plain):.1e} from the plain gradient")
         assert difference(functional, plain) < 1e-5
         # The default normalizer maps the peak to 0.
         label = 0 if found[0]["res3"].max() > 0 else 1
-        flipped = GradCAM(explanation_tools.WithModules(model), "network.res3", upsampler=lambda shape: torch.nn.Identity())(x, class_idx=label)
+        flipped = GradCAM(explanation_tools.WithModules(copy.deepcopy(model)), "network.res3", upsampler=lambda shape: torch.nn.Identity())(x, class_idx=label)
         peak = found[label]["res3"].argmax()
         print(f"MONAI, default normalizer: {float(flipped.reshape(-1)[peak]):.3f} at the peak, highest {float(flipped.max()):.3f}")
         assert flipped.reshape(-1)[peak] == flipped.min() and flipped.max() > flipped.min()
@@ -86,13 +87,14 @@ def main():
         model = randomize(pn.network_of_bundle(bundle))
         pn.replace_weights(bundle, model)
         x = pn.golden_input(7, SIZE, 4)
-        tools = explanation_tools.installed(model)
+        tools = list(explanation_tools.installed(copy.deepcopy(model)))
         if not tools:
             print("skipped: none of Captum, MONAI and pytorch-grad-cam is installed")
             sys.exit(77)
         found = {}
         for label in (0, 1):
-            expected = {name: tool(x, label) for name, tool in tools.items()}
+            # A new copy of the network for each: hooks that one tool leaves change what the next one finds.
+            expected = {name: explanation_tools.installed(copy.deepcopy(model))[name](x, label) for name in tools}
             shapes = {name: map_.shape for name, map_ in next(iter(expected.values())).items()}
             found[label] = ours(explain, bundle, folder, x, label, shapes)
             for tool, maps in expected.items():
