@@ -56,7 +56,7 @@ std::string
 Percent(double share)
 {
   // A probability is never shown as certain where it is not.
-  const double percent = 100.0 * share;
+  const double percent = 100.0 * std::max(share, 0.0); // sums that are rounded may end below 0
   if (share > 0.0 && percent < 0.1)
   {
     return "less than 0.1 %";
