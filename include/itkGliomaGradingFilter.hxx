@@ -1240,18 +1240,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeUpright()
     m_RegionReport.Tiny = report.Tiny;
     m_RegionReport.TouchesBorder = report.TouchesBorder;
     m_RegionReport.LeavesImage = report.LeavesImage;
-    m_SequenceReports.clear();
-    for (const auto & other : m_Upright->GetSequenceReports())
-    {
-      m_SequenceReports.emplace_back();
-      m_SequenceReports.back().Name = other.Name;
-      m_SequenceReports.back().N4Iterations = other.N4Iterations;
-      m_SequenceReports.back().N4Convergence = other.N4Convergence;
-      m_SequenceReports.back().N4Status = other.N4Status;
-      m_SequenceReports.back().Mean = other.Mean;
-      m_SequenceReports.back().Sigma = other.Sigma;
-      m_SequenceReports.back().Background = other.Background;
-    }
+    m_SequenceReports = m_Upright->GetSequenceReports();
   }
 
   // The rest is known of the upright images.

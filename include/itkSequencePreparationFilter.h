@@ -69,6 +69,25 @@ operator<<(std::ostream & out, const SequencePreparationFilterEnums::Standardiza
   return out << (value == SequencePreparationFilterEnums::Standardization::Brain ? "brain" : "image");
 }
 
+/** \class SequencePreparationReport
+ * \brief What was done to one sequence.
+ * \ingroup GliomaGrading
+ */
+struct SequencePreparationReport
+{
+  std::string         Name;
+  std::vector<double> N4Iterations;  // one a level; empty: no N4
+  std::vector<double> N4Convergence; // one a level
+  double              N4LogFieldMinimum{ 0.0 };
+  double              N4LogFieldMaximum{ 0.0 };
+  double              N4Seconds{ 0.0 };         // of the fit
+  unsigned long       N4NonPositiveVoxels{ 0 }; // of the brain on the fit's grid: they do not count
+  std::string         N4Status;
+  double              Mean{ 0.0 }; // of the corrected, clipped voxels
+  double              Sigma{ 0.0 };
+  double              Background{ 0.0 }; // what an intensity of 0 has become
+};
+
 /** \class SequencePreparationFilter
  * \brief Takes the sequences of one head to one standardized vector image: brain mask, N4, composition,
  * standardization.
@@ -175,24 +194,7 @@ public:
   /** True where the non-zero voxels of the sequences overlap badly (see BrainMaskFilter). */
   itkGetConstMacro(SequencesDisagree, bool);
 
-  /** \class SequenceReport
-   * \brief What was done to one sequence.
-   * \ingroup GliomaGrading
-   */
-  struct SequenceReport
-  {
-    std::string         Name;
-    std::vector<double> N4Iterations;  // one a level; empty: no N4
-    std::vector<double> N4Convergence; // one a level
-    double              N4LogFieldMinimum{ 0.0 };
-    double              N4LogFieldMaximum{ 0.0 };
-    double              N4Seconds{ 0.0 };         // of the fit
-    unsigned long       N4NonPositiveVoxels{ 0 }; // of the brain on the fit's grid: they do not count
-    std::string         N4Status;
-    double              Mean{ 0.0 }; // of the corrected, clipped voxels
-    double              Sigma{ 0.0 };
-    double              Background{ 0.0 }; // what an intensity of 0 has become
-  };
+  using SequenceReport = SequencePreparationReport;
   const std::vector<SequenceReport> &
   GetSequenceReports() const
   {

@@ -111,6 +111,10 @@ def main():
             figures[f"GradCAM {layer} correlates by"] = (np.corrcoef(*maps)[0, 1], least, 1.0)
         print(f"straightened: {given['turned_upright']} and {turned['turned_upright']}")
         wrong = given["turned_upright"] or not turned["turned_upright"]
+        for name, sequence in turned["provenance"]["sequences"].items():
+            if not sequence["n4_seconds"] > 0.0 or sequence["n4_log_field"][0] == sequence["n4_log_field"][1]:
+                print(f"FAILED: the report of {name} lacks what N4 did")
+                wrong = True
         for name, (value, low, high) in figures.items():
             fits = low <= value <= high
             wrong = wrong or not fits
