@@ -50,12 +50,13 @@ public:
 };
 
 /** \class TorchModel
- * \brief A loaded network behind one torch-free interface: a bundle folder or a lone TorchScript file.
+ * \brief A loaded network behind one torch-free interface: a bundle folder or a lone model file.
  *
- * A bundle holds configs/metadata.json and one of models/model.safetensors (the module's own networks) or
- * models/model.ts (TorchScript). Size and SHA-256 of the weights are checked before anything is deserialized.
- * TorchScript is a program: it is refused until SetTrustModelCode(true). For a lone TorchScript file set what its
- * manifest would say with SetManifest().
+ * A bundle holds configs/metadata.json and one of models/model.safetensors (the module's own networks),
+ * models/model.ts (TorchScript) or models/model.pt2 (compiled by AOTInductor: inference only). Size and SHA-256 of the
+ * weights are checked before anything is deserialized. TorchScript and compiled code are programs: they are refused
+ * until SetTrustModelCode(true). A graph may give a tensor, or a tuple, list or dictionary whose first tensor counts.
+ * For a lone file set what its manifest would say with SetManifest().
  *
  * All compute methods are const, may be called from several threads, and throw ExceptionObject with path, channels,
  * size, device and the runtime's message.
@@ -75,11 +76,11 @@ public:
   itkNewMacro(Self);
   itkOverrideGetNameOfClassMacro(TorchModel);
 
-  /** Folder of a bundle, or a TorchScript file. */
+  /** Folder of a bundle, or a TorchScript or .pt2 file. */
   itkSetStringMacro(Path);
   itkGetStringMacro(Path);
 
-  /** Consent to load a model file that is a program (TorchScript). Default: false. */
+  /** Consent to load a model file that is a program (TorchScript, .pt2). Default: false. */
   itkSetMacro(TrustModelCode, bool);
   itkGetConstMacro(TrustModelCode, bool);
   itkBooleanMacro(TrustModelCode);
@@ -147,6 +148,24 @@ public:
   TorchVolume
   ComputeProbabilities(const TorchVolumeView & input, unsigned int maximumThreads = 0) const;
 
+  /** The same without softmax or sigmoid: what the graph gives. Overlapping patches are blended before the activation.
+   */
+  TorchVolume
+  ComputeOutput(const TorchVolumeView & input, unsigned int maximumThreads = 0) const;
+
+  /** Puts the activation that the manifest names (softmax, sigmoid or none) on one voxel of ComputeOutput(). */
+  void
+  Activate(float * voxel) const;
+
+  /** Bytes that one patch of a dense model takes at its peak beyond the caller's voxels: computed for the module's own
+   * networks, for other graphs scaled from a small patch that ran in Load(). */
+  double
+  EstimateBytes(const Size<3> & patch) const;
+
+  /** Floating-point operations of one patch of the module's own networks; for other graphs its voxels. */
+  double
+  EstimateOperations(const Size<3> & patch) const;
+
   /** Logits of a classifier (one number a class). Of a graph that ends in a softmax: the logarithms of its
    * probabilities. */
   std::vector<double>
@@ -169,6 +188,10 @@ private:
   CheckInput(const TorchVolumeView & input) const;
   void
   CheckManifest() const;
+  void
+  RefuseUnrepeatable();
+  TorchVolume
+  RunDense(const TorchVolumeView & input, unsigned int maximumThreads, bool activated) const;
   unsigned int
   ThreadsFor(unsigned int maximumThreads) const;
   std::string
@@ -181,7 +204,8 @@ private:
   unsigned int                  m_NumberOfThreads{ 0 };
   TorchModelManifest            m_Manifest;
   bool                          m_ManifestWasSet{ false };
-  std::string                   m_LoadedKey; // what is loaded, to load nothing twice
+  std::string                   m_LoadedKey;           // what is loaded, to load nothing twice
+  double                        m_BytesOfVoxel{ 0.0 }; // of another graph, measured
   std::shared_ptr<ModelBackend> m_Backend;
 };
 

@@ -83,6 +83,9 @@ struct GliomaGrading_EXPORT TorchModelManifest
   std::uint64_t WeightsBytes{ 0 };
   std::string   WeightsSha256;
 
+  /** models/model.pt2: the instruction set that it was compiled for ("avx2", "avx512"). */
+  std::string InstructionSet;
+
   struct TrainingCase
   {
     std::string Case;

@@ -25,11 +25,57 @@
 #include "itkTorchModel.h"
 #include "itkVectorImage.h"
 
+#include <array>
+#include <cstdint>
+#include <ostream>
 #include <type_traits>
 #include <vector>
 
 namespace itk
 {
+/** \class TorchSegmentationFilterEnums
+ * \brief Enumerations of TorchSegmentationFilter.
+ * \ingroup GliomaGrading
+ */
+class TorchSegmentationFilterEnums
+{
+public:
+  /** \class Blend
+   * \ingroup GliomaGrading
+   * Weight of a voxel in overlapping patches: a Gaussian window, or the same for all. */
+  enum class Blend : uint8_t
+  {
+    Gaussian,
+    Constant
+  };
+  /** \class Border
+   * \ingroup GliomaGrading
+   * What a tile reads beyond the image: OutsideValues, the image mirrored at its outermost voxels, those voxels, or the
+   * image from its other side. */
+  enum class Border : uint8_t
+  {
+    Constant,
+    Reflect,
+    Replicate,
+    Circular
+  };
+};
+
+/** Prints the name of a way to blend. */
+inline std::ostream &
+operator<<(std::ostream & out, const TorchSegmentationFilterEnums::Blend value)
+{
+  return out << (value == TorchSegmentationFilterEnums::Blend::Gaussian ? "Gaussian" : "Constant");
+}
+
+/** Prints the name of a border. */
+inline std::ostream &
+operator<<(std::ostream & out, const TorchSegmentationFilterEnums::Border value)
+{
+  static const char * const names[] = { "Constant", "Reflect", "Replicate", "Circular" };
+  return out << names[static_cast<int>(value)];
+}
+
 /** \class TorchSegmentationFilter
  * \brief Runs a dense model over an image of any size, tile by tile, and streams.
  *
@@ -45,8 +91,13 @@ namespace itk
  * parameters only: tiles give what one pass would, and every division of a stream gives the same bits. Outside the
  * image the input is OutsideValues.
  *
- * A network with padding (Halo 0) sees overlapping patches, blended by a Gaussian window as MONAI's
- * sliding_window_inference does (sigma 0.125 of the patch, weights floored at the larger of their minimum and 0.001).
+ * A network with padding (Halo 0) sees overlapping patches, blended as MONAI's sliding_window_inference does: what the
+ * graph gives is averaged, before softmax or sigmoid, with the weights of a Gaussian window (sigma SigmaScale of the
+ * patch, weights floored at the larger of their minimum and 0.001) or the same for all.
+ *
+ * \par Memory
+ * A chosen tile takes at most TileMemory; EstimateMemory() says what an update takes, and MaximumMemory refuses one
+ * that would take more. A streamed update holds one piece: the memory does not depend on the number of slices.
  *
  * \par Inputs
  * The image must have the model's channels, prepared as its manifest says, and its spacing within 1 % and its
@@ -80,6 +131,8 @@ public:
   using RegionType = ImageRegion<3>;
   using SizeType = Size<3>;
   using IndexType = Index<3>;
+  using BlendEnum = TorchSegmentationFilterEnums::Blend;
+  using BorderEnum = TorchSegmentationFilterEnums::Border;
 
   static_assert(TInputImage::ImageDimension == 3, "The input must be a volume");
   static_assert(std::is_same<TInputImage, VectorImage<float, 3>>::value, "The input's buffer must be a float tensor's");
@@ -103,18 +156,57 @@ public:
   const ProbabilityImageType *
   GetProbabilities() const;
 
-  /** Voxels that a tile reads along x, y, z; 0: chosen. Default: 0, 0, 0. Without padding: a multiple of the model's
-   * TileStep, larger than 2 Halo. */
+  /** Voxels that a tile reads along x, y, z; 0: the manifest's patch, else what reads the fewest voxels within
+   * TileMemory (a padded graph that is not of this module: 128 at most). Default: 0, 0, 0. A multiple of the model's
+   * TileStep, without padding larger than 2 Halo. */
   itkSetMacro(TileSize, SizeType);
   itkGetConstReferenceMacro(TileSize, SizeType);
 
-  /** Megabytes that a chosen tile may take, as estimated from the network's width. Default: 2048. */
+  /** Megabytes that a chosen tile may take, as TorchModel::EstimateBytes() has it. Default: 2048. */
   itkSetMacro(TileMemory, unsigned int);
   itkGetConstMacro(TileMemory, unsigned int);
 
   /** Padded networks: share of a patch that its neighbour covers too. Default: 0.25. */
   itkSetClampMacro(Overlap, double, 0.0, 0.9);
   itkGetConstMacro(Overlap, double);
+
+  /** Padded networks: weights of overlapping patches. Default: Gaussian. */
+  itkSetEnumMacro(Blend, BlendEnum);
+  itkGetEnumMacro(Blend, BlendEnum);
+
+  /** Padded networks: sigma of the Gaussian window as a share of the patch. Default: 0.125. */
+  itkSetClampMacro(SigmaScale, double, 1e-3, 10.0);
+  itkGetConstMacro(SigmaScale, double);
+
+  /** What tiles read beyond the image. Default: Constant (OutsideValues). */
+  itkSetEnumMacro(Border, BorderEnum);
+  itkGetEnumMacro(Border, BorderEnum);
+
+  /** Megabytes that EstimateMemory() may say; an update of more is refused before it begins. 0: no limit. Default: 0.
+   */
+  itkSetMacro(MaximumMemory, unsigned int);
+  itkGetConstMacro(MaximumMemory, unsigned int);
+
+  /** Bytes that an update of a region takes at its peak beyond the input image: the working set of a tile, the outputs,
+   * and the sums of blended patches. Wants the output's information (UpdateOutputInformation()). */
+  double
+  EstimateMemory(const RegionType & region) const;
+  /** Of the whole image. */
+  double
+  EstimateMemory() const;
+
+  /** Seconds that a whole update will take: a small patch is run and scaled by its arithmetic and the number of tiles
+   * (those of the mask, where it is up to date). Wants the output's information. */
+  double
+  EstimateSeconds() const;
+
+  /** Voxels that a tile reads along x, y, z: TileSize, or what was chosen for it. Wants the output's information. */
+  SizeType
+  GetChosenTileSize() const;
+
+  /** Tiles of the whole image, skipped ones included. Wants the output's information. */
+  SizeValueType
+  GetNumberOfTiles() const;
 
   /** Input beyond the image, a component each; empty: the manifest's OutsideValue. Default: empty. */
   itkSetMacro(OutsideValues, Array<double>);
@@ -175,14 +267,28 @@ private:
   RunTile(const RegionType & readRegion, std::vector<float> & padded) const;
   void
   WriteVoxels(const RegionType & region, const float * probabilities, const SizeType & stored, const IndexType & first);
-  double
-  BytesOfTile(double voxels) const;
+  std::array<std::vector<float>, 3>
+  WindowOf(const PlanType & plan, float & floor) const;
+  void
+  AddBlended(const RegionType &                        written,
+             const IndexType &                         tileStart,
+             const TorchVolume &                       result,
+             const std::array<std::vector<float>, 3> & window,
+             float                                     floor,
+             std::vector<float> &                      sum,
+             std::vector<float> &                      weight);
+  OffsetValueType
+  SourceOf(OffsetValueType position, OffsetValueType size) const;
 
   TorchModel::ConstPointer m_Model;
   bool                     m_GenerateProbabilities{ false };
   SizeType                 m_TileSize{ { 0, 0, 0 } };
   unsigned int             m_TileMemory{ 2048 };
+  unsigned int             m_MaximumMemory{ 0 };
   double                   m_Overlap{ 0.25 };
+  BlendEnum                m_Blend{ BlendEnum::Gaussian };
+  double                   m_SigmaScale{ 0.125 };
+  BorderEnum               m_Border{ BorderEnum::Constant };
   Array<double>            m_OutsideValues;
   SizeValueType            m_NumberOfComputedTiles{ 0 };
 };

@@ -19,6 +19,7 @@
 #define itkTorchSegmentationFilter_hxx
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -186,15 +187,6 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateOutputIn
 }
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>
-double
-TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::BytesOfTile(double voxels) const
-{
-  // Measured on the module's networks: four and a half maps of the first level live at once.
-  const unsigned int width = m_Model->GetManifest().Width;
-  return voxels * 4.5 * sizeof(float) * (width == 0 ? 32.0 : static_cast<double>(width));
-}
-
-template <typename TInputImage, typename TOutputImage, typename TMaskImage>
 void
 TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::PlanCells(PlanType & plan) const
 {
@@ -245,7 +237,8 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::PlanCells(PlanTy
       for (const OffsetValueType z : candidates[2])
       {
         const double voxels = static_cast<double>(x) * static_cast<double>(y) * static_cast<double>(z);
-        const double bytes = this->BytesOfTile(voxels);
+        const double bytes = m_Model->EstimateBytes(
+          SizeType{ { static_cast<SizeValueType>(x), static_cast<SizeValueType>(y), static_cast<SizeValueType>(z) } });
         const double work = voxels * static_cast<double>(tilesOf(0, x) * tilesOf(1, y) * tilesOf(2, z));
         least = std::min(least, bytes);
         if ((asked || bytes <= 1e6 * m_TileMemory) && work < best)
@@ -282,15 +275,77 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::PlanPatches(Plan
   constexpr OffsetValueType  usualPatch = 128;
   const TorchModelManifest & manifest = m_Model->GetManifest();
   const auto                 step = static_cast<OffsetValueType>(manifest.TileStep);
+  const SizeType             size = this->GetInput()->GetLargestPossibleRegion().GetSize();
+  const auto                 intervalOf = [this](OffsetValueType patch) {
+    return std::max<OffsetValueType>(1, static_cast<OffsetValueType>(static_cast<double>(patch) * (1.0 - m_Overlap)));
+  };
+  // Patches of an axis.
+  const auto countOf = [&](unsigned int axis, OffsetValueType patch) {
+    const OffsetValueType rest = static_cast<OffsetValueType>(size[axis]) - patch;
+    return rest <= 0 ? OffsetValueType{ 1 } : 1 + (rest + intervalOf(patch) - 1) / intervalOf(patch);
+  };
+  std::array<std::vector<OffsetValueType>, 3> candidates;
+  bool                                        chooses = false;
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    const auto voxels = static_cast<OffsetValueType>(size[axis]);
+    auto patch = static_cast<OffsetValueType>(m_TileSize[axis] != 0 ? m_TileSize[axis] : manifest.PatchSize[axis]);
+    if (patch != 0)
+    {
+      candidates[axis] = { patch };
+    }
+    else if (manifest.Network.empty())
+    {
+      // What a foreign graph gives may depend on the size of its patch: MONAI's usual one.
+      candidates[axis] = { (std::min(voxels, usualPatch) + step - 1) / step * step };
+    }
+    else
+    {
+      chooses = true;
+      OffsetValueType smallest = (voxels + step - 1) / step * step;
+      for (OffsetValueType count = 1; count <= 32 && smallest >= step; ++count)
+      {
+        while (smallest > step && countOf(axis, smallest - step) <= count)
+        {
+          smallest -= step;
+        }
+        candidates[axis].push_back(smallest);
+        smallest -= step;
+      }
+    }
+  }
+  double                         best = std::numeric_limits<double>::max();
+  double                         least = std::numeric_limits<double>::max();
+  std::array<OffsetValueType, 3> chosen{ { candidates[0][0], candidates[1][0], candidates[2][0] } };
+  for (const OffsetValueType x : candidates[0])
+  {
+    for (const OffsetValueType y : candidates[1])
+    {
+      for (const OffsetValueType z : candidates[2])
+      {
+        const double bytes = m_Model->EstimateBytes(
+          SizeType{ { static_cast<SizeValueType>(x), static_cast<SizeValueType>(y), static_cast<SizeValueType>(z) } });
+        const double work = static_cast<double>(x) * static_cast<double>(y) * static_cast<double>(z) *
+                            static_cast<double>(countOf(0, x) * countOf(1, y) * countOf(2, z));
+        least = std::min(least, bytes);
+        if (bytes <= 1e6 * m_TileMemory && work < best)
+        {
+          best = work;
+          chosen = { { x, y, z } };
+        }
+      }
+    }
+  }
+  if (chooses && best == std::numeric_limits<double>::max())
+  {
+    itkExceptionMacro("TileMemory is " << m_TileMemory << " MB, but the smallest patch of the model takes about "
+                                       << std::ceil(least / 1e6) << " MB");
+  }
   for (unsigned int axis = 0; axis < 3; ++axis)
   {
     AxisPlan & one = plan[axis];
-    const auto voxels = static_cast<OffsetValueType>(this->GetInput()->GetLargestPossibleRegion().GetSize()[axis]);
-    one.Tile = static_cast<OffsetValueType>(m_TileSize[axis] != 0 ? m_TileSize[axis] : manifest.PatchSize[axis]);
-    if (one.Tile == 0)
-    {
-      one.Tile = (std::min(voxels, usualPatch) + step - 1) / step * step;
-    }
+    const auto voxels = static_cast<OffsetValueType>(size[axis]);
+    one.Tile = chosen[axis];
     one.Keep = one.Tile;
     // As MONAI: patches at equal intervals, the last one moved back into the image; a smaller image in the middle.
     if (voxels <= one.Tile)
@@ -299,8 +354,7 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::PlanPatches(Plan
       one.Starts.push_back(-((one.Tile - voxels) / 2));
       continue;
     }
-    one.Cell =
-      std::max<OffsetValueType>(1, static_cast<OffsetValueType>(static_cast<double>(one.Tile) * (1.0 - m_Overlap)));
+    one.Cell = intervalOf(one.Tile);
     for (OffsetValueType start = 0;; start += one.Cell)
     {
       one.Starts.push_back(std::min(start, voxels - one.Tile));
@@ -390,9 +444,16 @@ void
 TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateInputRequestedRegion()
 {
   Superclass::GenerateInputRequestedRegion();
-  auto *                        input = const_cast<TInputImage *>(this->GetInput());
-  const RegionType              piece = this->GetOutput()->GetRequestedRegion();
-  const PlanType                plan = this->MakePlan();
+  auto *           input = const_cast<TInputImage *>(this->GetInput());
+  const RegionType piece = this->GetOutput()->GetRequestedRegion();
+  const PlanType   plan = this->MakePlan();
+  if (m_MaximumMemory != 0 && this->EstimateMemory(piece) > 1e6 * m_MaximumMemory)
+  {
+    itkExceptionMacro("The update of " << piece.GetSize() << " voxels takes about "
+                                       << std::ceil(1e-6 * this->EstimateMemory(piece)) << " MB, MaximumMemory is "
+                                       << m_MaximumMemory
+                                       << " MB: stream it in more pieces, lower TileMemory, or choose a smaller tile");
+  }
   const std::vector<RegionType> tiles = this->TilesOf(plan, piece);
   if (tiles.empty())
   {
@@ -406,8 +467,19 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateInputReq
     size[axis] = static_cast<SizeValueType>(tiles.back().GetIndex(axis) - first[axis] + plan[axis].Tile);
     first[axis] -= plan[axis].Halo;
   }
-  RegionType support(first, size);
-  support.Crop(input->GetLargestPossibleRegion());
+  RegionType       support(first, size);
+  const RegionType largest = input->GetLargestPossibleRegion();
+  for (unsigned int axis = 0; m_Border != BorderEnum::Constant && axis < 3; ++axis)
+  {
+    // Voxels beyond the image come from anywhere of the axis.
+    if (support.GetIndex(axis) < largest.GetIndex(axis) ||
+        support.GetUpperIndex()[axis] > largest.GetUpperIndex()[axis])
+    {
+      support.SetIndex(axis, largest.GetIndex(axis));
+      support.SetSize(axis, largest.GetSize(axis));
+    }
+  }
+  support.Crop(largest);
   input->SetRequestedRegion(support);
   if (TMaskImage * mask = const_cast<TMaskImage *>(this->GetMaskImage()))
   {
@@ -455,6 +527,10 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::RunTile(const Re
   const SizeType      size = readRegion.GetSize();
   const ThreadIdType  threads =
     std::min<ThreadIdType>(this->GetNumberOfWorkUnits(), this->GetMultiThreader()->GetMaximumNumberOfThreads());
+  const bool blended = m_Model->GetManifest().Halo == 0;
+  const auto run = [&](const TorchVolumeView & tile) {
+    return blended ? m_Model->ComputeOutput(tile, threads) : m_Model->ComputeProbabilities(tile, threads);
+  };
   TorchVolumeView view;
   view.Components = components;
   view.RegionSize = size;
@@ -464,41 +540,77 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::RunTile(const Re
                   static_cast<OffsetValueType>(components) * input->ComputeOffset(readRegion.GetIndex());
     view.RowStride = buffered.GetSize(0);
     view.SliceStride = buffered.GetSize(0) * buffered.GetSize(1);
-    return m_Model->ComputeProbabilities(view, threads);
+    return run(view);
   }
   std::vector<float> outside(components, static_cast<float>(m_Model->GetManifest().OutsideValue));
   for (unsigned int component = 0; component < m_OutsideValues.Size(); ++component)
   {
     outside[component] = static_cast<float>(m_OutsideValues[component]);
   }
-  padded.resize(components * size[0] * size[1] * size[2]);
-  for (std::size_t k = 0; k < padded.size(); k += components)
+  // Where each voxel of an axis comes from; negative: from nowhere.
+  std::array<std::vector<OffsetValueType>, 3> source;
+  for (unsigned int axis = 0; axis < 3; ++axis)
   {
-    std::copy(outside.begin(), outside.end(), padded.begin() + static_cast<std::ptrdiff_t>(k));
-  }
-  RegionType inside = readRegion;
-  if (inside.Crop(largest))
-  {
-    const SizeType n = inside.GetSize();
-    for (SizeValueType z = 0; z < n[2]; ++z)
+    const OffsetValueType start = readRegion.GetIndex(axis) - largest.GetIndex(axis);
+    for (SizeValueType i = 0; i < size[axis]; ++i)
     {
-      for (SizeValueType y = 0; y < n[1]; ++y)
+      source[axis].push_back(
+        this->SourceOf(start + static_cast<OffsetValueType>(i), static_cast<OffsetValueType>(largest.GetSize(axis))));
+    }
+  }
+  padded.resize(components * size[0] * size[1] * size[2]);
+  float * to = padded.data();
+  for (const OffsetValueType z : source[2])
+  {
+    for (const OffsetValueType y : source[1])
+    {
+      const IndexType       first = { { buffered.GetIndex(0),
+                                        largest.GetIndex(1) + std::max<OffsetValueType>(y, 0),
+                                        largest.GetIndex(2) + std::max<OffsetValueType>(z, 0) } };
+      const float *         row = y < 0 || z < 0 ? nullptr
+                                                 : input->GetBufferPointer() +
+                                             static_cast<OffsetValueType>(components) * input->ComputeOffset(first);
+      const OffsetValueType bufferedFrom = buffered.GetIndex(0) - largest.GetIndex(0);
+      for (const OffsetValueType x : source[0])
       {
-        IndexType index = inside.GetIndex();
-        index[1] += static_cast<IndexValueType>(y);
-        index[2] += static_cast<IndexValueType>(z);
-        const float * row =
-          input->GetBufferPointer() + static_cast<OffsetValueType>(components) * input->ComputeOffset(index);
-        const OffsetValueType target = ((index[2] - readRegion.GetIndex(2)) * static_cast<OffsetValueType>(size[1]) +
-                                        index[1] - readRegion.GetIndex(1)) *
-                                         static_cast<OffsetValueType>(size[0]) +
-                                       index[0] - readRegion.GetIndex(0);
-        std::copy(row, row + components * n[0], padded.begin() + static_cast<OffsetValueType>(components) * target);
+        const float * from =
+          row && x >= 0 ? row + static_cast<OffsetValueType>(components) * (x - bufferedFrom) : outside.data();
+        to = std::copy(from, from + components, to);
       }
     }
   }
   view.Buffer = padded.data();
-  return m_Model->ComputeProbabilities(view, threads);
+  return run(view);
+}
+
+template <typename TInputImage, typename TOutputImage, typename TMaskImage>
+OffsetValueType
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::SourceOf(OffsetValueType position,
+                                                                         OffsetValueType size) const
+{
+  if (position >= 0 && position < size)
+  {
+    return position;
+  }
+  const auto modulo = [](OffsetValueType n, OffsetValueType period) { return ((n % period) + period) % period; };
+  switch (m_Border)
+  {
+    case BorderEnum::Reflect:
+    {
+      if (size == 1)
+      {
+        return 0;
+      }
+      const OffsetValueType folded = modulo(position, 2 * size - 2);
+      return folded < size ? folded : 2 * size - 2 - folded;
+    }
+    case BorderEnum::Replicate:
+      return position < 0 ? 0 : size - 1;
+    case BorderEnum::Circular:
+      return modulo(position, size);
+    default:
+      return -1;
+  }
 }
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>
@@ -518,44 +630,207 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::WriteVoxels(cons
   std::vector<float>     background(classes, 0.0F);
   background[0] = exclusive ? 1.0F : 0.0F;
 
-  IndexType       index = region.GetIndex();
-  const IndexType end = region.GetUpperIndex();
-  for (index[2] = region.GetIndex(2); index[2] <= end[2]; ++index[2])
-  {
-    for (index[1] = region.GetIndex(1); index[1] <= end[1]; ++index[1])
+  const auto write = [&](const RegionType & part) {
+    IndexType       index = part.GetIndex();
+    const IndexType end = part.GetUpperIndex();
+    for (index[2] = part.GetIndex(2); index[2] <= end[2]; ++index[2])
     {
-      index[0] = region.GetIndex(0);
-      auto *        labelRow = labels->GetBufferPointer() + labels->ComputeOffset(index);
-      float *       targetRow = nullptr;
-      const auto *  maskRow = mask ? mask->GetBufferPointer() + mask->ComputeOffset(index) : nullptr;
-      const float * row = nullptr;
-      if (target)
+      for (index[1] = part.GetIndex(1); index[1] <= end[1]; ++index[1])
       {
-        targetRow = target->GetBufferPointer() + static_cast<OffsetValueType>(classes) * target->ComputeOffset(index);
-      }
-      if (probabilities)
-      {
-        row =
-          probabilities + static_cast<OffsetValueType>(classes) *
-                            (((index[2] - first[2]) * static_cast<OffsetValueType>(stored[1]) + index[1] - first[1]) *
-                               static_cast<OffsetValueType>(stored[0]) +
-                             index[0] - first[0]);
-      }
-      for (SizeValueType x = 0; x < region.GetSize(0); ++x)
-      {
-        const bool    isBackground = !row || (maskRow && maskRow[x] == zero);
-        const float * voxel = isBackground ? background.data() : row + classes * x;
-        const float * largest = std::max_element(voxel, voxel + classes);
-        const auto    label = static_cast<std::size_t>(largest - voxel);
-        labelRow[x] =
-          static_cast<typename TOutputImage::PixelType>(exclusive ? label : (*largest > 0.5F ? label + 1 : 0));
-        if (targetRow)
+        index[0] = part.GetIndex(0);
+        auto *        labelRow = labels->GetBufferPointer() + labels->ComputeOffset(index);
+        float *       targetRow = nullptr;
+        const auto *  maskRow = mask ? mask->GetBufferPointer() + mask->ComputeOffset(index) : nullptr;
+        const float * row = nullptr;
+        if (target)
         {
-          std::copy(voxel, voxel + classes, targetRow + classes * x);
+          targetRow = target->GetBufferPointer() + static_cast<OffsetValueType>(classes) * target->ComputeOffset(index);
+        }
+        if (probabilities)
+        {
+          row =
+            probabilities + static_cast<OffsetValueType>(classes) *
+                              (((index[2] - first[2]) * static_cast<OffsetValueType>(stored[1]) + index[1] - first[1]) *
+                                 static_cast<OffsetValueType>(stored[0]) +
+                               index[0] - first[0]);
+        }
+        for (SizeValueType x = 0; x < part.GetSize(0); ++x)
+        {
+          const bool    isBackground = !row || (maskRow && maskRow[x] == zero);
+          const float * voxel = isBackground ? background.data() : row + classes * x;
+          const float * largest = std::max_element(voxel, voxel + classes);
+          const auto    label = static_cast<std::size_t>(largest - voxel);
+          labelRow[x] =
+            static_cast<typename TOutputImage::PixelType>(exclusive ? label : (*largest > 0.5F ? label + 1 : 0));
+          if (targetRow)
+          {
+            std::copy(voxel, voxel + classes, targetRow + classes * x);
+          }
         }
       }
     }
+  };
+  this->GetMultiThreader()->template ParallelizeImageRegion<3>(region, write, nullptr);
+}
+
+template <typename TInputImage, typename TOutputImage, typename TMaskImage>
+std::array<std::vector<float>, 3>
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::WindowOf(const PlanType & plan, float & floor) const
+{
+  std::array<std::vector<float>, 3> window;
+  double                            smallest = 1.0;
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    const double sigma = m_SigmaScale * static_cast<double>(plan[axis].Tile);
+    const double middle = 0.5 * static_cast<double>(plan[axis].Tile - 1);
+    for (OffsetValueType i = 0; i < plan[axis].Tile; ++i)
+    {
+      const double distance = static_cast<double>(i) - middle;
+      window[axis].push_back(m_Blend == BlendEnum::Gaussian
+                               ? static_cast<float>(std::exp(-0.5 * distance * distance / (sigma * sigma)))
+                               : 1.0F);
+    }
+    smallest *= static_cast<double>(window[axis].front());
   }
+  floor = static_cast<float>(std::max(smallest, 1e-3));
+  return window;
+}
+
+template <typename TInputImage, typename TOutputImage, typename TMaskImage>
+void
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::AddBlended(
+  const RegionType &                        written,
+  const IndexType &                         tileStart,
+  const TorchVolume &                       result,
+  const std::array<std::vector<float>, 3> & window,
+  float                                     floor,
+  std::vector<float> &                      sum,
+  std::vector<float> &                      weight)
+{
+  const RegionType  piece = this->GetOutput()->GetBufferedRegion();
+  const std::size_t classes = result.Components;
+  this->GetMultiThreader()->template ParallelizeImageRegion<3>(
+    written,
+    [&](const RegionType & part) {
+      const IndexType end = part.GetUpperIndex();
+      for (IndexValueType z = part.GetIndex(2); z <= end[2]; ++z)
+      {
+        for (IndexValueType y = part.GetIndex(1); y <= end[1]; ++y)
+        {
+          const auto  tileY = static_cast<std::size_t>(y - tileStart[1]);
+          const auto  tileZ = static_cast<std::size_t>(z - tileStart[2]);
+          const float rowWeight = window[1][tileY] * window[2][tileZ];
+          auto        column = static_cast<std::size_t>(part.GetIndex(0) - tileStart[0]);
+          auto        from = (tileZ * result.RegionSize[1] + tileY) * result.RegionSize[0] + column;
+          auto        to = (static_cast<std::size_t>(z - piece.GetIndex(2)) * piece.GetSize(1) +
+                     static_cast<std::size_t>(y - piece.GetIndex(1))) *
+                      piece.GetSize(0) +
+                    static_cast<std::size_t>(part.GetIndex(0) - piece.GetIndex(0));
+          for (SizeValueType x = 0; x < part.GetSize(0); ++x, ++column, ++from, ++to)
+          {
+            const float one = std::max(rowWeight * window[0][column], floor);
+            weight[to] += one;
+            for (std::size_t c = 0; c < classes; ++c)
+            {
+              sum[classes * to + c] += one * result.Buffer[classes * from + c];
+            }
+          }
+        }
+      }
+    },
+    nullptr);
+}
+
+template <typename TInputImage, typename TOutputImage, typename TMaskImage>
+auto
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GetChosenTileSize() const -> SizeType
+{
+  const PlanType plan = this->MakePlan();
+  SizeType       size;
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    size[axis] = static_cast<SizeValueType>(plan[axis].Tile);
+  }
+  return size;
+}
+
+template <typename TInputImage, typename TOutputImage, typename TMaskImage>
+double
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::EstimateMemory(const RegionType & region) const
+{
+  const SizeType tile = this->GetChosenTileSize();
+  const auto     voxels = static_cast<double>(region.GetNumberOfPixels());
+  const auto     classes = static_cast<double>(m_Model->GetManifest().ClassNames.size());
+  double         ofVoxel = sizeof(typename TOutputImage::PixelType);
+  ofVoxel += m_GenerateProbabilities ? classes * sizeof(float) : 0.0;
+  ofVoxel += m_Model->GetManifest().Halo == 0 ? (classes + 1.0) * sizeof(float) : 0.0;
+  // Tiles that reach beyond the image are copied.
+  const double copied = static_cast<double>(tile[0]) * static_cast<double>(tile[1]) * static_cast<double>(tile[2]) *
+                        sizeof(float) * static_cast<double>(this->GetInput()->GetNumberOfComponentsPerPixel());
+  return m_Model->EstimateBytes(tile) + copied + voxels * ofVoxel;
+}
+
+template <typename TInputImage, typename TOutputImage, typename TMaskImage>
+double
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::EstimateMemory() const
+{
+  return this->EstimateMemory(this->GetInput()->GetLargestPossibleRegion());
+}
+
+template <typename TInputImage, typename TOutputImage, typename TMaskImage>
+SizeValueType
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GetNumberOfTiles() const
+{
+  const PlanType plan = this->MakePlan();
+  return plan[0].Starts.size() * plan[1].Starts.size() * plan[2].Starts.size();
+}
+
+template <typename TInputImage, typename TOutputImage, typename TMaskImage>
+double
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::EstimateSeconds() const
+{
+  const TorchModelManifest & manifest = m_Model->GetManifest();
+  const PlanType             plan = this->MakePlan();
+  const RegionType           largest = this->GetInput()->GetLargestPossibleRegion();
+  const SizeType             tile = this->GetChosenTileSize();
+  SizeType                   probe;
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    const SizeValueType wanted =
+      (2 * manifest.Halo + 48 + manifest.TileStep - 1) / manifest.TileStep * manifest.TileStep;
+    const bool fixed = manifest.Network.empty() && manifest.PatchSize[axis] != 0;
+    probe[axis] = fixed ? tile[axis] : std::min(tile[axis], wanted);
+  }
+  SizeValueType count = 0;
+  const auto *  mask = this->GetMaskImage();
+  const bool    masked = mask && mask->GetBufferedRegion() == mask->GetLargestPossibleRegion();
+  for (RegionType one : this->TilesOf(plan, largest))
+  {
+    one.Crop(largest);
+    count += !masked || this->HasMaskVoxel(one) ? 1 : 0;
+  }
+  const unsigned int components = this->GetInput()->GetNumberOfComponentsPerPixel();
+  std::vector<float> noise(components * probe[0] * probe[1] * probe[2]);
+  std::uint32_t      state = 1;
+  for (float & value : noise)
+  {
+    state = state * 1664525U + 1013904223U;
+    value = static_cast<float>(state >> 8) / 8388608.0F - 1.0F;
+  }
+  TorchVolumeView view;
+  view.Buffer = noise.data();
+  view.Components = components;
+  view.RegionSize = probe;
+  const ThreadIdType threads =
+    std::min<ThreadIdType>(this->GetNumberOfWorkUnits(), this->GetMultiThreader()->GetMaximumNumberOfThreads());
+  double seconds = std::numeric_limits<double>::max();
+  for (unsigned int run = 0; run < 3; ++run)
+  {
+    const auto start = std::chrono::steady_clock::now();
+    m_Model->ComputeProbabilities(view, threads);
+    seconds = std::min(seconds, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return seconds * m_Model->EstimateOperations(tile) / m_Model->EstimateOperations(probe) * static_cast<double>(count);
 }
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>
@@ -572,6 +847,7 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
     this->GetProbabilities()->Allocate();
   }
   m_NumberOfComputedTiles = 0;
+  this->GetMultiThreader()->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
   const auto                    classes = static_cast<std::size_t>(m_Model->GetManifest().ClassNames.size());
   const bool                    blended = m_Model->GetManifest().Halo == 0;
   const std::vector<RegionType> tiles = this->TilesOf(plan, piece);
@@ -584,19 +860,7 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
   {
     sum.assign(classes * piece.GetNumberOfPixels(), 0.0F);
     weight.assign(piece.GetNumberOfPixels(), 0.0F);
-    double smallest = 1.0;
-    for (unsigned int axis = 0; axis < 3; ++axis)
-    {
-      const double sigma = 0.125 * static_cast<double>(plan[axis].Tile);
-      const double middle = 0.5 * static_cast<double>(plan[axis].Tile - 1);
-      for (OffsetValueType i = 0; i < plan[axis].Tile; ++i)
-      {
-        const double distance = static_cast<double>(i) - middle;
-        window[axis].push_back(static_cast<float>(std::exp(-0.5 * distance * distance / (sigma * sigma))));
-      }
-      smallest *= static_cast<double>(window[axis].front());
-    }
-    floor = static_cast<float>(std::max(smallest, 1e-3));
+    window = this->WindowOf(plan, floor);
   }
   else
   {
@@ -634,45 +898,28 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
       this->WriteVoxels(written, result.Buffer.data(), result.RegionSize, tile.GetIndex());
       continue;
     }
-    const IndexType end = written.GetUpperIndex();
-    for (IndexValueType z = written.GetIndex(2); z <= end[2]; ++z)
-    {
-      for (IndexValueType y = written.GetIndex(1); y <= end[1]; ++y)
-      {
-        const OffsetValueType inTile[2] = { y - tile.GetIndex(1), z - tile.GetIndex(2) };
-        const float           rowWeight =
-          window[1][static_cast<std::size_t>(inTile[0])] * window[2][static_cast<std::size_t>(inTile[1])];
-        for (IndexValueType x = written.GetIndex(0); x <= end[0]; ++x)
-        {
-          const auto column = static_cast<std::size_t>(x - tile.GetIndex(0));
-          const auto from =
-            static_cast<std::size_t>((inTile[1] * static_cast<OffsetValueType>(result.RegionSize[1]) + inTile[0]) *
-                                     static_cast<OffsetValueType>(result.RegionSize[0])) +
-            column;
-          const auto to = static_cast<std::size_t>(
-            ((z - piece.GetIndex(2)) * static_cast<OffsetValueType>(piece.GetSize(1)) + y - piece.GetIndex(1)) *
-              static_cast<OffsetValueType>(piece.GetSize(0)) +
-            x - piece.GetIndex(0));
-          const float one = std::max(rowWeight * window[0][column], floor);
-          weight[to] += one;
-          for (std::size_t c = 0; c < classes; ++c)
-          {
-            sum[classes * to + c] += one * result.Buffer[classes * from + c];
-          }
-        }
-      }
-    }
+    this->AddBlended(written, tile.GetIndex(), result, window, floor, sum, weight);
   }
   if (blended)
   {
-    for (std::size_t voxel = 0; voxel < weight.size(); ++voxel)
-    {
-      for (std::size_t c = 0; c < classes; ++c)
-      {
-        // A voxel of no patch lies outside the mask and becomes background.
-        sum[classes * voxel + c] /= weight[voxel] > 0.0F ? weight[voxel] : 1.0F;
-      }
-    }
+    RegionType lines;
+    lines.SetSize(SizeType{ { 1, 1, weight.size() / piece.GetSize(0) } });
+    this->GetMultiThreader()->template ParallelizeImageRegion<3>(
+      lines,
+      [&](const RegionType & part) {
+        const std::size_t length = piece.GetSize(0);
+        const std::size_t begin = static_cast<std::size_t>(part.GetIndex(2)) * length;
+        for (std::size_t voxel = begin; voxel < begin + part.GetSize(2) * length; ++voxel)
+        {
+          // A voxel of no patch lies outside the mask and becomes background.
+          for (std::size_t c = 0; weight[voxel] > 0.0F && c < classes; ++c)
+          {
+            sum[classes * voxel + c] /= weight[voxel];
+          }
+          m_Model->Activate(sum.data() + classes * voxel);
+        }
+      },
+      nullptr);
     this->WriteVoxels(piece, sum.data(), piece.GetSize(), piece.GetIndex());
   }
   this->UpdateProgress(1.0F);
@@ -687,7 +934,11 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::PrintSelf(std::o
   os << indent << "GenerateProbabilities: " << (m_GenerateProbabilities ? "On" : "Off") << std::endl;
   os << indent << "TileSize: " << m_TileSize << std::endl;
   os << indent << "TileMemory: " << m_TileMemory << std::endl;
+  os << indent << "MaximumMemory: " << m_MaximumMemory << std::endl;
   os << indent << "Overlap: " << m_Overlap << std::endl;
+  os << indent << "Blend: " << m_Blend << std::endl;
+  os << indent << "SigmaScale: " << m_SigmaScale << std::endl;
+  os << indent << "Border: " << m_Border << std::endl;
   os << indent << "OutsideValues: " << m_OutsideValues << std::endl;
   os << indent << "NumberOfComputedTiles: " << m_NumberOfComputedTiles << std::endl;
 }

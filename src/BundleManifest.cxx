@@ -23,12 +23,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <limits>
+#include <numeric>
 
 namespace itk
 {
@@ -215,6 +217,35 @@ public:
       }
     }
     return sections;
+  }
+
+  /** MONAI's spatial_shape, in the order of the tensor's axes: whole numbers are the patch, "8*n" the grid of sizes;
+   * anything else says nothing. */
+  void
+  ReadShape(std::array<unsigned int, 3> & patch, unsigned int & step) const
+  {
+    const Json * shape = Find("spatial_shape");
+    if (shape == nullptr || !shape->is_array() || shape->size() != 3)
+    {
+      return;
+    }
+    for (unsigned int i = 0; i < 3; ++i)
+    {
+      const Json & one = (*shape)[i];
+      if (one.is_number())
+      {
+        patch[i] = static_cast<unsigned int>(Whole("spatial_shape", one, 1, 4096));
+      }
+      else if (one.is_string())
+      {
+        const std::string text = one.get<std::string>();
+        const std::size_t digits = text.find_first_not_of("0123456789");
+        if (digits > 0 && digits < 5 && text.substr(digits) == "*n")
+        {
+          step = std::lcm(step, std::max(1u, static_cast<unsigned int>(std::stoul(text))));
+        }
+      }
+    }
   }
 
   /** MONAI's channel_def: {"0": "T1", "1": ...}. */
@@ -442,6 +473,8 @@ ReadBundleManifest(const std::string & bundle)
   const Section prediction = format.Inner("outputs").Inner("pred");
   image.ReadChannels(manifest.ChannelNames);
   prediction.ReadChannels(manifest.ClassNames);
+  std::string type;
+  image.ReadOneOf("dtype", type, { "float32" });
 
   Json        own = metadata.contains("gliomagrading") ? metadata["gliomagrading"] : Json::object();
   std::string place = "gliomagrading";
@@ -521,6 +554,18 @@ ReadBundleManifest(const std::string & bundle)
   region.ReadWhole("output_size", manifest.OutputSize, 0, 2048);
   region.Read("minimum_component_share", manifest.MinimumComponentShare, 0.0, 1.0);
 
+  if (manifest.Task == "segmentation")
+  {
+    image.ReadShape(manifest.PatchSize, manifest.TileStep);
+    if (manifest.AxisOrder != "xyz")
+    {
+      std::swap(manifest.PatchSize[0], manifest.PatchSize[2]);
+    }
+    if (manifest.TileStep > 256)
+    {
+      image.Refuse("spatial_shape", "multiples whose common multiple is at most 256");
+    }
+  }
   ours.ReadVector("patch_size", manifest.PatchSize, 4096u);
   ours.ReadWhole("halo", manifest.Halo, 0, 2048);
   ours.ReadWhole("tile_step", manifest.TileStep, 1, 256);
@@ -537,6 +582,7 @@ ReadBundleManifest(const std::string & bundle)
   weights.Read("file", manifest.WeightsFile);
   weights.ReadWhole("bytes", manifest.WeightsBytes, 1, std::uint64_t{ 1 } << 40);
   weights.Read("sha256", manifest.WeightsSha256);
+  weights.Read("instruction_set", manifest.InstructionSet);
   if (!manifest.WeightsSha256.empty() &&
       (manifest.WeightsSha256.size() != 64 ||
        manifest.WeightsSha256.find_first_not_of("0123456789abcdef") != std::string::npos))
@@ -564,7 +610,7 @@ ReadBundleManifest(const std::string & bundle)
 
   if (manifest.WeightsFile.empty())
   {
-    for (const char * usual : { "models/model.safetensors", "models/model.ts" })
+    for (const char * usual : { "models/model.safetensors", "models/model.ts", "models/model.pt2" })
     {
       if (manifest.WeightsFile.empty() && fs::exists(fs::path(bundle) / usual))
       {
@@ -631,6 +677,7 @@ WriteBundleManifest(const std::string & bundle, const TorchModelManifest & manif
   ours["weights"] = { { "file", manifest.WeightsFile },
                       { "bytes", manifest.WeightsBytes },
                       { "sha256", manifest.WeightsSha256 } };
+  PutText(ours["weights"], "instruction_set", manifest.InstructionSet);
   Json training = Json::object();
   PutText(training, "data", manifest.TrainingData);
   for (const auto & one : manifest.TrainingCases)
@@ -706,8 +753,8 @@ VerifyBundleWeights(const std::string & bundle, const TorchModelManifest & manif
   if (manifest.WeightsFile.empty())
   {
     itkGenericExceptionMacro("The bundle '" << bundle
-                                            << "' names no weights and has neither models/model.safetensors nor "
-                                               "models/model.ts");
+                                            << "' names no weights and has neither models/model.safetensors, "
+                                               "models/model.ts nor models/model.pt2");
   }
   const std::string    path = PathInsideBundle(bundle, manifest.WeightsFile).string();
   std::error_code      error;

@@ -31,8 +31,8 @@
 
 namespace itk
 {
-/** A model in front of TorchModel: the native networks or a TorchScript graph. Tensors are [1, C, z, y, x] in the
- * model's own axis order, float32 on the model's device. All methods are const and re-entrant. */
+/** A model in front of TorchModel: the native networks, a TorchScript graph or a compiled package. Tensors are [1, C,
+ * z, y, x] in the model's own axis order, float32 on the model's device. All methods are const and re-entrant. */
 class ModelBackend
 {
 public:
@@ -92,6 +92,11 @@ MakeTorchScriptBackend(const TorchModelManifest & manifest,
                        const std::string &        file,
                        const torch::Device &      device,
                        bool                       bfloat16);
+
+/** Loads a package that AOTInductor compiled (consent was given and SHA-256 checked by the caller); refuses one for an
+ * instruction set that the processor lacks before its code is loaded. */
+std::shared_ptr<ModelBackend>
+MakeInductorBackend(const TorchModelManifest & manifest, const std::string & file, const torch::Device & device);
 } // namespace itk
 
 #endif // ModelBackend_h

@@ -16,6 +16,7 @@
  *
  *=========================================================================*/
 #include "ExplanationRules.h"
+#include "FusedSegmentation.h"
 #include "ModelBackend.h"
 #include "PereiraNetworks.h"
 #include "Safetensors.h"
@@ -80,12 +81,23 @@ public:
     : m_Network(options)
     , m_BFloat16(bfloat16)
   {
-    PrepareForInference(*m_Network, weightsFile, device, bfloat16);
+    const bool fused = device.is_cpu() && FusedSegmentation::IsAvailable();
+    PrepareForInference(*m_Network, weightsFile, device, bfloat16 && !fused);
+    m_Parameters = CountParameters(*m_Network);
+    if (fused)
+    {
+      m_Fused = std::make_unique<FusedSegmentation>(*m_Network, bfloat16);
+      m_Network = nullptr;
+    }
   }
 
   torch::Tensor
   Forward(const torch::Tensor & input) const override
   {
+    if (m_Fused)
+    {
+      return m_Fused->Forward(input);
+    }
     torch::NoGradGuard noGradient;
     return m_Network->forward(m_BFloat16 ? input.to(torch::kBFloat16) : input).to(torch::kFloat32);
   }
@@ -106,13 +118,15 @@ public:
   std::size_t
   NumberOfParameters() const override
   {
-    return CountParameters(*m_Network);
+    return m_Parameters;
   }
 
 private:
   // forward() is not const in torch, but changes nothing in evaluation mode.
-  mutable PereiraSegmentationNetwork m_Network;
-  bool                               m_BFloat16;
+  mutable PereiraSegmentationNetwork       m_Network;
+  std::unique_ptr<const FusedSegmentation> m_Fused; // on a processor, in place of the network
+  bool                                     m_BFloat16;
+  std::size_t                              m_Parameters{ 0 };
 };
 
 class GradingBackend : public ModelBackend

@@ -152,21 +152,56 @@ PereiraSegmentationNetworkImpl::PereiraSegmentationNetworkImpl(const Segmentatio
 int64_t
 PereiraSegmentationNetworkImpl::Halo() const
 {
-  if (Options.Padded)
+  return HaloOf(Options);
+}
+
+int64_t
+PereiraSegmentationNetworkImpl::HaloOf(const SegmentationNetworkOptions & options)
+{
+  if (options.Padded)
   {
     return 0;
   }
   // Two stem convolutions, then two a block: 2^level input voxels each, encoder and decoder.
   int64_t lost = 4;
-  for (int64_t level = 0; level < Options.Levels; ++level)
+  for (int64_t level = 0; level < options.Levels; ++level)
   {
     lost += int64_t{ 4 } << level;
   }
-  for (int64_t level = 0; level + 1 < Options.Levels; ++level)
+  for (int64_t level = 0; level + 1 < options.Levels; ++level)
   {
     lost += int64_t{ 4 } << level;
   }
   return lost / 2;
+}
+
+std::vector<int64_t>
+PereiraSegmentationNetworkImpl::SkipSize(const torch::Tensor &              x,
+                                         int64_t                            level,
+                                         const SegmentationNetworkOptions & options)
+{
+  int64_t surplus = 0;
+  if (!options.Padded)
+  {
+    for (int64_t deeper = level + 1; deeper + 1 < options.Levels; ++deeper)
+    {
+      surplus += int64_t{ 8 } << (deeper - level);
+    }
+    surplus += int64_t{ 4 } << (options.Levels - 1 - level);
+  }
+  std::vector<int64_t> size;
+  for (int64_t axis = 2; axis < 5; ++axis)
+  {
+    if (x.size(axis) % 2 != 0 || x.size(axis) - surplus < 1)
+    {
+      itkGenericExceptionMacro("The patch does not fit the network's poolings: a feature map of "
+                               << x.size(axis) << " voxels at level " << level << "; the input must be a multiple of "
+                               << (int64_t{ 1 } << (options.Levels - 1)) << " and larger than " << 2 * HaloOf(options)
+                               << " voxels on every axis");
+    }
+    size.push_back(x.size(axis) - surplus);
+  }
+  return size;
 }
 
 torch::Tensor
@@ -181,29 +216,9 @@ PereiraSegmentationNetworkImpl::forward(torch::Tensor x, const ForwardContext & 
     {
       break;
     }
-    int64_t surplus = 0;
-    if (!Options.Padded)
-    {
-      for (int64_t deeper = level + 1; deeper + 1 < Options.Levels; ++deeper)
-      {
-        surplus += int64_t{ 8 } << (deeper - level);
-      }
-      surplus += int64_t{ 4 } << (Options.Levels - 1 - level);
-    }
-    std::vector<int64_t> size;
-    for (int64_t axis = 2; axis < 5; ++axis)
-    {
-      if (x.size(axis) % 2 != 0 || x.size(axis) - surplus < 1)
-      {
-        itkGenericExceptionMacro("The patch does not fit the network's poolings: a feature map of "
-                                 << x.size(axis) << " voxels at level " << level << "; the input must be a multiple of "
-                                 << Step() << " and larger than " << 2 * Halo() << " voxels on every axis");
-      }
-      size.push_back(x.size(axis) - surplus);
-    }
-    torch::Tensor skip = CropToSize(x, size);
+    torch::Tensor skip = CropToSize(x, SkipSize(x, level, Options));
     // Without gradients a copy of the crop lets the large map go at once.
-    skips.push_back(torch::GradMode::is_enabled() || surplus == 0 ? skip : skip.clone());
+    skips.push_back(torch::GradMode::is_enabled() || Options.Padded ? skip : skip.clone());
     x = torch::max_pool3d(x, 2, 2);
   }
   for (int64_t level = Options.Levels - 2; level >= 0; --level)

@@ -107,6 +107,12 @@ struct PereiraSegmentationNetworkImpl : torch::nn::Module
     return int64_t{ 1 } << (Options.Levels - 1);
   }
 
+  /** z, y, x of the crop of a level's map \a x that the decoder takes; throws where the poolings do not fit. */
+  static std::vector<int64_t>
+  SkipSize(const torch::Tensor & x, int64_t level, const SegmentationNetworkOptions & options);
+  static int64_t
+  HaloOf(const SegmentationNetworkOptions & options);
+
   SegmentationNetworkOptions     Options;
   Stem                           stem{ nullptr };
   std::vector<ResidualBlock>     Encoder, Decoder;

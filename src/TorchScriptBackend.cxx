@@ -35,6 +35,7 @@
 #include <mutex>
 #include <set>
 #include <sstream>
+#include <stdexcept>
 
 namespace itk
 {
@@ -350,8 +351,9 @@ FirstTensor(const c10::IValue & value)
       }
     }
   }
-  itkGenericExceptionMacro("The model returns " << value.tagKind()
-                                                << "; a tensor, or a tuple, list or dictionary of tensors is needed");
+  // Whoever called adds the file, the input and the device.
+  throw std::runtime_error("The model returns " + value.tagKind() +
+                           "; a tensor, or a tuple, list or dictionary of tensors is needed");
 }
 
 class RunOfBackend final : public RunOfGraph
@@ -422,6 +424,11 @@ public:
       {
         m_Parameters += static_cast<std::size_t>(parameter.numel());
         parameter.requires_grad_(false);
+        if (parameter.dim() == 5)
+        {
+          // As the interleaved input lies, so that no convolution turns either.
+          parameter.set_data(parameter.contiguous(torch::MemoryFormat::ChannelsLast3d));
+        }
       }
       if (bfloat16)
       {
@@ -577,7 +584,7 @@ private:
     torch::jit::Inline(*plain);
     if (m_Type == torch::kBFloat16)
     {
-      RefuseStrides(plain->block());
+      KeepStridesInFloat32(*plain, plain->block());
     }
     m_PlainTakesSelf = plain->inputs().size() == 2;
     const torch::jit::AliasDb aliases(plain);
@@ -602,15 +609,17 @@ private:
     }
   }
 
-  /** Several versions of torch compute strided convolutions in bfloat16 wrongly where the output is one voxel wide. */
+  /** Several versions of torch compute strided convolutions in bfloat16 wrongly where the output is one voxel wide:
+   * those run in float32. */
   void
-  RefuseStrides(Block * block) const
+  KeepStridesInFloat32(Graph & graph, Block * block) const
   {
-    for (Node * node : block->nodes())
+    const std::vector<Node *> nodes(block->nodes().begin(), block->nodes().end());
+    for (Node * node : nodes)
     {
       for (Block * inner : node->blocks())
       {
-        RefuseStrides(inner);
+        KeepStridesInFloat32(graph, inner);
       }
       const std::string name = node->kind().toUnqualString();
       if (name != "conv3d" && name != "_convolution" && name != "convolution")
@@ -620,12 +629,23 @@ private:
       const std::optional<c10::IValue> stride = torch::jit::toIValue(node->input(3));
       const std::vector<int64_t>       steps =
         stride && stride->isIntList() ? stride->toIntVector() : std::vector<int64_t>{ 0 };
-      if (std::any_of(steps.begin(), steps.end(), [](int64_t step) { return step != 1; }))
+      if (std::all_of(steps.begin(), steps.end(), [](int64_t step) { return step == 1; }))
       {
-        itkGenericExceptionMacro("The model '" << m_File
-                                               << "' has strided convolutions, which bfloat16 computes wrongly in some "
-                                                  "versions of torch: use the precision Float32");
+        continue;
       }
+      const torch::jit::WithInsertPoint at(node);
+      for (std::size_t operand = 0; operand < 3; ++operand)
+      {
+        if (!node->input(operand)->mustBeNone())
+        {
+          node->replaceInput(
+            operand, graph.insert(c10::aten::to, { node->input(operand), static_cast<int64_t>(torch::kFloat) }));
+        }
+      }
+      node->output()->setType(c10::TensorType::get());
+      const torch::jit::WithInsertPoint after(node->next());
+      Value * back = graph.insert(c10::aten::to, { node->output(), static_cast<int64_t>(torch::kBFloat16) });
+      node->output()->replaceAllUsesAfterNodeWith(back->node(), back);
     }
   }
 

@@ -20,6 +20,7 @@
 #include "BundleManifest.h"
 #include "BundleWriter.h"
 #include "ExplanationEngine.h"
+#include "FusedSegmentation.h"
 #include "ModelBackend.h"
 #include "PereiraNetworks.h"
 #include "TorchThreads.h"
@@ -27,11 +28,15 @@
 #include "itkMultiThreaderBase.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <limits>
+#include <mutex>
 #include <sstream>
 
 namespace itk
@@ -134,6 +139,59 @@ Transposed(const TorchVolume & volume)
 {
   const TorchVolumeView view{ volume.Buffer.data(), volume.Components, volume.RegionSize, 0, 0 };
   return VolumeOf(TensorOf(view, true, torch::kCPU));
+}
+
+/** The most bytes that torch's tensors on the processor have held since this guard was made. */
+class PeakOfTensors
+{
+public:
+  PeakOfTensors()
+    : m_Counter(std::make_shared<Counter>())
+    , m_Guard(c10::DebugInfoKind::PROFILER_STATE, m_Counter)
+  {}
+  double
+  Bytes() const
+  {
+    return static_cast<double>(m_Counter->Peak);
+  }
+
+private:
+  struct Counter : public c10::MemoryReportingInfoBase
+  {
+    void
+    reportMemoryUsage(void *, int64_t bytes, std::size_t, std::size_t, c10::Device device) override
+    {
+      if (device.is_cpu())
+      {
+        const std::lock_guard<std::mutex> lock(Mutex);
+        Now += bytes;
+        Peak = std::max(Peak, Now);
+      }
+    }
+    bool
+    memoryProfilingEnabled() const override
+    {
+      return true;
+    }
+    std::mutex Mutex;
+    int64_t    Now{ 0 };
+    int64_t    Peak{ 0 };
+  };
+  std::shared_ptr<Counter> m_Counter;
+  c10::DebugInfoGuard      m_Guard;
+};
+
+/** Options of the module's own segmentation network. */
+SegmentationNetworkOptions
+SegmentationOptionsOf(const TorchModelManifest & manifest)
+{
+  SegmentationNetworkOptions options;
+  options.InputChannels = static_cast<int64_t>(manifest.ChannelNames.size());
+  options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
+  options.Width = manifest.Width;
+  options.Levels = manifest.Levels;
+  options.Padded = manifest.Padded;
+  return options;
 }
 
 /** Probabilities, and logits from what the graph gave. */
@@ -259,19 +317,21 @@ TorchModel::Load()
                                        << "' says " << m_Manifest.AxisOrder << " and " << m_Manifest.OutputActivation);
     }
   }
-  else if (EndsWith(file, ".pt2"))
-  {
-    itkExceptionMacro("'" << file << "' is an AOTInductor package, which is not read here: export it as TorchScript");
-  }
+  const bool isCompiled = EndsWith(file, ".pt2");
   this->CheckManifest();
+  if (isCompiled && m_Precision == Precision::BFloat16)
+  {
+    itkExceptionMacro("The precision of '" << file << "' was chosen when it was compiled: use the precision Float32");
+  }
   if (m_Precision == Precision::BFloat16 && m_Manifest.Task != "segmentation")
   {
     itkExceptionMacro("bfloat16 is for segmentation only; the task of '" << m_Path << "' is " << m_Manifest.Task);
   }
   if (!isNative && !m_TrustModelCode)
   {
-    itkExceptionMacro("'" << (isBundle ? m_Path + "/" + file : file)
-                          << "' is TorchScript: a program that runs with your rights. It is loaded only with your "
+    itkExceptionMacro("'" << (isBundle ? m_Path + "/" + file : file) << "' is "
+                          << (isCompiled ? "compiled code" : "TorchScript")
+                          << ": a program that runs with your rights. It is loaded only with your "
                              "consent: SetTrustModelCode(true), or --trust-model");
   }
   const std::string  weights = isBundle ? VerifyBundleWeights(m_Path, m_Manifest) : m_Path;
@@ -290,8 +350,9 @@ TorchModel::Load()
   }
   try
   {
-    m_Backend = isNative ? MakeNativeBackend(m_Manifest, weights, device, bfloat16)
-                         : MakeTorchScriptBackend(m_Manifest, weights, device, bfloat16);
+    m_Backend = isNative     ? MakeNativeBackend(m_Manifest, weights, device, bfloat16)
+                : isCompiled ? MakeInductorBackend(m_Manifest, weights, device)
+                             : MakeTorchScriptBackend(m_Manifest, weights, device, bfloat16);
   }
   catch (const ExceptionObject &)
   {
@@ -306,7 +367,69 @@ TorchModel::Load()
     itkExceptionMacro("Loading '" << weights << "' on " << m_Device << " failed: " << e.what());
   }
   m_LoadedKey = key.str();
+  if (!isNative)
+  {
+    try
+    {
+      this->RefuseUnrepeatable();
+    }
+    catch (const ExceptionObject &)
+    {
+      m_Backend = nullptr;
+      throw;
+    }
+  }
   this->Modified();
+}
+
+void
+TorchModel::RefuseUnrepeatable()
+{
+  m_BytesOfVoxel = 0.0;
+  // A small patch where the graph takes one, else the one that it wants.
+  const unsigned int step = m_Manifest.TileStep;
+  const unsigned int small = (std::max(32u, 2 * m_Manifest.Halo + 2 * step) + step - 1) / step * step;
+  std::vector<std::array<unsigned int, 3>> sizes{ { { small, small, small } } };
+  if (m_Manifest.Task == "grading" && m_Manifest.OutputSize != 0)
+  {
+    sizes.back().fill(m_Manifest.OutputSize);
+  }
+  else if (m_Manifest.PatchSize[0] != 0 && m_Manifest.PatchSize[1] != 0 && m_Manifest.PatchSize[2] != 0)
+  {
+    sizes.push_back(m_Manifest.PatchSize);
+  }
+  const TorchThreads threads(this->ThreadsFor(0));
+  torch::NoGradGuard noGradient;
+  for (const std::array<unsigned int, 3> & size : sizes)
+  {
+    const TorchVolume     noise = GoldenInput(1, size, static_cast<unsigned int>(m_Manifest.ChannelNames.size()));
+    const TorchVolumeView view{ noise.Buffer.data(), noise.Components, noise.RegionSize, 0, 0 };
+    torch::Tensor         first;
+    torch::Tensor         second;
+    try
+    {
+      const torch::Tensor tensor = TensorOf(view, m_Manifest.AxisOrder == "xyz", DeviceOf(m_Device));
+      first = m_Backend->Forward(tensor);
+      const PeakOfTensors peak;
+      second = m_Backend->Forward(tensor);
+      m_BytesOfVoxel = peak.Bytes() / static_cast<double>(size[0] * size[1] * size[2]);
+    }
+    catch (const std::exception &)
+    {
+      // A size that it does not take; the first use of a model that takes none says why.
+      continue;
+    }
+    const double scale = std::max(1.0, first.abs().max().item<double>());
+    const double difference = first.sizes() == second.sizes() ? (first - second).abs().max().item<double>()
+                                                              : std::numeric_limits<double>::max();
+    if (difference > 1e-3 * scale)
+    {
+      itkExceptionMacro("Two forwards of '" << m_Path << "' on one input differ by " << difference
+                                            << ": dropout or noise is a fixed part of the program. Export the model in "
+                                               "evaluation mode");
+    }
+    return;
+  }
 }
 
 bool
@@ -389,6 +512,82 @@ TorchModel::CheckInput(const TorchVolumeView & input) const
 TorchVolume
 TorchModel::ComputeProbabilities(const TorchVolumeView & input, unsigned int maximumThreads) const
 {
+  return this->RunDense(input, maximumThreads, true);
+}
+
+TorchVolume
+TorchModel::ComputeOutput(const TorchVolumeView & input, unsigned int maximumThreads) const
+{
+  return this->RunDense(input, maximumThreads, false);
+}
+
+void
+TorchModel::Activate(float * voxel) const
+{
+  const std::size_t classes = m_Manifest.ClassNames.size();
+  if (m_Manifest.OutputActivation == "logits")
+  {
+    const float largest = *std::max_element(voxel, voxel + classes);
+    float       sum = 0.0F;
+    for (std::size_t c = 0; c < classes; ++c)
+    {
+      voxel[c] = std::exp(voxel[c] - largest);
+      sum += voxel[c];
+    }
+    for (std::size_t c = 0; c < classes; ++c)
+    {
+      voxel[c] /= sum;
+    }
+  }
+  else if (m_Manifest.OutputActivation == "sigmoid-logits")
+  {
+    for (std::size_t c = 0; c < classes; ++c)
+    {
+      voxel[c] = 1.0F / (1.0F + std::exp(-voxel[c]));
+    }
+  }
+}
+
+double
+TorchModel::EstimateBytes(const Size<3> & patch) const
+{
+  const double voxels = static_cast<double>(patch[0]) * static_cast<double>(patch[1]) * static_cast<double>(patch[2]);
+  const auto   classes = static_cast<double>(m_Manifest.ClassNames.size());
+  double       written = 1.0;
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    written *= std::max(1.0, static_cast<double>(patch[axis]) - 2.0 * m_Manifest.Halo);
+  }
+  // The logits, their probabilities, and the copy that is handed out.
+  const double result = 3.0 * sizeof(float) * classes * written;
+  if (m_Manifest.Network == "PereiraSegmentationNetwork")
+  {
+    const double bytes = m_Precision == Precision::BFloat16 ? 2.0 : 4.0;
+    return bytes *
+             FusedSegmentation::PeakValues(
+               SegmentationOptionsOf(m_Manifest),
+               { static_cast<int64_t>(patch[2]), static_cast<int64_t>(patch[1]), static_cast<int64_t>(patch[0]) }) +
+           result;
+  }
+  // A graph that could not be tried yet: as a network of width 32.
+  return voxels * (m_BytesOfVoxel > 0.0 ? m_BytesOfVoxel : 4.5 * 32.0 * sizeof(float)) + result;
+}
+
+double
+TorchModel::EstimateOperations(const Size<3> & patch) const
+{
+  if (m_Manifest.Network == "PereiraSegmentationNetwork")
+  {
+    return FusedSegmentation::Operations(
+      SegmentationOptionsOf(m_Manifest),
+      { static_cast<int64_t>(patch[2]), static_cast<int64_t>(patch[1]), static_cast<int64_t>(patch[0]) });
+  }
+  return static_cast<double>(patch[0]) * static_cast<double>(patch[1]) * static_cast<double>(patch[2]);
+}
+
+TorchVolume
+TorchModel::RunDense(const TorchVolumeView & input, unsigned int maximumThreads, bool activated) const
+{
   this->CheckInput(input);
   if (m_Manifest.Task != "segmentation")
   {
@@ -401,7 +600,12 @@ TorchModel::ComputeProbabilities(const TorchVolumeView & input, unsigned int max
     const TorchThreads threads(this->ThreadsFor(maximumThreads));
     torch::NoGradGuard noGradient;
     torch::Tensor      tensor = TensorOf(input, xyz, DeviceOf(m_Device));
-    torch::Tensor      output = m_Backend->Forward(tensor);
+    if (!m_Manifest.Network.empty() && !std::isfinite(tensor.sum().item<float>()))
+    {
+      // The fused ReLU of our own networks would turn it into a number.
+      itkExceptionMacro("The input holds NaN or infinity (" << this->Context(input) << ")");
+    }
+    torch::Tensor output = m_Backend->Forward(tensor);
     if (output.dim() != 5 || output.size(0) != 1 ||
         output.size(1) != static_cast<int64_t>(m_Manifest.ClassNames.size()))
     {
@@ -409,7 +613,11 @@ TorchModel::ComputeProbabilities(const TorchVolumeView & input, unsigned int max
                                                              << m_Manifest.ClassNames.size() << " classes ("
                                                              << this->Context(input) << ")");
     }
-    output = ProbabilitiesOf(output.to(torch::kFloat32), m_Manifest.OutputActivation);
+    output = output.to(torch::kFloat32);
+    if (activated)
+    {
+      output = ProbabilitiesOf(output, m_Manifest.OutputActivation);
+    }
     if (xyz)
     {
       output = output.permute({ 0, 1, 4, 3, 2 });

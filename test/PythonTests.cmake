@@ -17,6 +17,18 @@ add_test(NAME Python:ExplanationsEqualPyTorch COMMAND "${Python3_EXECUTABLE}" "$
                                                       "$<TARGET_FILE:RunBundle>" "$<TARGET_FILE:ExplainProgram>"
 )
 set_tests_properties(Python:ExplanationsEqualPyTorch PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
+set(_glioma)
+if(TARGET glioma)
+  set(_glioma "$<TARGET_FILE:glioma>")
+endif()
+add_test(NAME Python:EqualsMonai COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_monai_models.py"
+                                         "$<TARGET_FILE:RunBundle>" ${_glioma}
+)
+set_tests_properties(Python:EqualsMonai PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
+add_test(NAME Python:CompiledPackage COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_compiled_package.py"
+                                             "$<TARGET_FILE:RunBundle>"
+)
+set_tests_properties(Python:CompiledPackage PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
 
 add_test(NAME Python:ExplanationsEqualTools COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_explanations_equal_tools.py"
                                                     "$<TARGET_FILE:RunBundle>" "$<TARGET_FILE:ExplainProgram>"

@@ -18,19 +18,99 @@
 // What the Python tests call: writes a seeded bundle, or runs one on raw voxels.
 //   RunBundle write segmentation|grading WIDTH LEVELS PADDED SIZE BUNDLE
 //   RunBundle run BUNDLE INPUT X Y Z OUTPUT     interleaved float32 in; probabilities or logits as float32 out
+//   RunBundle segment BUNDLE INPUT X Y Z OUTPUT [NAME=VALUE]...     the same through TorchSegmentationFilter, with
+//     patch=X,Y,Z overlap=SHARE blend=gaussian|constant sigma=SCALE border=constant|reflect|replicate|circular
+//     precision=float32|bfloat16
 #include "SeededBundles.h"
 
+#include "itkTorchSegmentationFilter.h"
+
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <sstream>
+
+namespace
+{
+using FilterType = itk::TorchSegmentationFilter<>;
+
+void
+SetOption(const std::string & option, FilterType * filter, itk::TorchModel * model)
+{
+  const auto        equals = option.find('=');
+  const std::string name = option.substr(0, equals);
+  const std::string value = equals == std::string::npos ? "" : option.substr(equals + 1);
+  if (name == "patch")
+  {
+    itk::Size<3>       size;
+    std::istringstream text(value);
+    for (unsigned int axis = 0; axis < 3; ++axis)
+    {
+      char comma = 0;
+      text >> size[axis] >> comma;
+    }
+    filter->SetTileSize(size);
+  }
+  else if (name == "overlap")
+  {
+    filter->SetOverlap(std::stod(value));
+  }
+  else if (name == "sigma")
+  {
+    filter->SetSigmaScale(std::stod(value));
+  }
+  else if (name == "blend")
+  {
+    filter->SetBlend(value == "constant" ? FilterType::BlendEnum::Constant : FilterType::BlendEnum::Gaussian);
+  }
+  else if (name == "border")
+  {
+    filter->SetBorder(value == "reflect"     ? FilterType::BorderEnum::Reflect
+                      : value == "replicate" ? FilterType::BorderEnum::Replicate
+                      : value == "circular"  ? FilterType::BorderEnum::Circular
+                                             : FilterType::BorderEnum::Constant);
+  }
+  else if (name == "precision")
+  {
+    model->SetPrecision(value == "bfloat16" ? itk::TorchModel::Precision::BFloat16
+                                            : itk::TorchModel::Precision::Float32);
+  }
+  else
+  {
+    itkGenericExceptionMacro("The option '" << option << "' is not known");
+  }
+}
+
+/** Class probabilities of an interleaved volume, by the filter. */
+std::vector<float>
+Segmented(itk::TorchModel * model, FilterType * filter, const itk::TorchVolumeView & view)
+{
+  using ImageType = FilterType::InputImageType;
+  auto image = ImageType::New();
+  image->SetRegions(view.RegionSize);
+  image->SetNumberOfComponentsPerPixel(view.Components);
+  image->Allocate();
+  const std::size_t voxels = image->GetBufferedRegion().GetNumberOfPixels();
+  std::copy(view.Buffer, view.Buffer + view.Components * voxels, image->GetBufferPointer());
+  filter->SetInput(image);
+  filter->SetModel(model);
+  filter->GenerateProbabilitiesOn();
+  filter->Update();
+  const auto *  probabilities = filter->GetProbabilities();
+  const float * begin = probabilities->GetBufferPointer();
+  return std::vector<float>(begin, begin + probabilities->GetNumberOfComponentsPerPixel() * voxels);
+}
+} // namespace
 
 int
 main(int argc, char * argv[])
 {
   const std::string command = argc > 1 ? argv[1] : "";
-  if (!(command == "write" && argc == 8) && !(command == "run" && argc == 8))
+  if (!(command == "write" && argc == 8) && !(command == "run" && argc == 8) && !(command == "segment" && argc >= 8))
   {
-    std::cerr << "usage: RunBundle write KIND WIDTH LEVELS PADDED SIZE BUNDLE | run BUNDLE INPUT X Y Z OUTPUT\n";
+    std::cerr
+      << "usage: RunBundle write KIND WIDTH LEVELS PADDED SIZE BUNDLE | run|segment BUNDLE INPUT X Y Z OUTPUT\n";
     return 2;
   }
   const auto number = [argv](int i) { return static_cast<unsigned int>(std::strtoul(argv[i], nullptr, 10)); };
@@ -46,7 +126,13 @@ main(int argc, char * argv[])
       return 0;
     }
     auto model = itk::TorchModel::New();
+    auto filter = FilterType::New();
+    for (int i = 8; i < argc; ++i)
+    {
+      SetOption(argv[i], filter, model);
+    }
     model->SetPath(argv[2]);
+    model->TrustModelCodeOn();
     model->Load();
     itk::TorchVolumeView view;
     view.Components = static_cast<unsigned int>(model->GetManifest().ChannelNames.size());
@@ -61,7 +147,11 @@ main(int argc, char * argv[])
     }
     view.Buffer = voxels.data();
     std::vector<float> result;
-    if (model->GetManifest().Task == "segmentation")
+    if (command == "segment")
+    {
+      result = Segmented(model, filter, view);
+    }
+    else if (model->GetManifest().Task == "segmentation")
     {
       result = model->ComputeProbabilities(view).Buffer;
     }

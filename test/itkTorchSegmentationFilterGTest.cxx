@@ -16,6 +16,7 @@
  *
  *=========================================================================*/
 #include "ObliqueImage.h"
+#include "ProceduralImageSource.h"
 #include "SeededBundles.h"
 
 #include "itkCommand.h"
@@ -25,8 +26,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
+#include <fstream>
 #include <functional>
+#include <map>
+#include <set>
+#include <string>
 
 namespace
 {
@@ -155,6 +162,48 @@ MessageOf(const std::function<void()> & action)
   }
   return {};
 }
+
+itk::SmartPointer<VectorImageType>
+StreamProbabilities(const FilterType * like, VectorImageType * image, unsigned int divisions)
+{
+  auto source = oblique::MakeSource(image);
+  auto filter = MakeFilter(like->GetModel(), source->GetOutput());
+  filter->SetTileSize(like->GetTileSize());
+  filter->SetBlend(like->GetBlend());
+  filter->SetSigmaScale(like->GetSigmaScale());
+  filter->SetOverlap(like->GetOverlap());
+  filter->SetBorder(like->GetBorder());
+  auto streamed = itk::StreamingImageFilter<VectorImageType, VectorImageType>::New();
+  streamed->SetInput(filter->GetProbabilities());
+  streamed->SetNumberOfStreamDivisions(divisions);
+  streamed->Update();
+  return streamed->GetOutput();
+}
+
+/** Peak of this process's memory on Linux. */
+class PeakMemory
+{
+public:
+  static bool
+  Reset()
+  {
+    std::ofstream file("/proc/self/clear_refs");
+    return static_cast<bool>(file << "5" << std::flush);
+  }
+  static double
+  Bytes()
+  {
+    std::ifstream status("/proc/self/status");
+    for (std::string line; std::getline(status, line);)
+    {
+      if (line.rfind("VmHWM:", 0) == 0)
+      {
+        return 1024.0 * std::stod(line.substr(6));
+      }
+    }
+    return 0.0;
+  }
+};
 
 #define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
@@ -345,46 +394,225 @@ TEST_F(TorchSegmentationFilter, OutsideValuesSurroundTheImage)
 
 TEST_F(TorchSegmentationFilter, PaddedNetworksAreBlendedAsMonaiDoes)
 {
-  // Image 27 x 20 x 10, patch 16 x 20 x 16, overlap 0.25: starts 0, 11 | 0 | -3.
-  const auto input = MakeInput(27, 20, 10);
-  auto       filter = MakeFilter(s_Padded, input);
-  filter->SetTileSize(Size<3>{ { 16, 20, 16 } });
-  filter->Update();
-  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 2u);
-  itk::TorchVolume truth;
-  truth.Components = 2;
-  truth.RegionSize = input->GetLargestPossibleRegion().GetSize();
-  std::vector<double> sum(2 * 27 * 20 * 10, 0.0);
-  std::vector<double> weight(27 * 20 * 10, 0.0);
-  const auto          gaussian = [](long i, double n) {
-    const double d = (static_cast<double>(i) - (n - 1.0) / 2.0) / (0.125 * n);
-    return std::exp(-0.5 * d * d);
-  };
-  const double floor = std::max(gaussian(0, 16) * gaussian(0, 20) * gaussian(0, 16), 1e-3);
-  for (const long start : { 0L, 11L })
+  // Image 27 x 20 x 10, patch 16 x 20 x 16: starts 0, 11 (overlap 0.25) or 0, 8, 11 (0.5) | 0 | -3.
+  using Blend = FilterType::BlendEnum;
+  using Border = FilterType::BorderEnum;
+  const struct
   {
-    const auto patch = Probabilities(s_Padded, Box(input, { start, 0, -3 }, { 16, 20, 16 }, { 0, 0, 0, 0 }));
-    for (long z = 0; z < 10; ++z)
+    Blend             How;
+    double            Sigma, Overlap;
+    Border            Beyond;
+    std::vector<long> Starts;
+  } rows[] = { { Blend::Gaussian, 0.125, 0.25, Border::Constant, { 0, 11 } },
+               { Blend::Gaussian, 0.25, 0.5, Border::Reflect, { 0, 8, 11 } },
+               { Blend::Constant, 0.125, 0.25, Border::Replicate, { 0, 11 } },
+               { Blend::Gaussian, 0.125, 0.25, Border::Circular, { 0, 11 } } };
+  const auto input = MakeInput(27, 20, 10);
+  // Where slice z of a patch that begins at -3 comes from, written out.
+  const std::map<Border, std::vector<long>> slices = {
+    { Border::Constant, { -1, -1, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, -1, -1, -1 } },
+    { Border::Reflect, { 3, 2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 7, 6 } },
+    { Border::Replicate, { 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 9 } },
+    { Border::Circular, { 7, 8, 9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1, 2 } }
+  };
+  for (const auto & row : rows)
+  {
+    auto filter = MakeFilter(s_Padded, input);
+    filter->SetTileSize(Size<3>{ { 16, 20, 16 } });
+    filter->SetBlend(row.How);
+    filter->SetSigmaScale(row.Sigma);
+    filter->SetOverlap(row.Overlap);
+    filter->SetBorder(row.Beyond);
+    filter->Update();
+    EXPECT_EQ(filter->GetNumberOfComputedTiles(), row.Starts.size());
+    itk::TorchVolume truth;
+    truth.Components = 2;
+    truth.RegionSize = input->GetLargestPossibleRegion().GetSize();
+    std::vector<double> sum(2 * 27 * 20 * 10, 0.0);
+    std::vector<double> weight(27 * 20 * 10, 0.0);
+    const auto          gaussian = [&row](long i, double n) {
+      const double d = (static_cast<double>(i) - (n - 1.0) / 2.0) / (row.Sigma * n);
+      return row.How == Blend::Gaussian ? std::exp(-0.5 * d * d) : 1.0;
+    };
+    const double floor = std::max(gaussian(0, 16) * gaussian(0, 20) * gaussian(0, 16), 1e-3);
+    for (const long start : row.Starts)
     {
-      for (long y = 0; y < 20; ++y)
+      itk::TorchVolume patch;
+      for (const long z : slices.at(row.Beyond))
       {
-        for (long x = 0; x < 16; ++x)
+        const auto slice = Box(input, { start, 0, z }, { 16, 20, 1 }, { 0, 0, 0, 0 });
+        patch.Buffer.insert(patch.Buffer.end(), slice.Buffer.begin(), slice.Buffer.end());
+      }
+      const auto output =
+        s_Padded->ComputeOutput(itk::TorchVolumeView{ patch.Buffer.data(), 4, Size<3>{ { 16, 20, 16 } }, 0, 0 });
+      for (long z = 0; z < 10; ++z)
+      {
+        for (long y = 0; y < 20; ++y)
         {
-          const double      w = std::max(gaussian(x, 16) * gaussian(y, 20) * gaussian(z + 3, 16), floor);
-          const std::size_t to = static_cast<std::size_t>((z * 20 + y) * 27 + x + start);
-          const std::size_t from = static_cast<std::size_t>(((z + 3) * 20 + y) * 16 + x);
-          weight[to] += w;
-          sum[2 * to] += w * patch.Buffer[2 * from];
-          sum[2 * to + 1] += w * patch.Buffer[2 * from + 1];
+          for (long x = 0; x < 16; ++x)
+          {
+            const double      w = std::max(gaussian(x, 16) * gaussian(y, 20) * gaussian(z + 3, 16), floor);
+            const std::size_t to = static_cast<std::size_t>((z * 20 + y) * 27 + x + start);
+            const std::size_t from = static_cast<std::size_t>(((z + 3) * 20 + y) * 16 + x);
+            weight[to] += w;
+            sum[2 * to] += w * output.Buffer[2 * from];
+            sum[2 * to + 1] += w * output.Buffer[2 * from + 1];
+          }
         }
       }
     }
+    for (std::size_t k = 0; k < weight.size(); ++k)
+    {
+      const double second = 1.0 / (1.0 + std::exp((sum[2 * k] - sum[2 * k + 1]) / weight[k]));
+      truth.Buffer.push_back(static_cast<float>(1.0 - second));
+      truth.Buffer.push_back(static_cast<float>(second));
+    }
+    EXPECT_LT(Difference(filter, truth), 2e-6) << row.Beyond;
+    // Pieces of a stream read what their border needs.
+    const auto probabilities = StreamProbabilities(filter, input, 4);
+    EXPECT_TRUE(oblique::SameVoxels(probabilities.GetPointer(), filter->GetProbabilities())) << row.Beyond;
   }
-  for (std::size_t k = 0; k < sum.size(); ++k)
+}
+
+TEST_F(TorchSegmentationFilter, UnpaddedNetworksReadTheChosenBorder)
+{
+  // 22 voxels of halo around 9, 10 and 12: the mirror is passed more than once.
+  const auto input = MakeInput(12, 10, 9);
+  auto       filter = MakeFilter(s_Model, input);
+  filter->SetBorder(FilterType::BorderEnum::Reflect);
+  filter->Update();
+  const auto folded = [](long i, long n) {
+    while (i < 0 || i >= n)
+    {
+      i = i < 0 ? -i : 2 * n - 2 - i;
+    }
+    return i;
+  };
+  itk::TorchVolume box;
+  box.Components = 4;
+  box.RegionSize = Size<3>{ { 56, 56, 56 } };
+  for (long z = 0; z < 56; ++z)
   {
-    truth.Buffer.push_back(static_cast<float>(sum[k] / weight[k / 2]));
+    for (long y = 0; y < 56; ++y)
+    {
+      for (long x = 0; x < 56; ++x)
+      {
+        const auto voxel =
+          Box(input, { folded(x - 22, 12), folded(y - 22, 10), folded(z - 22, 9) }, { 1, 1, 1 }, { 0, 0, 0, 0 });
+        box.Buffer.insert(box.Buffer.end(), voxel.Buffer.begin(), voxel.Buffer.end());
+      }
+    }
   }
-  EXPECT_LT(Difference(filter, truth), 1e-6);
+  EXPECT_LT(Difference(filter, Probabilities(s_Model, box)), 1e-6);
+}
+
+TEST_F(TorchSegmentationFilter, ThreadsChangeTheLastBitsOnly)
+{
+  const auto model = LoadSeeded(*s_Folder / "threads", TinySegmentationManifest(4));
+  const auto input = MakeInput(44, 37, 29);
+  auto       one = MakeFilter(model, input);
+  one->SetTileSize(Size<3>{ { 64, 64, 64 } });
+  one->SetNumberOfWorkUnits(1);
+  one->Update();
+  for (const unsigned int threads : { 2u, 3u })
+  {
+    auto several = MakeFilter(model, input);
+    several->SetTileSize(one->GetTileSize());
+    several->GetMultiThreader()->SetMaximumNumberOfThreads(threads);
+    several->SetNumberOfWorkUnits(threads);
+    several->Update();
+    for (std::size_t k = 0; k < 2 * input->GetBufferedRegion().GetNumberOfPixels(); ++k)
+    {
+      ASSERT_NEAR(
+        several->GetProbabilities()->GetBufferPointer()[k], one->GetProbabilities()->GetBufferPointer()[k], 1e-6);
+    }
+  }
+}
+
+TEST_F(TorchSegmentationFilter, OneOpenMPRuntimeIsMapped)
+{
+  MakeFilter(s_Model, MakeInput(12, 9, 8))->Update();
+  std::ifstream         maps("/proc/self/maps");
+  std::set<std::string> runtimes;
+  for (std::string line; std::getline(maps, line);)
+  {
+    const auto slash = line.find_last_of('/');
+    for (const char * name : { "libgomp", "libomp", "libiomp" })
+    {
+      if (slash != std::string::npos && line.compare(slash + 1, std::string(name).size(), name) == 0)
+      {
+        runtimes.insert(line.substr(line.find('/')));
+      }
+    }
+  }
+  if (!maps.eof() || runtimes.empty())
+  {
+    GTEST_SKIP() << "This system does not list what is mapped, or torch has its threads from elsewhere";
+  }
+  EXPECT_EQ(runtimes.size(), 1u) << *runtimes.begin() << " and " << *runtimes.rbegin();
+}
+
+TEST_F(TorchSegmentationFilter, MemoryIsEstimatedAndLimited)
+{
+  const auto model = LoadSeeded(*s_Folder / "wide", TinySegmentationManifest(8));
+  const auto input = MakeInput(80, 80, 80);
+  auto       filter = MakeFilter(model, input);
+  filter->UpdateOutputInformation();
+  EXPECT_EQ(filter->GetNumberOfTiles(), 1u);
+  const double estimate = filter->EstimateMemory();
+  // 124 voxels a side, three maps of eight channels.
+  EXPECT_GT(estimate, 100e6);
+  filter->SetMaximumMemory(static_cast<unsigned int>(0.9e-6 * estimate));
+  const std::string refused = MessageOf([&] { filter->Update(); });
+  EXPECT_CONTAINS(refused, "MaximumMemory is " + std::to_string(filter->GetMaximumMemory()));
+  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 0u);
+  filter->SetMaximumMemory(static_cast<unsigned int>(1.1e-6 * estimate));
+  if (!PeakMemory::Reset())
+  {
+    GTEST_SKIP() << "This system does not let a process reset its peak memory";
+  }
+  const double before = PeakMemory::Bytes();
+  filter->Update();
+  const double measured = PeakMemory::Bytes() - before;
+  EXPECT_LT(std::abs(measured - estimate), 0.3 * estimate) << measured << ' ' << estimate;
+  EXPECT_GT(filter->EstimateSeconds(), 0.0);
+}
+
+TEST_F(TorchSegmentationFilter, MemoryDoesNotGrowWithTheSlices)
+{
+  const auto peak = [this](itk::SizeValueType slices) {
+    auto source = ProceduralImageSource<VectorImageType>::New();
+    source->SetSize(Size<3>{ { 48, 40, slices } });
+    source->SetNumberOfComponents(4);
+    source->SetFunction([](const Index<3> & index, float * to) {
+      for (unsigned int c = 0; c < 4; ++c)
+      {
+        to[c] = 1.0F + static_cast<float>((index[0] * 7 + index[1] * 13 + index[2] * 29 + c * 5) % 17);
+      }
+    });
+    auto filter = FilterType::New();
+    filter->SetModel(s_Model);
+    filter->SetInput(source->GetOutput());
+    filter->SetTileSize(Size<3>{ { 92, 84, 64 } });
+    auto labels = itk::StreamingImageFilter<LabelImageType, LabelImageType>::New();
+    labels->SetInput(filter->GetOutput());
+    labels->SetNumberOfStreamDivisions(static_cast<unsigned int>(slices / 20));
+    EXPECT_TRUE(PeakMemory::Reset());
+    labels->Update();
+    const auto * begin = labels->GetOutput()->GetBufferPointer();
+    const auto * end = begin + labels->GetOutput()->GetBufferedRegion().GetNumberOfPixels();
+    EXPECT_NE(std::adjacent_find(begin, end, std::not_equal_to<>()), end) << "an output that says nothing";
+    return PeakMemory::Bytes();
+  };
+  if (!PeakMemory::Reset())
+  {
+    GTEST_SKIP() << "This system does not let a process reset its peak memory";
+  }
+  peak(100);
+  const double few = peak(100);
+  const double many = peak(500);
+  // 400 more slices hold 12 MB.
+  EXPECT_LT(many, few + 4e6) << few << ' ' << many;
 }
 
 TEST_F(TorchSegmentationFilter, KeepsGeometryAndDictionary)

@@ -20,9 +20,11 @@
 #include "itkImageIOBase.h"
 #include "itkImageIOFactory.h"
 #include "itkMetaDataObject.h"
+#include "itkTorchArchive.h"
 #include "itkTorchModel.h"
 
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <memory>
 #include <sstream>
@@ -79,6 +81,35 @@ Number(double value)
   std::ostringstream text;
   text << value;
   return text.str();
+}
+
+/** What lies in a model file that may be a program; nothing of it is run. */
+void
+ShowArchive(const std::string & file)
+{
+  const itk::TorchArchive archive = itk::TorchArchive::Read(file);
+  Line("file", archive.Class.empty() ? "an archive of torch without a TorchScript program" : "TorchScript");
+  Line("class", archive.Class);
+  Line("program", std::to_string(archive.SourceBytes) + " bytes");
+  Line("tensors", std::to_string(archive.Tensors) + ", " + std::to_string(archive.TensorBytes) + " bytes");
+  if (!archive.Modules.empty())
+  {
+    std::cout << "  modules\n";
+  }
+  for (const itk::TorchArchive::Module & module : archive.Modules)
+  {
+    std::cout << "    " << Shown(module.Path) << "  " << Shown(module.Class) << '\n';
+  }
+}
+
+/** A lone file that torch writes: a zip archive. */
+bool
+IsArchive(const std::string & path)
+{
+  std::ifstream file(path, std::ios::binary);
+  char          start[4] = {};
+  file.read(start, 4);
+  return file && std::string(start, 4) == std::string("PK\003\004", 4);
 }
 
 void
@@ -141,7 +172,9 @@ InspectBundle(const InspectOptions & options)
   const bool isProgram = std::filesystem::path(manifest.WeightsFile).extension() != ".safetensors";
   if (isProgram && !options.trustModel)
   {
-    std::cout << "  Its weights are a program, which is not loaded: --trust-model loads it and lists its layers.\n";
+    ShowArchive(options.path + "/" + manifest.WeightsFile);
+    std::cout << "  It is a program, which is not loaded: --trust-model loads it and lists the layers that can be "
+                 "explained.\n";
     return;
   }
   model->Load();
@@ -224,6 +257,12 @@ RunInspect(const InspectOptions & options)
     {
       InspectBundle(options);
     }
+    else if (IsArchive(options.path))
+    {
+      std::cout << "Model file '" << Shown(options.path) << "'\n";
+      ShowArchive(options.path);
+      std::cout << "  Nothing of it was run. To use it, say in a bundle or with SetManifest() what it expects.\n";
+    }
     else if (std::filesystem::exists(options.path, error))
     {
       InspectImage(options.path);
@@ -261,9 +300,9 @@ void
 AddInspectCommand(CLI::App & application, int & exitCode)
 {
   const auto       options = std::make_shared<InspectOptions>();
-  CLI::App * const command =
-    application.add_subcommand("inspect", "Show what a model bundle says, or an image's geometry and dictionary");
-  command->add_option("path", options->path, "Folder of a bundle, or an image")->required();
+  CLI::App * const command = application.add_subcommand(
+    "inspect", "Show what a model bundle or file holds, or an image's geometry and dictionary");
+  command->add_option("path", options->path, "Folder of a bundle, a TorchScript file, or an image")->required();
   command->add_flag("--trust-model", options->trustModel, "Load a model file that is a program (TorchScript)");
   command->callback([options, &exitCode] { exitCode = RunInspect(*options); });
 }

@@ -1,0 +1,336 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+// Models of others in the pipeline: what they may give, and what must be refused without harm.
+#include "ObliqueImage.h"
+#include "SeededBundles.h"
+
+#include "itkTorchArchive.h"
+#include "itkTorchSegmentationFilter.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/script.h>
+#include <torch/torch.h>
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <functional>
+#include <iterator>
+
+namespace
+{
+using VectorImageType = itk::VectorImage<float, 3>;
+using FilterType = itk::TorchSegmentationFilter<>;
+using torch::Tensor;
+
+#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+std::string
+MessageOf(const std::function<void()> & action)
+{
+  try
+  {
+    action();
+  }
+  catch (const itk::ExceptionObject & e)
+  {
+    return e.GetDescription();
+  }
+  return {};
+}
+
+Tensor
+Kernel(int64_t classes = 2)
+{
+  return torch::randn({ classes, 2, 3, 3, 3 }, at::make_generator<at::CPUGeneratorImpl>(4)) * 0.3;
+}
+
+/** forward of one padded convolution; \a body makes the result of x. */
+torch::jit::Module
+Network(const std::string & body, const Tensor & kernel = Kernel(), bool training = false)
+{
+  torch::jit::Module module("Foreign");
+  module.register_parameter("weight", kernel, false);
+  module.register_attribute("training", c10::BoolType::get(), training);
+  module.define("def forward(self, x):\n" + body);
+  return module;
+}
+
+itk::TorchModelManifest
+Manifest(const std::string & activation = "logits", unsigned int classes = 2)
+{
+  itk::TorchModelManifest manifest;
+  manifest.Task = "segmentation";
+  manifest.OutputActivation = activation;
+  manifest.AxisOrder = "zyx";
+  manifest.ChannelNames = { "T1", "T2" };
+  for (unsigned int i = 0; i < classes; ++i)
+  {
+    manifest.ClassNames.push_back("class " + std::to_string(i));
+  }
+  return manifest;
+}
+
+itk::TorchModel::Pointer
+Unloaded(const std::string & file, const itk::TorchModelManifest & manifest = Manifest())
+{
+  auto model = itk::TorchModel::New();
+  model->SetPath(file);
+  model->SetManifest(manifest);
+  model->TrustModelCodeOn();
+  return model;
+}
+
+VectorImageType::Pointer
+Image(unsigned int components = 2)
+{
+  auto image = oblique::Make<VectorImageType>(12, 10, 9, components);
+  oblique::FillWithNoise(image.GetPointer());
+  for (itk::SizeValueType k = 0; k < components * image->GetBufferedRegion().GetNumberOfPixels(); ++k)
+  {
+    image->GetBufferPointer()[k] = 4.0F * image->GetBufferPointer()[k] - 2.0F;
+  }
+  return image;
+}
+
+/** A copy of the image as [1, C, z, y, x]. */
+Tensor
+TensorOf(const VectorImageType * image)
+{
+  return torch::from_blob(const_cast<float *>(image->GetBufferPointer()), { 1, 9, 10, 12, 2 })
+    .permute({ 0, 4, 1, 2, 3 })
+    .clone();
+}
+
+/** Largest difference of the filter's probabilities from those of a tensor. */
+double
+Difference(FilterType * filter, const Tensor & truth)
+{
+  const auto * image = filter->GetProbabilities();
+  const Tensor found = torch::from_blob(const_cast<float *>(image->GetBufferPointer()), { 1, 9, 10, 12, truth.size(1) })
+                         .permute({ 0, 4, 1, 2, 3 });
+  EXPECT_GT(found.var().item<double>(), 1e-4) << "an output that says nothing";
+  return (found - truth).abs().max().item<double>();
+}
+
+class TorchScriptModels : public ::testing::Test
+{
+protected:
+  std::string
+  Save(const torch::jit::Module & module)
+  {
+    const std::string file = m_Folder / ("model" + std::to_string(m_Count++) + ".ts");
+    module.save(file);
+    return file;
+  }
+
+  FilterType::Pointer
+  Filter(const itk::TorchModel * model)
+  {
+    auto filter = FilterType::New();
+    filter->SetInput(m_Image);
+    filter->SetModel(model);
+    filter->GenerateProbabilitiesOn();
+    return filter;
+  }
+
+  const TemporaryFolder          m_Folder;
+  const VectorImageType::Pointer m_Image = Image();
+  const Tensor                   m_Tensor = TensorOf(m_Image);
+  unsigned int                   m_Count{ 0 };
+};
+} // namespace
+
+TEST_F(TorchScriptModels, EveryOutputAndActivationIsRead)
+{
+  const std::string convolution = "    y = torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1])\n";
+  const struct
+  {
+    std::string Activation, Result;
+    int64_t     Classes;
+  } rows[] = {
+    { "logits", "y", 2 },
+    { "logits", "y", 4 },
+    { "logits", "(y, x)", 2 },
+    { "logits", "{'seg': y}", 2 },
+    { "logits", "[y, x]", 2 },
+    { "softmax", "torch.softmax(y, 1)", 3 },
+    { "sigmoid", "torch.sigmoid(y)", 1 },
+    { "sigmoid", "torch.sigmoid(y)", 3 },
+    { "sigmoid-logits", "y", 1 },
+    { "sigmoid-logits", "y", 3 },
+  };
+  for (const auto & row : rows)
+  {
+    const Tensor kernel = Kernel(row.Classes);
+    const auto   model = Unloaded(Save(Network(convolution + "    return " + row.Result + "\n", kernel)),
+                                Manifest(row.Activation, static_cast<unsigned int>(row.Classes)));
+    model->Load();
+    auto filter = Filter(model);
+    filter->Update();
+    const Tensor logits = torch::conv3d(m_Tensor, kernel, {}, 1, 1);
+    const bool   exclusive = row.Activation == "logits" || row.Activation == "softmax";
+    const Tensor truth = exclusive ? torch::softmax(logits, 1) : torch::sigmoid(logits);
+    EXPECT_LT(Difference(filter, truth), 1e-5) << row.Activation << ' ' << row.Result;
+    // Overlapping classes: 1 + the most probable one above 0.5.
+    const auto [largest, label] = truth.max(1);
+    const Tensor expected = exclusive ? label : torch::where(largest > 0.5, label + 1, torch::zeros_like(label));
+    const Tensor flat = expected.flatten();
+    std::size_t  differing = 0;
+    for (int64_t k = 0; k < flat.numel(); ++k)
+    {
+      differing += filter->GetOutput()->GetBufferPointer()[k] != flat[k].item<int64_t>();
+    }
+    EXPECT_EQ(differing, 0u) << row.Activation << ' ' << row.Result;
+  }
+}
+
+TEST_F(TorchScriptModels, AreEvaluatedAndMustRepeatThemselves)
+{
+  const std::string convolution = "    y = torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1])\n";
+  // Dropout of a module in training mode ends with evaluation mode.
+  const auto saved = Save(Network(convolution + "    return torch.dropout(y, 0.5, self.training)\n", Kernel(), true));
+  const auto model = Unloaded(saved);
+  model->Load();
+  auto filter = Filter(model);
+  filter->Update();
+  EXPECT_LT(Difference(filter, torch::softmax(torch::conv3d(m_Tensor, Kernel(), {}, 1, 1), 1)), 1e-5);
+  // Baked in, as a trace in training mode has it, it does not.
+  for (const char * noise :
+       { "torch.dropout(y, 0.1, True)", "torch.feature_dropout(y, 0.5, True)", "y + torch.randn_like(y)" })
+  {
+    const auto unsteady = Unloaded(Save(Network(convolution + "    return " + noise + "\n")));
+    EXPECT_CONTAINS(MessageOf([&] { unsteady->Load(); }), "Two forwards of");
+    EXPECT_FALSE(unsteady->IsLoaded());
+  }
+}
+
+TEST_F(TorchScriptModels, BadModelsAreNamedAndThePipelineGoesOn)
+{
+  const std::string convolution = "    y = torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1])\n";
+  const auto        good = Unloaded(Save(Network(convolution + "    return y\n")));
+  good->Load();
+  const Tensor truth = torch::softmax(torch::conv3d(m_Tensor, Kernel(), {}, 1, 1), 1);
+  const struct
+  {
+    const char *              What;
+    std::string               Body;
+    Tensor                    Kernel;
+    std::vector<const char *> Message;
+  } rows[] = {
+    { "channels", convolution + "    return y\n", torch::ones({ 2, 3, 3, 3, 3 }), { "expected input", "3 channels" } },
+    { "type", convolution + "    return y\n", ::Kernel().to(torch::kDouble), { "found Double" } },
+    { "classes", convolution + "    return y\n", ::Kernel(3), { "[1, 3, 9, 10, 12]", "names 2 classes" } },
+    { "size", convolution + "    return y[:, :, 1:]\n", ::Kernel(), { "8 voxels on axis 2", "which leaves 9" } },
+    { "dimensions", convolution + "    return y[0]\n", ::Kernel(), { "output of shape [2, 9, 10, 12]" } },
+    { "NaN", convolution + "    return y / (y - y)\n", ::Kernel(), { "NaN or infinity" } },
+    { "throw", "    assert x.size(0) > 1, 'no such thing'\n    return x\n", ::Kernel(), { "no such thing" } },
+    { "number", "    return 3\n", ::Kernel(), { "returns Int" } },
+  };
+  auto filter = Filter(good);
+  for (const auto & row : rows)
+  {
+    const auto model = Unloaded(Save(Network(row.Body, row.Kernel)));
+    model->Load();
+    filter->SetModel(model);
+    const std::string message = MessageOf([&] { filter->Update(); });
+    for (const char * part : row.Message)
+    {
+      EXPECT_CONTAINS(message, part) << row.What;
+    }
+    for (const std::string part : { model->GetPath(), "2 channels", "cpu" })
+    {
+      EXPECT_CONTAINS(message, part) << row.What;
+    }
+    EXPECT_TRUE(message.find("12 x 10 x 9 voxels") != std::string::npos ||
+                message.find("[1, 2, 9, 10, 12]") != std::string::npos)
+      << row.What << ": " << message;
+    filter->SetModel(good);
+    filter->Update();
+    EXPECT_LT(Difference(filter, truth), 1e-5) << "after " << row.What;
+  }
+  // The image has other channels than the model.
+  filter->SetInput(Image(3));
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "has 3 components");
+  filter->SetInput(m_Image);
+  filter->Update();
+  EXPECT_LT(Difference(filter, truth), 1e-5);
+}
+
+TEST_F(TorchScriptModels, InputIsNotWrittenTo)
+{
+  const auto model = Unloaded(
+    Save(Network("    torch.relu_(x)\n    return torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1])\n")));
+  model->Load();
+  auto filter = Filter(model);
+  filter->Update();
+  EXPECT_TRUE(torch::equal(TensorOf(m_Image), m_Tensor));
+  EXPECT_LT(Difference(filter, torch::softmax(torch::conv3d(m_Tensor.relu(), Kernel(), {}, 1, 1), 1)), 1e-5);
+}
+
+TEST_F(TorchScriptModels, DamagedFilesAndOtherFilesAreRefused)
+{
+  const std::string file = Save(Network("    return torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1])\n"));
+  std::ifstream     stream(file, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+  ASSERT_GT(bytes.size(), 1000u);
+  std::string flipped = bytes;
+  // Inside the zip's directory.
+  flipped[bytes.size() - 60] = static_cast<char>(~flipped[bytes.size() - 60]);
+  for (const std::string & damaged : { std::string(),
+                                       std::string("no model"),
+                                       bytes.substr(0, bytes.size() / 2),
+                                       bytes.substr(bytes.size() / 3),
+                                       bytes.substr(0, 100),
+                                       flipped })
+  {
+    const std::string other = m_Folder / "damaged.ts";
+    std::ofstream(other, std::ios::binary | std::ios::trunc) << damaged;
+    const auto        model = Unloaded(other);
+    const std::string message = MessageOf([&] { model->Load(); });
+    EXPECT_CONTAINS(message, "damaged.ts' cannot be loaded on cpu") << damaged.size();
+    EXPECT_FALSE(model->IsLoaded());
+  }
+  const auto model = Unloaded(file);
+  model->Load();
+  EXPECT_TRUE(model->IsLoaded());
+}
+
+TEST_F(TorchScriptModels, ArchivesAreListedWithoutBeingRun)
+{
+  torch::jit::Module inner = Network("    return torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1])\n");
+  torch::jit::Module outer("Outer");
+  outer.register_module("0", inner);
+  outer.register_module("again", Network("    return x\n", Kernel(4)));
+  outer.define("def forward(self, x):\n    return self.again.forward(x)\n");
+  const std::string file = Save(outer);
+  const auto        archive = itk::TorchArchive::Read(file);
+  EXPECT_EQ(archive.Class, "Outer");
+  ASSERT_EQ(archive.Modules.size(), 2u);
+  EXPECT_EQ(archive.Modules[0].Path, "0");
+  EXPECT_EQ(archive.Modules[0].Class, "Foreign");
+  EXPECT_EQ(archive.Modules[1].Path, "again");
+  EXPECT_EQ(archive.Tensors, 2u);
+  EXPECT_EQ(archive.TensorBytes, (2u + 4u) * 2u * 27u * sizeof(float));
+  EXPECT_GT(archive.SourceBytes, 100u);
+  EXPECT_GT(archive.Version, 0u);
+  const std::string text = m_Folder / "text.ts";
+  std::ofstream(text) << "no archive";
+  EXPECT_CONTAINS(MessageOf([&] { itk::TorchArchive::Read(text); }), "is not an archive of torch");
+  EXPECT_CONTAINS(MessageOf([&] { itk::TorchArchive::Read(m_Folder / "absent.ts"); }), "absent.ts");
+}
