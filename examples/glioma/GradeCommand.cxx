@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "GradeCommand.h"
 
+#include "CaseEstimate.h"
 #include "CaseReader.h"
 #include "DefaultModels.h"
 #include "ImageOutput.h"
@@ -74,6 +75,7 @@ struct GradeOptions
   std::string                format{ "nii.gz" };
   bool                       keepIdentifiers{ false };
   bool                       force{ false };
+  bool                       estimate{ false };
 };
 
 const std::array<const char *, 3> formats{ { "nii.gz", "nrrd", "mha" } };
@@ -362,6 +364,66 @@ RefuseDifferentGrids(const std::vector<std::string> &                names,
   {
     throw std::runtime_error("The grids of the sequences differ in size or place: " + grids +
                              ". Pass --register to bring them into one space, or resample them to one grid first.");
+  }
+}
+
+/** Says what Grade() would take, and writes nothing. */
+void
+Estimate(const GradeOptions & options)
+{
+  if (options.threads > 0)
+  {
+    itk::MultiThreaderBase::SetGlobalMaximumNumberOfThreads(options.threads);
+    itk::MultiThreaderBase::SetGlobalDefaultNumberOfThreads(options.threads);
+  }
+  itk::TorchModel::Pointer segmentationModel;
+  if (options.tumourMask.empty())
+  {
+    segmentationModel = LoadModel(options.segmentationModel, "segmentation", options);
+  }
+  const itk::TorchModel::Pointer gradingModel = LoadModel(options.gradingModel, "grading", options);
+  const double                   program = StageMemory::Resident();
+
+  const double                            start = Now();
+  const std::vector<std::string> &        names = FilterType::GetSequenceNames();
+  std::vector<SequenceImageType::Pointer> sequences;
+  for (std::size_t i = 0; i < names.size(); ++i)
+  {
+    sequences.push_back(ReadSequence(options.sequences[i], names[i], options.series));
+  }
+  RefuseDifferentGrids(names, sequences, options.geometryTolerance);
+  MaskImageType::Pointer brainMask;
+  if (!options.brainMask.empty())
+  {
+    brainMask = ReadMask(options.brainMask, "the brain mask", options.series);
+    RefuseOtherGrid(brainMask, "brain-mask", sequences.front(), options);
+  }
+  const double reading = Now() - start;
+
+  auto filter = FilterType::New();
+  filter->SetGradingModel(gradingModel);
+  itk::TorchExplanationRequest explanation;
+  explanation.GuidedBackpropagation = options.explain == "all" || options.explain == "guided-backprop";
+  if (options.explain == "all" || options.explain == "gradcam")
+  {
+    explanation.Layers = filter->GetGradCAMLayers();
+  }
+  CaseEstimate estimate = EstimateCase(
+    sequences, brainMask, segmentationModel, gradingModel, explanation, options.geometryTolerance, program);
+  estimate.Stages.emplace(estimate.Stages.begin(), "read", reading);
+  std::printf(
+    "Estimate (nothing is written): %.1f s, %.2f GiB of memory\n", estimate.Seconds(), estimate.Mebibytes / 1024.0);
+  for (const auto & stage : estimate.Stages)
+  {
+    std::printf("  %-36s %.1f s\n", stage.first.c_str(), stage.second);
+  }
+  if (segmentationModel)
+  {
+    std::printf("  segmentation in %lu tile(s) of %lu x %lu x %lu voxels\n",
+                static_cast<unsigned long>(estimate.Tiles),
+                static_cast<unsigned long>(estimate.TileSize[0]),
+                static_cast<unsigned long>(estimate.TileSize[1]),
+                static_cast<unsigned long>(estimate.TileSize[2]));
   }
 }
 
@@ -665,7 +727,14 @@ RunGrade(const GradeOptions & options)
 {
   try
   {
-    Grade(options);
+    if (options.estimate)
+    {
+      Estimate(options);
+    }
+    else
+    {
+      Grade(options);
+    }
     return 0;
   }
   catch (const std::exception & error)
@@ -720,7 +789,7 @@ AddGradeCommand(CLI::App & application, int & exitCode)
     ->add_flag(
       "--on-every-grid", options->onEveryGrid, "Write the images on the grid of each sequence too (-on-t1 ...)")
     ->needs(registers);
-  command->add_option("--output", options->output, "Folder that gets the results")->required();
+  CLI::Option * const output = command->add_option("--output", options->output, "Folder that gets the results");
   command->add_option("--segmentation-model", options->segmentationModel, "Bundle (default: the demonstration's)");
   command->add_option("--grading-model", options->gradingModel, "Bundle (default: the demonstration's)");
   command->add_flag("--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript)");
@@ -732,9 +801,10 @@ AddGradeCommand(CLI::App & application, int & exitCode)
   command->add_option("--explain", options->explain, "Which maps explain the grade")
     ->capture_default_str()
     ->check(CLI::IsMember({ "all", "gradcam", "guided-backprop", "none" }));
-  command->add_flag("--test-explanation",
-                    options->testExplanation,
-                    "Delete and insert what the maps point at, and make weights random; a minute more");
+  CLI::Option * const tests =
+    command->add_flag("--test-explanation",
+                      options->testExplanation,
+                      "Delete and insert what the maps point at, and make weights random; a minute more");
   command->add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--precision", options->precision, "Arithmetic of the segmentation")
     ->capture_default_str()
@@ -754,6 +824,18 @@ AddGradeCommand(CLI::App & application, int & exitCode)
                     options->keepIdentifiers,
                     "Keep all keys of the first sequence's header, a patient's name too");
   command->add_flag("--force", options->force, "Replace the results of an earlier run");
-  command->callback([options, &exitCode] { exitCode = RunGrade(*options); });
+  command
+    ->add_flag(
+      "--estimate", options->estimate, "Say how long the case would take and how much memory, and write nothing")
+    ->excludes(registers)
+    ->excludes(tests)
+    ->excludes(output);
+  command->callback([options, &exitCode] {
+    if (options->output.empty() && !options->estimate)
+    {
+      throw CLI::RequiredError("--output");
+    }
+    exitCode = RunGrade(*options);
+  });
 }
 } // namespace glioma

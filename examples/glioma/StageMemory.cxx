@@ -28,17 +28,17 @@ namespace glioma
 {
 namespace
 {
-// VmHWM of /proc/self/status, else getrusage.
+// A line of /proc/self/status, else getrusage.
 double
-PeakNow()
+StatusOf(const std::string & key)
 {
   std::ifstream status("/proc/self/status");
   std::string   line;
   while (std::getline(status, line))
   {
-    if (line.rfind("VmHWM:", 0) == 0)
+    if (line.rfind(key, 0) == 0)
     {
-      std::istringstream number(line.substr(6));
+      std::istringstream number(line.substr(key.size()));
       number.imbue(std::locale::classic());
       double kilobytes = 0.0;
       number >> kilobytes;
@@ -48,6 +48,12 @@ PeakNow()
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+double
+PeakNow()
+{
+  return StatusOf("VmHWM:");
 }
 
 void
@@ -98,5 +104,11 @@ StageMemory::Peak() const
     peak = std::max(peak, entry.second);
   }
   return peak;
+}
+
+double
+StageMemory::Resident()
+{
+  return StatusOf("VmRSS:");
 }
 } // namespace glioma

@@ -43,6 +43,10 @@ public:
   double
   Peak() const;
 
+  /** What the process holds now, MiB; where the system does not tell (not Linux), its peak. */
+  static double
+  Resident();
+
 private:
   std::string                                 m_Stage;
   std::vector<std::pair<std::string, double>> m_Peaks;

@@ -7,6 +7,7 @@ usage: test_glioma_grade.py GLIOMA RUNBUNDLE SCHEMA [unittest options]
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -306,9 +307,28 @@ class GliomaGrade(unittest.TestCase):
 
     # What it refuses
 
+    def test_estimates_what_a_case_takes(self):
+        command = self.command("--estimate")
+        del command[2:4]  # --output
+        outcome = subprocess.run(command, capture_output=True, text=True, cwd=self.work)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        self.assertEqual(os.listdir(self.work), [])
+        said = re.search(r"nothing is written\): ([0-9.]+) s, ([0-9.]+) GiB", outcome.stdout)
+        stages = [float(seconds) for seconds in re.findall(r"^  .* ([0-9.]+) s$", outcome.stdout, re.MULTILINE)]
+        self.assertAlmostEqual(sum(stages), float(said[1]), delta=0.3)
+        self.assertRegex(outcome.stdout, r"segmentation in [1-9]\d* tile")
+        self.grade()
+        self.assertAlmostEqual(float(said[2]) * 1024 / self.result()["provenance"]["peak_memory_mib"], 1, delta=0.3)
+
+        command[command.index("--flair") + 1] = self.write("small.nii.gz", np.ones((4, 5, 6), np.float32), sitk.Image(6, 5, 4, sitk.sitkFloat32))
+        outcome = subprocess.run(command, capture_output=True, text=True, cwd=self.work)
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn("differ in size or place", outcome.stderr)
+
     def test_wrong_usage(self):
         for more in (["--explain", "magic"], ["--reference", "t1"], ["--on-every-grid"], ["--format", "jpg"], ["--threads", "0"]):
             self.refuse(*more, says=more[0], code=2)
+        self.refuse("--estimate", says="--estimate", code=2)
         outcome = subprocess.run([GLIOMA, "grade", "--t1", self.case["t1"]], capture_output=True, text=True)
         self.assertEqual(outcome.returncode, 2)
 
