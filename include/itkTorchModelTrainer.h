@@ -134,11 +134,15 @@ public:
   void
   UseDemonstrationRecipe();
 
-  /** A COHORT.csv and how often it is drawn beside the others (0: by its number of cases). */
+  /** A COHORT.csv, or a folder in BRATS 2017's layout (CohortReader), and how often it is drawn beside the others (0: by
+   * its number of cases). */
   void
   AddCohort(const std::string & file, double weight = 0.0);
   void
   ClearCohorts();
+  /** Which set a case is in, as CohortReader reads it. Default empty: the column set says it. */
+  itkSetStringMacro(SplitFile);
+  itkGetStringMacro(SplitFile);
   /** Cases that are not trained on. */
   void
   AddLeftOutCase(const std::string & name);
@@ -367,6 +371,7 @@ private:
   std::vector<std::string>                    m_LeftOutCases;
   std::vector<std::string>                    m_LeftOutSites;
   std::vector<std::string>                    m_ValidationCases;
+  std::string                                 m_SplitFile;
   std::string                                 m_Output;
   std::string                                 m_CacheFolder;
   std::string                                 m_InitialBundle;

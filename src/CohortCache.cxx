@@ -27,12 +27,9 @@
 #include "itkVectorImage.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <map>
-#include <set>
 #include <sstream>
 
 namespace itk
@@ -44,29 +41,6 @@ namespace fs = std::filesystem;
 using FloatImage = Image<float, 3>;
 using MaskImage = Image<unsigned char, 3>;
 using SequencesImage = VectorImage<float, 3>;
-
-std::string
-Trimmed(const std::string & text)
-{
-  const char * const blanks = " \t\r\n";
-  const std::size_t  first = text.find_first_not_of(blanks);
-  return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(blanks) - first + 1);
-}
-
-std::string
-LowerCase(std::string text)
-{
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
-bool
-IsCaseName(const std::string & name)
-{
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '.' || c == '_' || c == '-';
-  }) && name.find_first_not_of('.') != std::string::npos;
-}
 
 template <typename TImage>
 typename TImage::Pointer
@@ -168,156 +142,6 @@ BoxOf(const torch::Tensor & inside, std::array<std::int64_t, 3> & low, std::arra
   return true;
 }
 } // namespace
-
-std::vector<std::string>
-SplitCsvLine(const std::string & line)
-{
-  std::vector<std::string> fields(1);
-  bool                     quoted = false;
-  for (std::size_t i = 0; i < line.size(); ++i)
-  {
-    const char c = line[i];
-    if (quoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"')
-    {
-      fields.back() += c;
-      ++i;
-    }
-    else if (c == '"')
-    {
-      quoted = !quoted;
-    }
-    else if (c == ',' && !quoted)
-    {
-      fields.emplace_back();
-    }
-    else if (c != '\r')
-    {
-      fields.back() += c;
-    }
-  }
-  for (std::string & field : fields)
-  {
-    field = Trimmed(field);
-  }
-  return fields;
-}
-
-std::vector<CohortCase>
-ReadCohort(const std::string & path, std::size_t cohort, std::vector<std::string> & problems)
-{
-  std::vector<CohortCase> cases;
-  std::ifstream           file(path);
-  std::string             line;
-  if (!file || !std::getline(file, line))
-  {
-    problems.push_back("The cohort '" + path +
-                       "' cannot be read or is empty; its first line names the columns "
-                       "case,t1,t1c,t2,flair,seg,grade");
-    return cases;
-  }
-  if (line.compare(0, 3, "\xEF\xBB\xBF") == 0)
-  {
-    line.erase(0, 3);
-  }
-  std::map<std::string, std::size_t> column;
-  const std::vector<std::string>     header = SplitCsvLine(line);
-  for (std::size_t i = 0; i < header.size(); ++i)
-  {
-    if (!column.emplace(LowerCase(header[i]), i).second)
-    {
-      problems.push_back(path + ": the column '" + header[i] + "' occurs twice");
-    }
-  }
-  bool complete = true;
-  for (const char * const needed : { "case", "t1", "t1c", "t2", "flair" })
-  {
-    if (column.count(needed) == 0)
-    {
-      problems.push_back(path + ": the column '" + needed + "' is missing");
-      complete = false;
-    }
-  }
-  if (!complete)
-  {
-    return cases;
-  }
-  const fs::path folder = fs::absolute(path).parent_path();
-  for (std::size_t number = 2; std::getline(file, line); ++number)
-  {
-    if (Trimmed(line).empty())
-    {
-      continue;
-    }
-    const std::vector<std::string> fields = SplitCsvLine(line);
-    const std::string              where = path + " line " + std::to_string(number) + ": ";
-    const auto                     field = [&](const std::string & name) {
-      const auto found = column.find(name);
-      return found == column.end() || found->second >= fields.size() ? std::string() : fields[found->second];
-    };
-    const auto complaint = [&](const std::string & text) { problems.push_back(where + text); };
-    const auto pathOf = [&](const std::string & name) {
-      const std::string value = field(name);
-      if (value.empty())
-      {
-        return value;
-      }
-      const fs::path full = (folder / value).lexically_normal();
-      if (!fs::exists(full))
-      {
-        complaint("the file of column " + name + " does not exist: " + full.string());
-      }
-      return full.string();
-    };
-    if (fields.size() > header.size())
-    {
-      complaint("has " + std::to_string(fields.size()) + " fields for " + std::to_string(header.size()) + " columns");
-    }
-    CohortCase c;
-    c.Name = field("case");
-    if (!IsCaseName(c.Name))
-    {
-      complaint("the case name '" + c.Name + "' may hold letters, digits, '.', '_' and '-' only");
-    }
-    const char * const names[4] = { "t1", "t1c", "t2", "flair" };
-    for (unsigned int i = 0; i < 4; ++i)
-    {
-      c.Sequences[i] = pathOf(names[i]);
-      if (c.Sequences[i].empty())
-      {
-        complaint(std::string("the column ") + names[i] + " is empty");
-      }
-      for (unsigned int j = 0; j < i; ++j)
-      {
-        if (!c.Sequences[i].empty() && c.Sequences[i] == c.Sequences[j])
-        {
-          complaint(std::string("the columns ") + names[j] + " and " + names[i] + " name the same file");
-        }
-      }
-    }
-    c.BrainMask = pathOf("brain_mask");
-    c.Tumour = pathOf("seg");
-    c.Grade = field("grade");
-    std::transform(c.Grade.begin(), c.Grade.end(), c.Grade.begin(), [](unsigned char ch) { return std::toupper(ch); });
-    if (!c.Grade.empty() && c.Grade != "LGG" && c.Grade != "HGG")
-    {
-      complaint("the grade '" + c.Grade + "' is neither LGG nor HGG");
-    }
-    c.Site = field("site");
-    c.Set = LowerCase(field("set"));
-    if (!c.Set.empty() && c.Set != "training" && c.Set != "validation" && c.Set != "test")
-    {
-      complaint("the set '" + c.Set + "' is none of training, validation and test");
-    }
-    c.File = path;
-    c.Cohort = cohort;
-    cases.push_back(std::move(c));
-  }
-  if (cases.empty())
-  {
-    problems.push_back("The cohort '" + path + "' holds no case");
-  }
-  return cases;
-}
 
 AugmentationPipeline::Volume
 PreparedCase::View() const

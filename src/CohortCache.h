@@ -19,6 +19,7 @@
 #define CohortCache_h
 
 #include "AugmentationPipeline.h"
+#include "itkCohortReader.h"
 
 #include <torch/torch.h>
 
@@ -29,29 +30,6 @@
 
 namespace itk
 {
-/** One row of a COHORT.csv; paths are complete. */
-struct CohortCase
-{
-  std::string                Name;
-  std::array<std::string, 4> Sequences; // T1, T1c, T2, FLAIR
-  std::string                BrainMask;
-  std::string                Tumour; // column seg
-  std::string                Grade;  // "", "LGG" or "HGG"
-  std::string                Site;
-  std::string                Set;
-  std::string                File;        // the COHORT.csv
-  std::size_t                Cohort{ 0 }; // which of them
-};
-
-/** Reads a COHORT.csv (columns case,t1,t1c,t2,flair[,brain_mask][,seg][,grade][,site][,set], others are ignored). What
- * is wrong is added to \a problems, one sentence each, and reading goes on. */
-std::vector<CohortCase>
-ReadCohort(const std::string & path, std::size_t cohort, std::vector<std::string> & problems);
-
-/** Splits one line of a CSV file; fields may be quoted. */
-std::vector<std::string>
-SplitCsvLine(const std::string & line);
-
 /** A case as training needs it: standardized, in the model's space, cropped. Tensors are [z, y, x(, 4)]. */
 struct PreparedCase
 {

@@ -225,7 +225,7 @@ ReadAttributions(const std::string & path)
   }
   std::string line;
   std::getline(file, line);
-  const std::vector<std::string> header = SplitCsvLine(line);
+  const std::vector<std::string> header = CohortReader::SplitLine(line);
   const auto                     columnOf = [&](const std::string & name) {
     const auto found = std::find(header.begin(), header.end(), name);
     if (found == header.end())
@@ -240,7 +240,7 @@ ReadAttributions(const std::string & path)
   const std::size_t attribution = columnOf("attribution");
   while (std::getline(file, line))
   {
-    std::vector<std::string> fields = SplitCsvLine(line);
+    std::vector<std::string> fields = CohortReader::SplitLine(line);
     fields.resize(std::max(fields.size(), header.size()));
     if (!fields[name].empty())
     {
@@ -497,17 +497,25 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
     check(trainer.m_Cohorts[i].second >= 0.0,
           "The weight of " + trainer.m_Cohorts[i].first + " is " + number(trainer.m_Cohorts[i].second) +
             "; it is at least 0");
-    for (CohortCase & c : ReadCohort(trainer.m_Cohorts[i].first, i, problems))
+    const auto reader = CohortReader::New();
+    reader->SetPath(trainer.m_Cohorts[i].first);
+    reader->SetSplitFile(trainer.m_SplitFile);
+    reader->Read();
+    problems.insert(problems.end(), reader->GetProblems().begin(), reader->GetProblems().end());
+    for (CohortCase c : reader->GetCases())
     {
+      c.Cohort = i;
       all.push_back(std::move(c));
     }
   }
-  std::map<std::string, std::string> seen;
-  std::set<std::string>              sites;
+  std::map<std::string, const CohortCase *> seen;
+  std::set<std::string>                     sites;
   for (const CohortCase & c : all)
   {
-    const auto entry = seen.emplace(c.Name, c.File);
-    check(entry.second, "The case " + c.Name + " occurs twice, in " + entry.first->second + " and " + c.File);
+    // Within one cohort its reader tells it.
+    const auto entry = seen.emplace(c.Name, &c);
+    check(entry.second || entry.first->second->Cohort == c.Cohort,
+          "The case " + c.Name + " occurs twice, in " + entry.first->second->File + " and " + c.File);
     sites.insert(c.Site);
   }
   for (const auto * list : { &trainer.m_LeftOutCases, &trainer.m_ValidationCases })
@@ -592,6 +600,31 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
   std::vector<std::string> problems;
   std::size_t              number = 0;
   const std::size_t        total = plan.Training.size() + plan.Validation.size();
+  const auto               refuse = [&problems] {
+    if (!problems.empty())
+    {
+      std::string text = std::to_string(problems.size()) + " problems of the cohort's cases:";
+      for (const std::string & problem : problems)
+      {
+        text += "\n  " + problem;
+      }
+      itkGenericExceptionMacro(<< text);
+    }
+  };
+  // All that can be told without the preparation, which takes minutes a case.
+  m_Trainer.Report("Looking at " + std::to_string(total) + " cases");
+  for (const auto * list : { &plan.Training, &plan.Validation })
+  {
+    for (const CohortCase & c : *list)
+    {
+      if (!cache.Holds(c))
+      {
+        const std::vector<std::string> found = CohortReader::FindImageProblems(c);
+        problems.insert(problems.end(), found.begin(), found.end());
+      }
+    }
+  }
+  refuse();
   for (const auto * list : { &plan.Training, &plan.Validation })
   {
     for (const CohortCase & c : *list)
@@ -617,15 +650,7 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
       }
     }
   }
-  if (!problems.empty())
-  {
-    std::string text = std::to_string(problems.size()) + " of the cohort's cases cannot be prepared:";
-    for (const std::string & problem : problems)
-    {
-      text += "\n  " + problem;
-    }
-    itkGenericExceptionMacro(<< text);
-  }
+  refuse();
   m_CohortWeights.clear();
   for (std::size_t i = 0; i < m_Trainer.m_Cohorts.size(); ++i)
   {
@@ -1541,10 +1566,21 @@ TorchModelTrainer::Train()
   const CohortPlan plan = Session::Plan(*this);
   if (!plan.Problems.empty())
   {
+    // What is wrong with the images is told in the same message.
     std::string text = "The training cannot start:";
     for (const std::string & problem : plan.Problems)
     {
       text += "\n  " + problem;
+    }
+    for (const auto * list : { &plan.Training, &plan.Validation })
+    {
+      for (const CohortCase & c : *list)
+      {
+        for (const std::string & problem : CohortReader::FindImageProblems(c))
+        {
+          text += "\n  " + problem;
+        }
+      }
     }
     itkExceptionMacro(<< text);
   }
@@ -1598,6 +1634,7 @@ TorchModelTrainer::PrintSelf(std::ostream & os, Indent indent) const
   list("ValidationCases", m_ValidationCases);
   os << indent << "Output: " << m_Output << std::endl;
   os << indent << "CacheFolder: " << m_CacheFolder << std::endl;
+  os << indent << "SplitFile: " << m_SplitFile << std::endl;
   os << indent << "InitialBundle: " << m_InitialBundle << std::endl;
   os << indent << "Resume: " << m_Resume << std::endl;
   os << indent << "Width: " << m_Width << std::endl;

@@ -250,6 +250,18 @@ TEST_F(TorchModelTrainer, DefaultsAreThePapers)
 TEST_F(TorchModelTrainer, ListsEveryProblemAtOnce)
 {
   this->WriteCase("good", 0, false);
+  // An image of another grid, and a mask without tumour, are told beside the table's errors.
+  this->WriteCase("other", 1, false);
+  for (const char * const file : { "other-t2.nrrd", "other-seg.nrrd" })
+  {
+    auto image = ImageType::New();
+    image->SetRegions(ImageType::SizeType{ { side, side, side } });
+    image->Allocate(true);
+    auto writer = itk::ImageFileWriter<ImageType>::New();
+    writer->SetFileName((m_Folder / file).string());
+    writer->SetInput(image);
+    writer->Update();
+  }
   const std::string cohort =
     this->WriteText("COHORT.csv",
                     "case,t1,t1c,t2,flair,seg,grade\n" + m_Rows +
@@ -281,7 +293,10 @@ TEST_F(TorchModelTrainer, ListsEveryProblemAtOnce)
                                      "stranger",
                                      "site nowhere",
                                      "MaximumMinutes",
-                                     "both grades" })
+                                     "both grades",
+                                     "the grid of other-t2.nrrd",
+                                     "the grid of other-seg.nrrd",
+                                     "other-seg.nrrd has no tumour" })
     {
       EXPECT_NE(text.find(part), std::string::npos) << part << " is not in:\n" << text;
     }

@@ -65,6 +65,7 @@ struct TrainOptions
   std::vector<std::string> ValidationCases;
   std::vector<std::string> Augmentations;
   std::string              Recipe{ "paper" };
+  std::string              Split;
   std::string              Output;
   std::string              Cache;
   std::string              Initial;
@@ -167,6 +168,7 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
   {
     trainer->AddValidationCase(name);
   }
+  trainer->SetSplitFile(options.Split);
   trainer->SetOutput(options.Output);
   trainer->SetCacheFolder(options.Cache);
   trainer->SetInitialBundle(options.Initial);
@@ -231,7 +233,9 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
   auto options = std::make_shared<TrainOptions>();
   auto table = std::make_shared<OptionTable>(*command);
 
-  command->add_option("--cohort", options->Cohorts, "COHORT.csv, one or more")->required();
+  command->add_option("--cohort", options->Cohorts, "COHORT.csv or a folder in BRATS 2017's layout, one or more")
+    ->required();
+  command->add_option("--split", options->Split, "File that says each case's set, as brats2017_subjects_sets.py does");
   command->add_option("--mix", options->Mix, "How often each cohort is drawn (default: by its number of cases)");
   command->add_option("--output", options->Output, "Folder of the bundle")->required();
   command->add_option("--leave", options->LeftCases, "Cases that are not trained on");

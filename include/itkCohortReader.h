@@ -1,0 +1,144 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#ifndef itkCohortReader_h
+#define itkCohortReader_h
+
+#include "GliomaGradingExport.h"
+#include "itkGliomaGradingCompat.h"
+
+#include "itkObject.h"
+#include "itkObjectFactory.h"
+
+#include <array>
+#include <string>
+#include <vector>
+
+namespace itk
+{
+/** \class CohortCase
+ * \brief One case of a cohort; paths are complete, and empty where the cohort names no file.
+ * \ingroup GliomaGrading
+ */
+struct CohortCase
+{
+  std::string                Name;
+  std::array<std::string, 4> Sequences; // T1, T1c, T2, FLAIR
+  std::string                BrainMask;
+  std::string                Tumour; // column seg: labels above 0 are tumour
+  std::string                Grade;  // "", "LGG" or "HGG"
+  std::string                Site;
+  std::string                Set;         // "", "training", "validation" or "test"
+  std::string                File;        // the cohort it came from
+  std::size_t                Cohort{ 0 }; // which of several cohorts, for the caller
+};
+
+/** \class CohortReader
+ * \brief Reads the cases of a cohort and lists everything that is wrong with it at once.
+ *
+ * A cohort is a COHORT.csv with the columns case,t1,t1c,t2,flair[,brain_mask][,seg][,grade][,site][,set] (others are
+ * ignored, paths are relative to the file), or a folder in the layout of BRATS 2017: HGG/NAME/ and LGG/NAME/ with
+ * NAME_t1.nii.gz, NAME_t1ce.nii.gz, NAME_t2.nii.gz, NAME_flair.nii.gz and NAME_seg.nii.gz (or .nii); its site is the
+ * word after the first underscore (2013, CBICA, TCIA).
+ *
+ * SplitFile says which set a case belongs to, in the form of brats2017_subjects_sets.py of Pereira et al. 2018:
+ * `'Training'`, `'Validation'` or `'Test'` followed by the lists `'HGG': [...]` and `'LGG': [...]`. It is read as text
+ * and never executed. A number of a year in a name's beginning (Brats17_, Brats18_) does not matter.
+ *
+ * Nothing throws: what is wrong is in GetProblems(), one sentence each.
+ * \ingroup GliomaGrading
+ */
+class GliomaGrading_EXPORT CohortReader : public Object
+{
+public:
+  ITK_DISALLOW_COPY_AND_MOVE(CohortReader);
+
+  using Self = CohortReader;
+  using Superclass = Object;
+  using Pointer = SmartPointer<Self>;
+  using ConstPointer = SmartPointer<const Self>;
+
+  itkNewMacro(Self);
+  itkOverrideGetNameOfClassMacro(CohortReader);
+
+  /** COHORT.csv, or a folder in BRATS 2017's layout. Default: none. */
+  itkSetStringMacro(Path);
+  itkGetStringMacro(Path);
+  /** The sets of the cases. Default: none, the column set says it. */
+  itkSetStringMacro(SplitFile);
+  itkGetStringMacro(SplitFile);
+
+  /** Reads tables, folders and names; no image is opened. */
+  void
+  Read();
+
+  const std::vector<CohortCase> &
+  GetCases() const
+  {
+    return m_Cases;
+  }
+  const std::vector<std::string> &
+  GetProblems() const
+  {
+    return m_Problems;
+  }
+  /** What a user should know that is not wrong: cases of the split that are not there. */
+  const std::vector<std::string> &
+  GetNotes() const
+  {
+    return m_Notes;
+  }
+
+  /** Opens the files of a case and tells what is wrong: one that cannot be read, a grid that is not that of T1 (more
+   * than \a tolerance of a voxel, or in a direction cosine), a mask without tumour. Reads headers, and the mask's
+   * voxels. A sequence that is a folder (DICOM) is left to who reads it. */
+  static std::vector<std::string>
+  FindImageProblems(const CohortCase & cohortCase, double tolerance = 1e-3);
+
+  /** Letters, digits, '.', '_' and '-', and not dots alone: safe as the name of a folder. */
+  static bool
+  IsPlainName(const std::string & name);
+
+  /** Splits one line of a CSV file; fields may be quoted. */
+  static std::vector<std::string>
+  SplitLine(const std::string & line);
+
+protected:
+  CohortReader() = default;
+  ~CohortReader() override = default;
+  void
+  PrintSelf(std::ostream & os, Indent indent) const override;
+
+private:
+  void
+  ReadTable();
+  void
+  ReadFolder();
+  void
+  ApplySplit();
+  void
+  FindRepetitions();
+
+  std::string              m_Path;
+  std::string              m_SplitFile;
+  std::vector<CohortCase>  m_Cases;
+  std::vector<std::string> m_Problems;
+  std::vector<std::string> m_Notes;
+};
+} // namespace itk
+
+#endif // itkCohortReader_h
