@@ -41,6 +41,15 @@ if(TARGET ExplanationQuality)
   set_tests_properties(Python:QualityEqualsQuantus PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 endif()
 
+if(TARGET GliomaEvaluation)
+  add_executable(EvaluationProgram EvaluationProgram.cxx)
+  target_link_libraries(EvaluationProgram PRIVATE GliomaEvaluation)
+  add_test(NAME Python:EvaluationEqualsOthers COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_evaluation_equals_others.py"
+                                                      "$<TARGET_FILE:EvaluationProgram>"
+  )
+  set_tests_properties(Python:EvaluationEqualsOthers PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+endif()
+
 # The application as a user calls it.
 if(TARGET glioma)
   add_test(NAME Application:Grade COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_glioma_grade.py"
