@@ -17,6 +17,9 @@
  *=========================================================================*/
 #include "FusedSegmentation.h"
 
+#include "ChannelsLastMap.h"
+#include "PlaneStream.h"
+
 #include "itkMacro.h"
 
 #include <ATen/Parallel.h>
@@ -188,61 +191,6 @@ GLIOMAGRADING_ROW_LOOPS(float)
 GLIOMAGRADING_ROW_LOOPS(std::uint16_t)
 // clang-format on
 
-/** The rows of a channels-last map. */
-template <typename T>
-struct Map
-{
-  explicit Map(const Tensor & tensor)
-    : Data(static_cast<T *>(tensor.data_ptr()))
-    , Channels(static_cast<std::size_t>(tensor.size(1)))
-    , Z(tensor.size(2))
-    , Y(tensor.size(3))
-    , X(tensor.size(4))
-  {}
-  T *
-  Row(int64_t z, int64_t y) const
-  {
-    return Data + static_cast<std::size_t>((z * Y + y) * X) * Channels;
-  }
-  /** Copies the middle of a row of a larger map, where this map has that row. */
-  void
-  TakeMiddle(const Map & larger, const T * row, int64_t z, int64_t y) const
-  {
-    const int64_t z0 = z - (larger.Z - Z) / 2;
-    const int64_t y0 = y - (larger.Y - Y) / 2;
-    if (z0 >= 0 && z0 < Z && y0 >= 0 && y0 < Y)
-    {
-      std::memcpy(Row(z0, y0),
-                  row + static_cast<std::size_t>((larger.X - X) / 2) * Channels,
-                  static_cast<std::size_t>(X) * Channels * sizeof(T));
-    }
-  }
-
-  T *         Data;
-  std::size_t Channels;
-  int64_t     Z, Y, X;
-};
-
-/** Calls \a function(z, y) for every row of a plane of rows, from torch's threads. */
-template <typename TFunction>
-void
-ForRows(int64_t z, int64_t y, const TFunction & function)
-{
-  at::parallel_for(0, z * y, 8, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k)
-    {
-      function(k / y, k % y);
-    }
-  });
-}
-
-Tensor
-EmptyMap(int64_t channels, int64_t z, int64_t y, int64_t x, torch::ScalarType type)
-{
-  return torch::empty({ 1, channels, z, y, x },
-                      torch::TensorOptions().dtype(type).memory_format(torch::MemoryFormat::ChannelsLast3d));
-}
-
 void
 ScaleAndShift(const torch::nn::BatchNorm3d & bn, Tensor & scale, Tensor & shift)
 {
@@ -282,14 +230,16 @@ struct FusedSegmentation::Normalization
 class FusedSegmentation::Convolution
 {
 public:
-  /** \a bn: folded into the kernel, and a ReLU behind. */
+  /** \a bn: folded into the kernel, and a ReLU behind. \a streamed: its input brings the planes that pad it. */
   Convolution(const torch::nn::Conv3d &      convolution,
               const torch::nn::BatchNorm3d * bn,
               bool                           padded,
+              bool                           streamed,
               torch::ScalarType              type)
     : m_ReLU(bn != nullptr)
     , m_Padding(3, padded ? convolution->weight.size(2) / 2 : 0)
   {
+    m_Padding[0] = streamed ? 0 : m_Padding[0];
     Tensor weight = convolution->weight.detach().to(torch::kFloat);
     Tensor bias = convolution->bias.defined() ? convolution->bias.detach().to(torch::kFloat) : Tensor();
     if (bn != nullptr)
@@ -378,7 +328,7 @@ private:
   }
 
   const bool                                     m_ReLU;
-  const std::vector<int64_t>                     m_Padding;
+  std::vector<int64_t>                           m_Padding;
   Tensor                                         m_Weight;
   std::optional<Tensor>                          m_Bias;
   mutable std::mutex                             m_Mutex;
@@ -388,14 +338,14 @@ private:
 /** A residual block: the batch norm in front, and the second one folded into the first convolution. */
 struct FusedSegmentation::Block
 {
-  Block(const ResidualBlock & block, bool padded, torch::ScalarType type)
+  Block(const ResidualBlock & block, bool padded, bool streamed, torch::ScalarType type)
     : First(block->bn1)
-    , Convolution1(block->conv1, &block->bn2, padded, type)
-    , Convolution2(block->conv2, nullptr, padded, type)
+    , Convolution1(block->conv1, &block->bn2, padded, streamed, type)
+    , Convolution2(block->conv2, nullptr, padded, streamed, type)
   {
     if (block->shortcut)
     {
-      Shortcut = std::make_unique<Convolution>(block->shortcut, nullptr, padded, type);
+      Shortcut = std::make_unique<Convolution>(block->shortcut, nullptr, padded, streamed, type);
     }
   }
 
@@ -419,25 +369,116 @@ struct FusedSegmentation::Block
   std::unique_ptr<Convolution> Shortcut;
 };
 
+/** A residual block whose map is never there as a whole: planes go in, planes come out. */
+template <typename T>
+class FusedSegmentation::BlockStream
+{
+public:
+  /** Of an input of z, y, x voxels. */
+  BlockStream(const Block &     block,
+              int64_t           channels,
+              int64_t           z,
+              int64_t           y,
+              int64_t           x,
+              int64_t           capacity,
+              bool              padded,
+              torch::ScalarType type)
+    : m_Block(block)
+    , m_Size{ { z, y, x } }
+    , m_Lost(padded ? 0 : 2)
+    , m_Input(channels, z, y, x, capacity, 3, padded, type)
+    , m_Inner(channels, z - m_Lost, y - m_Lost, x - m_Lost, capacity, 3, padded, type)
+    , m_Direct(channels, z - 2 * m_Lost, y - 2 * m_Lost, x - 2 * m_Lost, capacity, 1, false, type)
+  {}
+
+  int64_t
+  Planes() const
+  {
+    return m_Size[0] - 2 * m_Lost;
+  }
+
+  /** \a fill(z, y, row) writes the rows of the planes up to \a end, before the batch norm. Ends what Pull() gave. */
+  template <typename TFill>
+  void
+  Push(int64_t end, const TFill & fill)
+  {
+    this->Release();
+    m_Direct.Extend(end - m_Lost);
+    const int64_t width = m_Size[2] - 2 * m_Lost;
+    m_Input.Append(end, [&](int64_t z, int64_t y, T * row) {
+      fill(z, y, row);
+      const int64_t     toZ = z - m_Lost;
+      const int64_t     toY = y - m_Lost;
+      const std::size_t channels = m_Input.Channels();
+      if (toZ >= 0 && toZ < m_Size[0] - 2 * m_Lost && toY >= 0 && toY < m_Size[1] - 2 * m_Lost)
+      {
+        std::memcpy(m_Direct.RowOf(toZ, toY),
+                    row + static_cast<std::size_t>(m_Lost) * channels,
+                    static_cast<std::size_t>(width) * channels * sizeof(T));
+      }
+      m_Block.First.Apply(row, m_Size[2], channels);
+    });
+  }
+
+  /** The next planes of the result, until the next Push(); undefined where there are none yet. */
+  Tensor
+  Pull()
+  {
+    this->Release();
+    const int64_t ready = m_Input.Ready();
+    if (ready > 0)
+    {
+      const Tensor             inner = m_Block.Convolution1(m_Input.Window(ready));
+      const ChannelsLastMap<T> from(inner);
+      const int64_t            first = m_Inner.Appended();
+      m_Input.Drop(ready);
+      m_Inner.Append(first + ready, [&](int64_t z, int64_t y, T * row) { from.CopyRow(z - first, y, row); });
+    }
+    m_Pulled = m_Inner.Ready();
+    if (m_Pulled == 0)
+    {
+      return {};
+    }
+    const Tensor result = m_Block.Convolution2.AddTo(m_Direct.Window(m_Pulled), m_Inner.Window(m_Pulled));
+    m_Inner.Drop(m_Pulled);
+    return result;
+  }
+
+private:
+  /** The result lies in the memory of the shortcut. */
+  void
+  Release()
+  {
+    m_Direct.Drop(m_Pulled);
+    m_Pulled = 0;
+  }
+
+  const Block &                m_Block;
+  const std::array<int64_t, 3> m_Size;
+  const int64_t                m_Lost;
+  PlaneStream<T>               m_Input, m_Inner, m_Direct;
+  int64_t                      m_Pulled{ 0 };
+};
+
 FusedSegmentation::FusedSegmentation(PereiraSegmentationNetworkImpl & network, bool bfloat16)
   : m_Options(network.Options)
   , m_Type(bfloat16 ? torch::kBFloat16 : torch::kFloat)
 {
   const torch::NoGradGuard noGradient;
   const bool               padded = m_Options.Padded;
-  m_Stem1 = std::make_unique<Convolution>(network.stem->conv1, &network.stem->bn, padded, m_Type);
-  m_Stem2 = std::make_unique<Convolution>(network.stem->conv2, nullptr, padded, m_Type);
+  m_Stem1 = std::make_unique<Convolution>(network.stem->conv1, &network.stem->bn, padded, true, m_Type);
+  m_Stem2 = std::make_unique<Convolution>(network.stem->conv2, nullptr, padded, true, m_Type);
   for (const ResidualBlock & block : network.Encoder)
   {
-    m_Encoder.push_back(std::make_unique<Block>(block, padded, m_Type));
+    m_Encoder.push_back(std::make_unique<Block>(block, padded, m_Encoder.empty(), m_Type));
   }
   for (const ResidualBlock & block : network.Decoder)
   {
-    m_Decoder.push_back(std::make_unique<Block>(block, padded, m_Type));
+    m_Decoder.push_back(std::make_unique<Block>(block, padded, m_Decoder.empty(), m_Type));
   }
   for (const torch::nn::Conv3d & reduction : network.Reduction)
   {
-    m_Reduction.push_back(std::make_unique<Convolution>(reduction, nullptr, padded, m_Type));
+    m_Reduction.push_back(std::make_unique<Convolution>(reduction, nullptr, padded, false, m_Type));
   }
   m_Last = std::make_unique<Normalization>(network.bn);
   const Tensor weight = network.head->weight.detach().to(torch::kFloat).contiguous();
@@ -462,21 +503,72 @@ FusedSegmentation::IsAvailable()
 double
 FusedSegmentation::PeakValues(const SegmentationNetworkOptions & options, const std::array<int64_t, 3> & size)
 {
-  // Of a map that has lost some voxels on each axis.
-  const auto voxels = [&](int64_t lost) {
-    double product = 1.0;
-    for (const int64_t n : size)
+  using SizeType = std::array<int64_t, 3>;
+  const int64_t lost = options.Padded ? 0 : 4;
+  const auto    values = [](int64_t channels, const SizeType & n) {
+    double product = static_cast<double>(channels);
+    for (const int64_t one : n)
     {
-      product *= static_cast<double>(std::max<int64_t>(0, n - (options.Padded ? 0 : lost)));
+      product *= static_cast<double>(std::max<int64_t>(0, one));
     }
     return product;
   };
-  const auto width = static_cast<double>(options.Width);
-  // Between the stem's convolutions: its input is a tile's copy.
-  const double stem = static_cast<double>(options.InputChannels) * voxels(0) + width * (voxels(2) + voxels(4));
-  // In the first block's first convolution: its input, its result and the shortcut.
-  const double block = width * (voxels(4) + voxels(6) + voxels(8));
-  return std::max(stem, block);
+  const auto less = [](SizeType n, int64_t by) {
+    for (int64_t & one : n)
+    {
+      one -= by;
+    }
+    return n;
+  };
+  const auto half = [](SizeType n) {
+    for (int64_t & one : n)
+    {
+      one /= 2;
+    }
+    return n;
+  };
+  const auto skipOf = [&](const SizeType & n, int64_t level) {
+    const std::vector<int64_t> skip =
+      PereiraSegmentationNetworkImpl::SkipSize({ 1, options.Width, n[0], n[1], n[2] }, level, options);
+    return SizeType{ { skip[0], skip[1], skip[2] } };
+  };
+  const auto slabsOf = [&](const SizeType & n) {
+    return 5.0 * values(options.Width, { { SlabOf(options, n, sizeof(float)) + 4, n[1], n[2] } });
+  };
+  SizeType              n = less(size, 2 * lost);
+  std::vector<SizeType> skips{ skipOf(n, 0) };
+  double                held = values(options.Width, skips[0]);
+  n = half(n);
+  double peak = held + values(options.Width, n) + values(options.Width, less(n, lost)) + slabsOf(size);
+  for (int64_t level = 1; level < options.Levels; ++level)
+  {
+    const int64_t  from = options.Width << (level - 1);
+    const int64_t  to = 2 * from;
+    const SizeType inner = less(n, lost / 2);
+    const SizeType result = less(n, lost);
+    peak = std::max(peak, held + values(from, n) + values(from, result) + values(to, inner));
+    peak = std::max(peak, held + values(from, result) + values(to, inner) + values(to, result));
+    n = result;
+    if (level + 1 < options.Levels)
+    {
+      skips.push_back(skipOf(n, level));
+      const double skip = options.Padded ? 0.0 : values(to, skips.back());
+      peak = std::max(peak, held + values(to, n) + skip + values(to, half(n)) + values(to, less(half(n), lost)));
+      held += values(to, skips.back());
+      n = half(n);
+    }
+  }
+  for (int64_t level = options.Levels - 2; level > 0; --level)
+  {
+    const int64_t    to = options.Width << level;
+    const SizeType & sum = skips[static_cast<std::size_t>(level)];
+    peak = std::max(peak, held + values(to, n) + values(to, less(sum, lost)));
+    peak = std::max(peak, held + values(to, less(sum, lost / 2)) + values(to, less(sum, lost)));
+    held -= values(to, sum);
+    n = less(sum, lost);
+  }
+  return std::max(peak,
+                  held + values(options.Width, n) + values(options.Classes, less(skips[0], lost)) + slabsOf(skips[0]));
 }
 
 double
@@ -535,26 +627,151 @@ FusedSegmentation::Forward(const Tensor & input) const
   return m_Type == torch::kBFloat16 ? this->Run<std::uint16_t>(input) : this->Run<float>(input);
 }
 
+int64_t
+FusedSegmentation::SlabOf(const SegmentationNetworkOptions & options,
+                          const std::array<int64_t, 3> &     size,
+                          std::size_t                        bytesOfValue)
+{
+  // Small enough for the caches and for an allocator to use the same memory again, large enough for all threads.
+  constexpr std::size_t slab = std::size_t{ 4 } << 20;
+  const std::size_t     plane = static_cast<std::size_t>(size[1] * size[2] * options.Width) * bytesOfValue;
+  const int64_t         all = (size[0] + 1) / 2 * 2;
+  return std::min(all, std::max<int64_t>(4, static_cast<int64_t>(slab / plane) / 2 * 2));
+}
+
+/** The stem and the first level, whose maps are the largest, plane by plane. */
+template <typename T>
+Tensor
+FusedSegmentation::EncodeFirstLevel(const Tensor & input, Tensor & activated, Tensor & direct) const
+{
+  const bool    padded = m_Options.Padded;
+  const int64_t lost = padded ? 0 : 2;
+  const int64_t z = input.size(2);
+  const int64_t y = input.size(3);
+  const int64_t x = input.size(4);
+  const int64_t width = m_Options.Width;
+  const int64_t slab = SlabOf(m_Options, { { z, y, x } }, sizeof(T));
+  const int64_t capacity = slab + 4;
+
+  const std::array<int64_t, 3> size{ { z - 4 * lost, y - 4 * lost, x - 4 * lost } };
+  const std::vector<int64_t>   skipSize =
+    PereiraSegmentationNetworkImpl::SkipSize({ 1, width, size[0], size[1], size[2] }, 0, m_Options);
+  Tensor skip = EmptyMap(width, skipSize[0], skipSize[1], skipSize[2], m_Type);
+  activated = EmptyMap(width, size[0] / 2, size[1] / 2, size[2] / 2, m_Type);
+  direct = EmptyMap(width, size[0] / 2 - 2 * lost, size[1] / 2 - 2 * lost, size[2] / 2 - 2 * lost, m_Type);
+  const ChannelsLastMap<T> skipMap(skip);
+  const ChannelsLastMap<T> pooled(activated);
+  const ChannelsLastMap<T> shortcut(direct);
+  const Normalization &    next = m_Encoder[1]->First;
+
+  PlaneStream<T> voxels(input.size(1), z, y, x, capacity, 3, padded, m_Type);
+  PlaneStream<T> stem(width, z - lost, y - lost, x - lost, capacity, 3, padded, m_Type);
+  BlockStream<T> block(*m_Encoder.front(), width, z - 2 * lost, y - 2 * lost, x - 2 * lost, capacity, padded, m_Type);
+  int64_t        stemmed = 0;
+  int64_t        done = 0;
+  for (int64_t end = slab; done < size[0]; end += slab)
+  {
+    const int64_t first = voxels.Appended();
+    if (first < z)
+    {
+      const Tensor part = input.narrow(2, first, std::min(end, z) - first)
+                            .to(m_Type, false, false, torch::MemoryFormat::ChannelsLast3d)
+                            .contiguous(torch::MemoryFormat::ChannelsLast3d);
+      const ChannelsLastMap<T> from(part);
+      voxels.Append(end, [&](int64_t atZ, int64_t atY, T * row) { from.CopyRow(atZ - first, atY, row); });
+    }
+    if (const int64_t ready = voxels.Ready(); ready > 0)
+    {
+      const Tensor             result = (*m_Stem1)(voxels.Window(ready));
+      const ChannelsLastMap<T> from(result);
+      const int64_t            before = stem.Appended();
+      voxels.Drop(ready);
+      stem.Append(before + ready, [&](int64_t atZ, int64_t atY, T * row) { from.CopyRow(atZ - before, atY, row); });
+    }
+    if (const int64_t ready = stem.Ready(); ready > 0)
+    {
+      const Tensor             result = (*m_Stem2)(stem.Window(ready));
+      const ChannelsLastMap<T> from(result);
+      const int64_t            before = stemmed;
+      stem.Drop(ready);
+      stemmed += ready;
+      block.Push(stemmed, [&](int64_t atZ, int64_t atY, T * row) { from.CopyRow(atZ - before, atY, row); });
+    }
+    const Tensor result = block.Pull();
+    if (!result.defined())
+    {
+      continue;
+    }
+    const ChannelsLastMap<T> from(result);
+    ForRows(from.Z / 2, pooled.Y, [&](int64_t atZ, int64_t atY) {
+      const T * rows[4];
+      for (int64_t k = 0; k < 4; ++k)
+      {
+        rows[k] = from.Row(2 * atZ + k / 2, 2 * atY + k % 2);
+        skipMap.TakeMiddle(size, rows[k], done + 2 * atZ + k / 2, 2 * atY + k % 2);
+      }
+      const int64_t to = done / 2 + atZ;
+      T * const     row = pooled.Row(to, atY);
+      PoolRow(rows, row, static_cast<std::size_t>(pooled.X), pooled.Channels);
+      shortcut.TakeMiddle(pooled, row, to, atY);
+      next.Apply(row, pooled.X, pooled.Channels);
+    });
+    done += from.Z;
+  }
+  return skip;
+}
+
+/** The last block and the classes' logits, plane by plane. */
+template <typename T>
+Tensor
+FusedSegmentation::DecodeFirstLevel(const Tensor & reduced, const Tensor & skip) const
+{
+  const ChannelsLastMap<T> low(reduced);
+  const ChannelsLastMap<T> sum(skip);
+  const int64_t            lost = m_Options.Padded ? 0 : 4;
+  const int64_t            slab = SlabOf(m_Options, { { sum.Z, sum.Y, sum.X } }, sizeof(T));
+  Tensor logits = EmptyMap(m_Options.Classes, sum.Z - lost, sum.Y - lost, sum.X - lost, torch::kFloat);
+  const ChannelsLastMap<float> to(logits);
+  BlockStream<T> block(*m_Decoder.front(), m_Options.Width, sum.Z, sum.Y, sum.X, slab + 4, m_Options.Padded, m_Type);
+  int64_t        done = 0;
+  for (int64_t end = slab; done < to.Z; end += slab)
+  {
+    block.Push(end, [&](int64_t z, int64_t y, T * row) {
+      sum.CopyRow(z, y, row);
+      AddUpsampledRow(low.Row(z / 2, y / 2), row, static_cast<std::size_t>(low.X), low.Channels);
+    });
+    const Tensor result = block.Pull();
+    if (!result.defined())
+    {
+      continue;
+    }
+    const ChannelsLastMap<T> last(result);
+    ForRows(last.Z, last.Y, [&](int64_t z, int64_t y) {
+      HeadRow(last.Row(z, y),
+              static_cast<std::size_t>(last.X),
+              last.Channels,
+              m_Last->Scale.data(),
+              m_Last->Shift.data(),
+              m_HeadWeight.data(),
+              m_HeadBias.data(),
+              to.Channels,
+              to.Row(done + z, y));
+    });
+    done += last.Z;
+  }
+  return logits;
+}
+
 template <typename T>
 Tensor
 FusedSegmentation::Run(const Tensor & input) const
 {
-  const int64_t lost = m_Options.Padded ? 0 : 4;
-  Tensor        activated = (*m_Stem2)((*m_Stem1)(input.to(m_Type, false, false, torch::MemoryFormat::ChannelsLast3d)));
-  Tensor        direct =
-    EmptyMap(activated.size(1), activated.size(2) - lost, activated.size(3) - lost, activated.size(4) - lost, m_Type);
-  {
-    const Map<T> from(activated);
-    const Map<T> shortcut(direct);
-    ForRows(from.Z, from.Y, [&](int64_t z, int64_t y) {
-      T * const row = from.Row(z, y);
-      shortcut.TakeMiddle(from, row, z, y);
-      m_Encoder.front()->First.Apply(row, from.X, from.Channels);
-    });
-  }
-  std::vector<Tensor> skips;
+  const int64_t       lost = m_Options.Padded ? 0 : 4;
+  Tensor              activated;
+  Tensor              direct;
   Tensor              x;
-  for (std::size_t level = 0;; ++level)
+  std::vector<Tensor> skips{ this->EncodeFirstLevel<T>(input, activated, direct) };
+  for (std::size_t level = 1;; ++level)
   {
     x = (*m_Encoder[level])(activated, direct);
     if (level + 1 == m_Encoder.size())
@@ -562,16 +779,16 @@ FusedSegmentation::Run(const Tensor & input) const
       break;
     }
     const std::vector<int64_t> size =
-      PereiraSegmentationNetworkImpl::SkipSize(x, static_cast<int64_t>(level), m_Options);
+      PereiraSegmentationNetworkImpl::SkipSize(x.sizes(), static_cast<int64_t>(level), m_Options);
     const int64_t channels = x.size(1);
     skips.push_back(m_Options.Padded ? x : EmptyMap(channels, size[0], size[1], size[2], m_Type));
     activated = EmptyMap(channels, x.size(2) / 2, x.size(3) / 2, x.size(4) / 2, m_Type);
     direct = EmptyMap(channels, x.size(2) / 2 - lost, x.size(3) / 2 - lost, x.size(4) / 2 - lost, m_Type);
-    const Map<T>          from(x);
-    const Map<T>          skip(skips.back());
-    const Map<T>          pooled(activated);
-    const Map<T>          shortcut(direct);
-    const Normalization & next = m_Encoder[level + 1]->First;
+    const ChannelsLastMap<T> from(x);
+    const ChannelsLastMap<T> skip(skips.back());
+    const ChannelsLastMap<T> pooled(activated);
+    const ChannelsLastMap<T> shortcut(direct);
+    const Normalization &    next = m_Encoder[level + 1]->First;
     ForRows(pooled.Z, pooled.Y, [&](int64_t z, int64_t y) {
       const T * rows[4];
       for (int64_t k = 0; k < 4; ++k)
@@ -592,41 +809,32 @@ FusedSegmentation::Run(const Tensor & input) const
   }
   for (std::size_t level = m_Decoder.size(); level-- > 0;)
   {
-    const Tensor reduced = (*m_Reduction[level])(x);
+    Tensor reduced = (*m_Reduction[level])(x);
     x = Tensor();
     activated = std::move(skips[level]);
-    direct =
-      EmptyMap(activated.size(1), activated.size(2) - lost, activated.size(3) - lost, activated.size(4) - lost, m_Type);
-    const Map<T>          low(reduced);
-    const Map<T>          sum(activated);
-    const Map<T>          shortcut(direct);
-    const Normalization & next = m_Decoder[level]->First;
+    const ChannelsLastMap<T> low(reduced);
+    const ChannelsLastMap<T> sum(activated);
     if (sum.X != 2 * low.X || sum.Y != 2 * low.Y || sum.Z != 2 * low.Z)
     {
       itkGenericExceptionMacro("The patch " << input.sizes() << " does not fit the network's poolings");
     }
+    if (level == 0)
+    {
+      return this->DecodeFirstLevel<T>(reduced, activated);
+    }
+    direct =
+      EmptyMap(activated.size(1), activated.size(2) - lost, activated.size(3) - lost, activated.size(4) - lost, m_Type);
+    const ChannelsLastMap<T> shortcut(direct);
+    const Normalization &    next = m_Decoder[level]->First;
     ForRows(sum.Z, sum.Y, [&](int64_t z, int64_t y) {
       T * const row = sum.Row(z, y);
       AddUpsampledRow(low.Row(z / 2, y / 2), row, static_cast<std::size_t>(low.X), low.Channels);
       shortcut.TakeMiddle(sum, row, z, y);
       next.Apply(row, sum.X, sum.Channels);
     });
+    reduced = Tensor();
     x = (*m_Decoder[level])(activated, direct);
   }
-  const Map<T>     last(x);
-  Tensor           logits = EmptyMap(m_Options.Classes, last.Z, last.Y, last.X, torch::kFloat);
-  const Map<float> to(logits);
-  ForRows(last.Z, last.Y, [&](int64_t z, int64_t y) {
-    HeadRow(last.Row(z, y),
-            static_cast<std::size_t>(last.X),
-            last.Channels,
-            m_Last->Scale.data(),
-            m_Last->Shift.data(),
-            m_HeadWeight.data(),
-            m_HeadBias.data(),
-            to.Channels,
-            to.Row(z, y));
-  });
-  return logits;
+  return {};
 }
 } // namespace itk

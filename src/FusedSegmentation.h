@@ -33,7 +33,8 @@ namespace itk
  * the shortcut run inside oneDNN's convolution (`mkldnn::_convolution_pointwise`), whose kernels are packed once for a
  * patch size. What cannot be folded, the batch norm in front of a block, runs with its ReLU, the crop of the shortcut
  * and the pooling or upsampling before it in one loop over memory, in float32 also where the maps are bfloat16.
- * At most three maps of the first level live at once.
+ * The maps of the first level, by far the largest, are never there as a whole but for what the decoder reads again:
+ * their planes go through the stem, the blocks and the head in slabs of some megabytes.
  * \ingroup GliomaGrading
  */
 class FusedSegmentation
@@ -63,7 +64,18 @@ private:
   class Convolution;
   struct Normalization;
   struct Block;
+  template <typename T>
+  class BlockStream;
 
+  /** Planes of the first level that go through it at once. */
+  static int64_t
+  SlabOf(const SegmentationNetworkOptions & options, const std::array<int64_t, 3> & size, std::size_t bytesOfValue);
+  template <typename T>
+  torch::Tensor
+  EncodeFirstLevel(const torch::Tensor & input, torch::Tensor & activated, torch::Tensor & direct) const;
+  template <typename T>
+  torch::Tensor
+  DecodeFirstLevel(const torch::Tensor & reduced, const torch::Tensor & skip) const;
   template <typename T>
   torch::Tensor
   Run(const torch::Tensor & input) const;

@@ -176,7 +176,7 @@ PereiraSegmentationNetworkImpl::HaloOf(const SegmentationNetworkOptions & option
 }
 
 std::vector<int64_t>
-PereiraSegmentationNetworkImpl::SkipSize(const torch::Tensor &              x,
+PereiraSegmentationNetworkImpl::SkipSize(torch::IntArrayRef                 x,
                                          int64_t                            level,
                                          const SegmentationNetworkOptions & options)
 {
@@ -192,14 +192,14 @@ PereiraSegmentationNetworkImpl::SkipSize(const torch::Tensor &              x,
   std::vector<int64_t> size;
   for (int64_t axis = 2; axis < 5; ++axis)
   {
-    if (x.size(axis) % 2 != 0 || x.size(axis) - surplus < 1)
+    if (x[axis] % 2 != 0 || x[axis] - surplus < 1)
     {
       itkGenericExceptionMacro("The patch does not fit the network's poolings: a feature map of "
-                               << x.size(axis) << " voxels at level " << level << "; the input must be a multiple of "
+                               << x[axis] << " voxels at level " << level << "; the input must be a multiple of "
                                << (int64_t{ 1 } << (options.Levels - 1)) << " and larger than " << 2 * HaloOf(options)
                                << " voxels on every axis");
     }
-    size.push_back(x.size(axis) - surplus);
+    size.push_back(x[axis] - surplus);
   }
   return size;
 }
@@ -216,7 +216,7 @@ PereiraSegmentationNetworkImpl::forward(torch::Tensor x, const ForwardContext & 
     {
       break;
     }
-    torch::Tensor skip = CropToSize(x, SkipSize(x, level, Options));
+    torch::Tensor skip = CropToSize(x, SkipSize(x.sizes(), level, Options));
     // Without gradients a copy of the crop lets the large map go at once.
     skips.push_back(torch::GradMode::is_enabled() || Options.Padded ? skip : skip.clone());
     x = torch::max_pool3d(x, 2, 2);

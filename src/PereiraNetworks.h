@@ -109,7 +109,7 @@ struct PereiraSegmentationNetworkImpl : torch::nn::Module
 
   /** z, y, x of the crop of a level's map \a x that the decoder takes; throws where the poolings do not fit. */
   static std::vector<int64_t>
-  SkipSize(const torch::Tensor & x, int64_t level, const SegmentationNetworkOptions & options);
+  SkipSize(torch::IntArrayRef x, int64_t level, const SegmentationNetworkOptions & options);
   static int64_t
   HaloOf(const SegmentationNetworkOptions & options);
 
