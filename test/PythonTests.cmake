@@ -74,3 +74,15 @@ if(TARGET glioma)
   )
   set_tests_properties(Application:ReportPage PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 endif()
+
+# The Python package, as it lies in the build folder.
+if(TARGET GliomaPython)
+  foreach(_part images filters loading typing)
+    add_test(NAME Python:Package-${_part} COMMAND "${Python3_EXECUTABLE}" -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning
+                                                  "${PROJECT_SOURCE_DIR}/wrapping/python/tests/test_${_part}.py"
+    )
+    set_tests_properties(
+      Python:Package-${_part} PROPERTIES ENVIRONMENT "PYTHONPATH=${PROJECT_BINARY_DIR}/python;PYTHONDONTWRITEBYTECODE=1"
+    )
+  endforeach()
+endif()

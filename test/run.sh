@@ -29,7 +29,7 @@ install_packages "${build_packages[@]}" libgtest-dev
 [ -n "${CHROMIUM-}" ] || command -v chromium chromium-browser google-chrome >/dev/null || (install_packages chromium) ||
   echo "Going on without a browser: the tests of report.html in one are skipped."
 python_packages=("$torch_requirement" -r "$source_dir/test/requirements.txt")
-options=(-DBUILD_TESTING=ON -DGliomaGrading_BUILD_EXAMPLES=ON)
+options=(-DBUILD_TESTING=ON -DGliomaGrading_BUILD_EXAMPLES=ON -DGliomaGrading_BUILD_PYTHON=ON)
 build_dir=$source_dir/build
 if [ $coverage = yes ]; then
   build_dir=$source_dir/build-coverage
@@ -37,6 +37,8 @@ if [ $coverage = yes ]; then
   options+=(-DCMAKE_BUILD_TYPE=Debug "-DCMAKE_CXX_FLAGS=--coverage -O1 -fprofile-update=atomic")
 fi
 install_python_packages "${python_packages[@]}"
+"$venv/bin/python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
+  install_packages python3-dev
 install_report_viewer
 options+=("$viewer_option")
 # The tests in Python and the layout test find their packages here.

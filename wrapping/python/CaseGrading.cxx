@@ -1,0 +1,317 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "CaseGrading.h"
+
+#include "CaseReader.h"
+#include "ForwardParameter.h"
+#include "RegisteredCase.h"
+#include "ResultDocument.h"
+#include "itkGliomaGradingFilter.h"
+#include "itkMetaDataObject.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+namespace gliomagrading
+{
+namespace
+{
+using FilterType = itk::GliomaGradingFilter<>;
+
+double
+Now()
+{
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+} // namespace
+
+struct CaseGrading::Case
+{
+  std::map<std::string, glioma::SequenceImageType::Pointer> Sequences;
+  glioma::MaskImageType::Pointer                            BrainMask;
+  glioma::MaskImageType::Pointer                            TumourMask;
+  std::string                                               Reference;
+  std::unique_ptr<glioma::RegisteredCase>                   Registered;
+  glioma::ResultDocument                                    Document;
+
+  std::size_t
+  ReferenceNumber() const
+  {
+    const auto & names = FilterType::GetSequenceNames();
+    const auto   place = std::find(names.begin(), names.end(), Reference);
+    if (place == names.end())
+    {
+      throw InputException("The reference " + Reference + " is no sequence; give T1, T1c, T2 or FLAIR.");
+    }
+    return static_cast<std::size_t>(place - names.begin());
+  }
+};
+
+CaseGrading::CaseGrading()
+  : FilterRun(FilterType::New())
+  , m_Case(std::make_unique<Case>())
+{}
+
+CaseGrading::~CaseGrading() = default;
+
+void
+CaseGrading::SetSequence(const std::string & name, const Volume & image)
+{
+  m_Case->Sequences[name] = image.AsRealImage();
+}
+
+void
+CaseGrading::AddInputFile(const std::string & name, const std::string & path, const std::vector<std::string> & series)
+{
+  try
+  {
+    std::vector<std::string> used;
+    m_Case->Document.AddInput(name, path, glioma::FilesOfInput(path, name, series, used));
+  }
+  catch (const std::exception & error)
+  {
+    throw InputException(DescribeError(error));
+  }
+}
+
+void
+CaseGrading::SetBrainMask(const Volume & mask)
+{
+  m_Case->BrainMask = mask.AsMask();
+}
+
+void
+CaseGrading::SetTumourMask(const Volume & mask)
+{
+  m_Case->TumourMask = mask.AsMask();
+}
+
+void
+CaseGrading::SetSegmentationModel(const Model & model)
+{
+  FilterOf<FilterType>(this)->SetSegmentationModel(model.GetModel());
+}
+
+void
+CaseGrading::SetGradingModel(const Model & model)
+{
+  FilterOf<FilterType>(this)->SetGradingModel(model.GetModel());
+}
+
+void
+CaseGrading::SetRegistrationReference(const std::string & name)
+{
+  m_Case->Reference = name;
+}
+
+GLIOMA_FORWARD_ENUM(CaseGrading, FilterType, Explain, ExplainEnum)
+GLIOMA_FORWARD(CaseGrading, FilterType, int, ClassToExplain)
+GLIOMA_FORWARD(CaseGrading, FilterType, bool, ExplainProbability)
+GLIOMA_FORWARD(CaseGrading, FilterType, bool, TurnUpright)
+GLIOMA_FORWARD(CaseGrading, FilterType, bool, TestExplanation)
+
+void
+CaseGrading::AddGradCAMLayer(const std::string & layer)
+{
+  FilterOf<FilterType>(this)->AddGradCAMLayer(layer);
+}
+
+void
+CaseGrading::SetGeometryTolerance(double tolerance)
+{
+  FilterOf<FilterType>(this)->SetCoordinateTolerance(tolerance);
+  FilterOf<FilterType>(this)->SetDirectionTolerance(tolerance);
+}
+
+void
+CaseGrading::AddParameter(const std::string & name, const std::string & value)
+{
+  m_Case->Document.AddParameter(name, value);
+}
+
+std::string
+CaseGrading::GetStage() const
+{
+  const std::string stage = FilterOf<FilterType>(this)->GetCurrentStage();
+  return stage.empty() ? "grade" : stage;
+}
+
+void
+CaseGrading::Run()
+{
+  FilterType * const filter = FilterOf<FilterType>(this);
+  Case &             patient = *m_Case;
+  const auto &       names = FilterType::GetSequenceNames();
+
+  std::vector<glioma::SequenceImageType::Pointer> sequences;
+  for (const std::string & name : names)
+  {
+    if (patient.Sequences[name].IsNull())
+    {
+      throw InputException("The sequence " + name + " is missing; give T1, T1c, T2 and FLAIR.");
+    }
+    sequences.push_back(patient.Sequences[name]);
+  }
+  std::size_t reference = 0;
+  if (!patient.Reference.empty())
+  {
+    const double start = Now();
+    reference = patient.ReferenceNumber();
+    const itk::TorchModel * const model =
+      patient.TumourMask ? filter->GetGradingModel() : filter->GetSegmentationModel();
+    if (model == nullptr)
+    {
+      throw InputException("A model is missing: the registration brings the sequences to its grid.");
+    }
+    try
+    {
+      patient.Registered = std::make_unique<glioma::RegisteredCase>(
+        names, sequences, reference, patient.BrainMask, model->GetManifest().Orientation, model->GetManifest().Spacing);
+    }
+    catch (const std::bad_alloc &)
+    {
+      throw;
+    }
+    catch (const std::exception & error)
+    {
+      throw InputException(DescribeError(error));
+    }
+    patient.Document.SetRegistration(*patient.Registered);
+    patient.Document.AddStage("register", Now() - start);
+  }
+  const glioma::RegisteredCase * const registered = patient.Registered.get();
+  for (std::size_t i = 0; i < names.size(); ++i)
+  {
+    filter->SetSequence(names[i], registered ? registered->GetSequence(i) : sequences[i].GetPointer());
+  }
+  if (patient.BrainMask)
+  {
+    filter->SetBrainMaskImage(registered ? registered->ToWorkingGrid(patient.BrainMask) : patient.BrainMask);
+  }
+  if (patient.TumourMask)
+  {
+    filter->SetTumourMaskImage(registered ? registered->ToWorkingGrid(patient.TumourMask) : patient.TumourMask);
+  }
+  FilterRun::Run();
+
+  bool isPhantom = false;
+  for (const char * const key : { "aux_file", "ITK_FileNotes" })
+  {
+    std::string note;
+    itk::ExposeMetaData<std::string>(sequences[reference]->GetMetaDataDictionary(), key, note);
+    isPhantom = isPhantom || note.rfind("Synthetic phantom", 0) == 0;
+  }
+  patient.Document.SetIsPhantom(isPhantom);
+  for (const auto & stage : filter->GetStageSeconds())
+  {
+    patient.Document.AddStage(stage.first, stage.second);
+  }
+  patient.Document.SetResult(*filter);
+}
+
+Volume
+CaseGrading::GetTumour() const
+{
+  const FilterType * const filter = FilterOf<FilterType>(this);
+  if (!m_Case->Registered)
+  {
+    return Volume(filter->GetOutput());
+  }
+  if (m_Case->TumourMask)
+  {
+    return Volume(m_Case->TumourMask.GetPointer());
+  }
+  const std::size_t reference = m_Case->Registered->GetReference();
+  return Volume(
+    m_Case->Registered->LabelsToSequence(filter->GetOutput(), filter->GetTumourProbability(), reference).GetPointer());
+}
+
+Volume
+CaseGrading::GetBrainMask() const
+{
+  const FilterType * const filter = FilterOf<FilterType>(this);
+  return Volume(m_Case->Registered && m_Case->BrainMask ? m_Case->BrainMask.GetPointer() : filter->GetBrainMask());
+}
+
+bool
+CaseGrading::HasTumourProbability() const
+{
+  return FilterOf<FilterType>(this)->GetTumourProbability() != nullptr;
+}
+
+Volume
+CaseGrading::GetTumourProbability() const
+{
+  const auto * const image = FilterOf<FilterType>(this)->GetTumourProbability();
+  return m_Case->Registered
+           ? Volume(m_Case->Registered->ToSequence(image, m_Case->Registered->GetReference()).GetPointer())
+           : Volume(image);
+}
+
+std::vector<std::string>
+CaseGrading::GetGradCAMLayers() const
+{
+  const FilterType * const filter = FilterOf<FilterType>(this);
+  std::vector<std::string> layers;
+  for (const std::string & layer : filter->GetGradCAMLayers())
+  {
+    if (filter->GetGradCAM(layer))
+    {
+      layers.push_back(layer);
+    }
+  }
+  return layers;
+}
+
+Volume
+CaseGrading::GetGradCAM(const std::string & layer) const
+{
+  const auto * const image = FilterOf<FilterType>(this)->GetGradCAM(layer);
+  return m_Case->Registered
+           ? Volume(m_Case->Registered->ToSequence(image, m_Case->Registered->GetReference()).GetPointer())
+           : Volume(image);
+}
+
+Volume
+CaseGrading::GetGradCAMSupport(const std::string & layer) const
+{
+  return Volume(FilterOf<FilterType>(this)->GetGradCAMSupport(layer));
+}
+
+bool
+CaseGrading::HasGuidedBackpropagation() const
+{
+  return FilterOf<FilterType>(this)->GetGuidedBackpropagation() != nullptr;
+}
+
+Volume
+CaseGrading::GetGuidedBackpropagation() const
+{
+  const auto * const image = FilterOf<FilterType>(this)->GetGuidedBackpropagation();
+  return m_Case->Registered
+           ? Volume(m_Case->Registered->ToSequence(image, m_Case->Registered->GetReference()).GetPointer())
+           : Volume(image);
+}
+
+std::string
+CaseGrading::GetDocument() const
+{
+  return m_Case->Document.GetJson().dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+} // namespace gliomagrading

@@ -1,0 +1,298 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "FilterRun.h"
+
+#include "PythonErrors.h"
+#include "itkMultiThreaderBase.h"
+#include "itkOutputWindow.h"
+#include "itkVersion.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+namespace gliomagrading
+{
+namespace
+{
+constexpr std::chrono::milliseconds betweenSignals{ 100 };
+
+/** Keeps the warnings for Python's own module. */
+class WarningList : public itk::OutputWindow
+{
+public:
+  ITK_DISALLOW_COPY_AND_MOVE(WarningList);
+  using Self = WarningList;
+  using Superclass = itk::OutputWindow;
+  using Pointer = itk::SmartPointer<Self>;
+  itkNewMacro(Self);
+
+  static Self *
+  Get()
+  {
+    static const Pointer list = [] {
+      const Pointer made = Self::New();
+      itk::OutputWindow::SetInstance(made);
+      return made;
+    }();
+    return list;
+  }
+
+  void
+  DisplayText(const char * text) override
+  {
+    std::string line(text);
+    const auto  place = line.find("): ");
+    line = place == std::string::npos ? line : line.substr(place + 3);
+    line.erase(line.find_last_not_of(" \n") + 1);
+    const std::lock_guard<std::mutex> lock(m_Mutex);
+    m_Lines.push_back(line);
+  }
+
+  std::vector<std::string>
+  Take()
+  {
+    const std::lock_guard<std::mutex> lock(m_Mutex);
+    std::vector<std::string>          lines;
+    lines.swap(m_Lines);
+    return lines;
+  }
+
+protected:
+  WarningList() = default;
+  ~WarningList() override = default;
+
+private:
+  std::mutex               m_Mutex;
+  std::vector<std::string> m_Lines;
+};
+
+/** The running work as its caller sees it. */
+struct Watch
+{
+  std::mutex              Mutex;
+  std::condition_variable Changed;
+  bool                    IsDone{ false };
+  bool                    HasNews{ false };
+  double                  Progress{ 0.0 };
+  std::string             Stage;
+  std::exception_ptr      Error;
+};
+
+/** Python's lock is given back while this lives. */
+class WithoutLock
+{
+public:
+  WithoutLock()
+    : m_State(PyEval_SaveThread())
+  {}
+  ~WithoutLock() { PyEval_RestoreThread(m_State); }
+  WithoutLock(const WithoutLock &) = delete;
+  WithoutLock &
+  operator=(const WithoutLock &) = delete;
+
+private:
+  PyThreadState * m_State;
+};
+
+/** False where a signal or the callback raised. */
+bool
+CallBack(PyObject * callback, double progress, const std::string & stage)
+{
+  PyObject * const answer = PyObject_CallFunction(callback, "ds", progress, stage.c_str());
+  Py_XDECREF(answer);
+  return answer != nullptr;
+}
+
+void
+RunAndWatch(Watch & watch, const std::function<void()> & work, const std::function<void()> & abort, PyObject * callback)
+{
+  WarningList::Get();
+  PyObject *  type = nullptr;
+  PyObject *  value = nullptr;
+  PyObject *  trace = nullptr;
+  bool        isAborted = false;
+  std::thread thread([&watch, &work] {
+    std::exception_ptr error;
+    try
+    {
+      work();
+    }
+    catch (...)
+    {
+      error = std::current_exception();
+    }
+    const std::lock_guard<std::mutex> lock(watch.Mutex);
+    watch.Error = error;
+    watch.IsDone = true;
+    watch.Changed.notify_all();
+  });
+  for (bool isDone = false; !isDone;)
+  {
+    bool        hasNews = false;
+    double      progress = 0.0;
+    std::string stage;
+    {
+      const WithoutLock            withoutLock;
+      std::unique_lock<std::mutex> lock(watch.Mutex);
+      watch.Changed.wait_for(lock, betweenSignals, [&watch] { return watch.IsDone; });
+      isDone = watch.IsDone;
+      std::swap(hasNews, watch.HasNews);
+      progress = watch.Progress;
+      stage = watch.Stage;
+    }
+    if (!isAborted)
+    {
+      const bool isCalled = callback != nullptr && callback != Py_None && hasNews;
+      isAborted = PyErr_CheckSignals() != 0 || (isCalled && !CallBack(callback, progress, stage));
+      if (isAborted)
+      {
+        PyErr_Fetch(&type, &value, &trace);
+      }
+    }
+    if (isAborted && !isDone)
+    {
+      // Again and again: a filter clears its flag when it begins.
+      abort();
+    }
+  }
+  {
+    const WithoutLock withoutLock;
+    thread.join();
+  }
+  if (isAborted)
+  {
+    PyErr_Restore(type, value, trace);
+    throw PythonErrorIsSet();
+  }
+  if (watch.Error)
+  {
+    std::rethrow_exception(watch.Error);
+  }
+}
+} // namespace
+
+FilterRun::FilterRun(itk::ProcessObject * filter)
+  : m_Filter(filter)
+{}
+
+FilterRun::~FilterRun() = default;
+
+void
+FilterRun::Run()
+{
+  this->RefuseInput([this] {
+    m_Filter->UpdateOutputInformation();
+    m_Filter->UpdateLargestPossibleRegion();
+  });
+}
+
+void
+FilterRun::RefuseInput(const std::function<void()> & update)
+{
+  try
+  {
+    update();
+  }
+  catch (const itk::ProcessAborted &)
+  {
+    throw;
+  }
+  catch (const itk::MemoryAllocationError &)
+  {
+    throw;
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    throw InputException(DescribeError(error));
+  }
+}
+
+std::string
+FilterRun::GetStage() const
+{
+  return m_Filter->GetNameOfClass();
+}
+
+void
+FilterRun::Update(PyObject * callback)
+{
+  Watch               watch;
+  const unsigned long observer = m_Filter->AddObserver(itk::ProgressEvent(), [this, &watch](const itk::EventObject &) {
+    const std::string                 stage = this->GetStage();
+    const std::lock_guard<std::mutex> lock(watch.Mutex);
+    watch.Progress = m_Filter->GetProgress();
+    watch.Stage = stage;
+    watch.HasNews = true;
+  });
+  const auto          abort = [this] { m_Filter->AbortGenerateDataOn(); };
+  try
+  {
+    RunAndWatch(watch, [this] { this->Run(); }, abort, callback);
+  }
+  catch (...)
+  {
+    m_Filter->RemoveObserver(observer);
+    throw;
+  }
+  m_Filter->RemoveObserver(observer);
+}
+
+void
+RunInThread(const std::function<void()> & work, const std::function<void()> & abort)
+{
+  Watch watch;
+  RunAndWatch(watch, work, abort, nullptr);
+}
+
+void
+SetNumberOfThreads(unsigned int threads)
+{
+  // The default of a process that has not been told.
+  static const unsigned int automatic = itk::MultiThreaderBase::GetGlobalDefaultNumberOfThreads();
+  static const unsigned int most = itk::MultiThreaderBase::GetGlobalMaximumNumberOfThreads();
+  itk::MultiThreaderBase::SetGlobalMaximumNumberOfThreads(threads == 0 ? most : threads);
+  itk::MultiThreaderBase::SetGlobalDefaultNumberOfThreads(threads == 0 ? automatic : threads);
+}
+
+unsigned int
+GetNumberOfThreads()
+{
+  return itk::MultiThreaderBase::GetGlobalDefaultNumberOfThreads();
+}
+
+std::vector<std::string>
+TakeWarnings()
+{
+  return WarningList::Get()->Take();
+}
+
+std::string
+GetITKVersion()
+{
+  return itk::Version::GetITKVersion();
+}
+
+std::string
+GetTorchVersion()
+{
+  return GLIOMA_TORCH_VERSION;
+}
+} // namespace gliomagrading

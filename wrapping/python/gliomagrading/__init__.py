@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""Glioma grading for SimpleITK, itk and NumPy: finds a tumour in four MRI sequences, grades it, explains the grade.
+
+    import SimpleITK as sitk, gliomagrading
+    images = [sitk.ReadImage(f"{name}.nii.gz") for name in ("t1", "t1c", "t2", "flair")]
+    result = gliomagrading.grade(images)
+    print(result.grade, result.probabilities, result.verdict)
+    sitk.WriteImage(result.gradcam["res4"], "gradcam.nii.gz")
+
+Research use only. The C++ library is loaded with the first function that needs it.
+"""
+
+from ._library import check_torch, get_number_of_threads, set_number_of_threads, versions
+from ._version import __version__
+from .errors import Aborted, Error, GliomaGradingWarning, InputError, ModelError
+from .filters import (
+    BrainMaskDetails,
+    Classification,
+    GradCAMMaps,
+    GuidedMap,
+    N4Details,
+    Quality,
+    RegionDetails,
+    SegmentationDetails,
+    StandardizeDetails,
+    bounding_box_roi,
+    brain_mask,
+    explanation_quality,
+    grad_cam,
+    grade_classifier,
+    guided_backpropagation,
+    masked_standardize,
+    n4_bias_correction_chain,
+    n4_bias_field_correction,
+    torch_segmentation,
+)
+from .grading import GradeResult, grade
+from .images import Image
+from .model import Manifest, Model, demonstration_bundle, write_seeded_bundle
+
+check_torch()
+
+__all__ = [
+    "Aborted",
+    "BrainMaskDetails",
+    "Classification",
+    "Error",
+    "GliomaGradingWarning",
+    "GradCAMMaps",
+    "GradeResult",
+    "GuidedMap",
+    "Image",
+    "InputError",
+    "Manifest",
+    "Model",
+    "ModelError",
+    "N4Details",
+    "Quality",
+    "RegionDetails",
+    "SegmentationDetails",
+    "StandardizeDetails",
+    "__version__",
+    "bounding_box_roi",
+    "brain_mask",
+    "demonstration_bundle",
+    "explanation_quality",
+    "get_number_of_threads",
+    "grad_cam",
+    "grade",
+    "grade_classifier",
+    "guided_backpropagation",
+    "masked_standardize",
+    "n4_bias_correction_chain",
+    "n4_bias_field_correction",
+    "set_number_of_threads",
+    "torch_segmentation",
+    "versions",
+    "write_seeded_bundle",
+]

@@ -1,0 +1,170 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""From four sequences to the tumour's grade and the maps that explain it."""
+
+import dataclasses
+import json
+import os
+import warnings
+from typing import Any, Literal, Mapping, Optional, Sequence, Union
+
+from . import _library
+from ._documentation import documented
+from ._progress import Progress
+from .errors import GliomaGradingWarning
+from .filters import GEOMETRY_TOLERANCE, _class_number, _number, _update
+from .images import SEQUENCES, PathLike, Wrap, describe, named_sequences, on_grid_of, to_volume
+from .model import Model, as_model, demonstration_bundle
+
+Explain = Literal["none", "gradcam", "guided-backprop", "all"]
+
+
+@dataclasses.dataclass(frozen=True)
+class GradeResult:
+    """What grade() found. Research use only; the verdict is not a clinical acceptance.
+
+    Images are of the kind that was given, on the grid of the first sequence (or of the reference of a registration).
+    """
+
+    #: Name of the class, such as "HGG"; None where no tumour was found.
+    grade: Optional[str]
+    #: Probability of each class; empty where no tumour was found.
+    probabilities: Mapping[str, float]
+    #: "no-flags", or "review" with reasons.
+    verdict: str
+    reasons: tuple[str, ...]
+    #: What the result must not be used for, and what the models were trained on.
+    warnings: tuple[str, ...]
+    #: 1 in the tumour.
+    tumour: Any
+    #: None with a tumour mask.
+    tumour_probability: Any
+    #: None after a registration in which none was given: it lies on another grid.
+    brain_mask: Any
+    #: By layer; raw magnitudes.
+    gradcam: Mapping[str, Any]
+    #: By layer, 1 where its cells reach; empty after a registration.
+    gradcam_support: Mapping[str, Any]
+    #: One component a sequence; None unless it was asked for.
+    guided_backpropagation: Any
+    tumour_volume_ml: float
+    brain_volume_ml: float
+    #: Numbers of the explanation's quality and of the sequences; None: not defined.
+    quality: Mapping[str, Optional[float]]
+    intended_use: str
+    #: Versions, models, inputs, parameters and seconds.
+    provenance: Mapping[str, Any]
+    #: All that `glioma grade` writes as result.json.
+    document: Mapping[str, Any] = dataclasses.field(repr=False)
+
+    @property
+    def region(self) -> Optional[Mapping[str, Any]]:
+        """The graded region; None where no tumour was found."""
+        roi = self.document["roi"]
+        return dict(roi) if roi is not None else None
+
+
+def _model(model: Union[None, Model, PathLike], task: Literal["segmentation", "grading"]) -> Model:
+    return Model(demonstration_bundle(task)) if model is None else as_model(model)
+
+
+@documented("GliomaGradingFilter")
+def grade(
+    images: Any,
+    *,
+    segmentation_model: Union[None, Model, PathLike] = None,
+    grading_model: Union[None, Model, PathLike] = None,
+    brain_mask: Any = None,
+    tumour_mask: Any = None,
+    register: bool = False,
+    reference: str = "T1c",
+    explain: Explain = "all",
+    class_to_explain: Union[None, int, str] = None,
+    explain_probability: bool = False,
+    grad_cam_layers: Sequence[str] = (),
+    test_explanation: bool = False,
+    turn_upright: bool = True,
+    geometry_tolerance: float = GEOMETRY_TOLERANCE,
+    series: Sequence[str] = (),
+    progress: Progress = None,
+) -> GradeResult:
+    """Finds the tumour in T1, T1c, T2 and FLAIR, grades it and explains the grade. Research use only.
+
+    images: a list in that order, or a mapping by those names. Without models the demonstration bundles are used, with a
+    warning. register brings sequences on different grids to the reference first; masks lie on its grid.
+    """
+    named = named_sequences(images)
+    run = _library.core().CaseGrading()
+    if len({*SEQUENCES} & {reference}) == 0:
+        raise ValueError(f"reference is {reference!r}; give one of {', '.join(SEQUENCES)}.")
+    first = reference if register else SEQUENCES[0]
+    wrap: Wrap = lambda volume: volume  # noqa: E731
+    metadata: dict[str, str] = {}
+    for name, image in named.items():
+        volume, wrap_this = to_volume(image, name, series=series)
+        if name == first:
+            wrap, metadata = wrap_this, volume.get_metadata()
+        run.set_sequence(name, volume)
+        _add_file(run, name, image, series)
+    if not isinstance(images, (list, tuple, Mapping)):
+        wrap = describe(images)[1]
+    for role, mask, take in (
+        ("brain-mask", brain_mask, run.set_brain_mask),
+        ("tumour-mask", tumour_mask, run.set_tumour_mask),
+    ):
+        if mask is not None:
+            take(to_volume(on_grid_of(mask, named[first]), role, mask=True, series=series)[0])
+            _add_file(run, role, mask, series)
+    if tumour_mask is None:
+        run.set_segmentation_model(_model(segmentation_model, "segmentation")._model)
+    grader = _model(grading_model, "grading")
+    run.set_grading_model(grader._model)
+    if register:
+        run.set_registration_reference(reference)
+    run.set_explain(_number(explain, Explain, "explain"))
+    run.set_class_to_explain(_class_number(class_to_explain, grader.manifest.class_names))
+    run.set_explain_probability(explain_probability)
+    for layer in grad_cam_layers:
+        run.add_grad_cam_layer(layer)
+    run.set_test_explanation(test_explanation)
+    run.set_turn_upright(turn_upright)
+    run.set_geometry_tolerance(geometry_tolerance)
+    for key, value in (("explain", explain), ("register", str(register)), ("geometry-tolerance", str(geometry_tolerance))):
+        run.add_parameter(key, value)
+    _update(run, progress, "grade")
+    document = json.loads(run.get_document())
+    for warning in document["warnings"]:
+        if "not validated" in warning:
+            warnings.warn(warning, GliomaGradingWarning, stacklevel=2)
+
+    def like(volume: Any) -> Any:
+        if register:
+            volume.set_metadata(metadata)
+        return wrap(volume)
+
+    layers = list(run.get_grad_cam_layers())
+    return GradeResult(
+        grade=document["grade"],
+        probabilities=document["probabilities"] or {},
+        verdict=document["verdict"],
+        reasons=tuple(document["reasons"]),
+        warnings=tuple(document["warnings"]),
+        tumour=like(run.get_tumour()),
+        tumour_probability=like(run.get_tumour_probability()) if run.has_tumour_probability() else None,
+        brain_mask=None if register and brain_mask is None else like(run.get_brain_mask()),
+        gradcam={layer: like(run.get_grad_cam(layer)) for layer in layers},
+        gradcam_support={} if register else {layer: like(run.get_grad_cam_support(layer)) for layer in layers},
+        guided_backpropagation=like(run.get_guided_backpropagation()) if run.has_guided_backpropagation() else None,
+        tumour_volume_ml=document["tumour_volume_ml"],
+        brain_volume_ml=document["brain_volume_ml"],
+        quality=document["quality"],
+        intended_use=grader.manifest.intended_use,
+        provenance=document["provenance"],
+        document=document,
+    )
+
+
+def _add_file(run: Any, role: str, image: Any, series: Sequence[str]) -> None:
+    """A file's name and digest belong to the provenance."""
+    if isinstance(image, (str, os.PathLike)):
+        run.add_input_file(role, os.fspath(image), list(series))

@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+
+# Types of grading.py.
+
+import dataclasses
+from typing import Any, Generic, Literal, Mapping, Optional, Sequence, TypeVar, Union, overload
+
+from ._progress import Progress
+from .images import Image, PathLike
+from .model import Model
+
+T = TypeVar("T")
+Explain = Literal["none", "gradcam", "guided-backprop", "all"]
+
+@dataclasses.dataclass(frozen=True)
+class GradeResult(Generic[T]):
+    grade: Optional[str]
+    probabilities: Mapping[str, float]
+    verdict: str
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    tumour: T
+    tumour_probability: Optional[T]
+    brain_mask: Optional[T]
+    gradcam: Mapping[str, T]
+    gradcam_support: Mapping[str, T]
+    guided_backpropagation: Optional[T]
+    tumour_volume_ml: float
+    brain_volume_ml: float
+    quality: Mapping[str, Optional[float]]
+    intended_use: str
+    provenance: Mapping[str, Any]
+    document: Mapping[str, Any]
+    @property
+    def region(self) -> Optional[Mapping[str, Any]]: ...
+
+@overload
+def grade(  # type: ignore[overload-overlap]
+    images: Union[Sequence[PathLike], Mapping[str, PathLike]],
+    *,
+    segmentation_model: Union[None, Model, PathLike] = ...,
+    grading_model: Union[None, Model, PathLike] = ...,
+    brain_mask: Any = ...,
+    tumour_mask: Any = ...,
+    register: bool = ...,
+    reference: str = ...,
+    explain: Explain = ...,
+    class_to_explain: Union[None, int, str] = ...,
+    explain_probability: bool = ...,
+    grad_cam_layers: Sequence[str] = ...,
+    test_explanation: bool = ...,
+    turn_upright: bool = ...,
+    geometry_tolerance: float = ...,
+    series: Sequence[str] = ...,
+    progress: Progress = ...,
+) -> GradeResult[Image]: ...
+@overload
+def grade(
+    images: Union[Sequence[T], Mapping[str, T]],
+    *,
+    segmentation_model: Union[None, Model, PathLike] = ...,
+    grading_model: Union[None, Model, PathLike] = ...,
+    brain_mask: Any = ...,
+    tumour_mask: Any = ...,
+    register: bool = ...,
+    reference: str = ...,
+    explain: Explain = ...,
+    class_to_explain: Union[None, int, str] = ...,
+    explain_probability: bool = ...,
+    grad_cam_layers: Sequence[str] = ...,
+    test_explanation: bool = ...,
+    turn_upright: bool = ...,
+    geometry_tolerance: float = ...,
+    series: Sequence[str] = ...,
+    progress: Progress = ...,
+) -> GradeResult[T]: ...
+@overload
+def grade(
+    images: T,
+    *,
+    segmentation_model: Union[None, Model, PathLike] = ...,
+    grading_model: Union[None, Model, PathLike] = ...,
+    brain_mask: Any = ...,
+    tumour_mask: Any = ...,
+    register: bool = ...,
+    reference: str = ...,
+    explain: Explain = ...,
+    class_to_explain: Union[None, int, str] = ...,
+    explain_probability: bool = ...,
+    grad_cam_layers: Sequence[str] = ...,
+    test_explanation: bool = ...,
+    turn_upright: bool = ...,
+    geometry_tolerance: float = ...,
+    series: Sequence[str] = ...,
+    progress: Progress = ...,
+) -> GradeResult[T]: ...

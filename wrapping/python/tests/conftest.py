@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""A small oblique head, tiny seeded models, and a phantom of the program glioma."""
+
+import dataclasses
+import pathlib
+import subprocess
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import gliomagrading as gg
+from gliomagrading._program import environment, path as program_path
+
+SEQUENCES = ("T1", "T1c", "T2", "FLAIR")
+
+
+def rotation(degrees: float) -> npt.NDArray[np.float64]:
+    angle = np.deg2rad(degrees)
+    return np.array([[np.cos(angle), -np.sin(angle), 0.0], [np.sin(angle), np.cos(angle), 0.0], [0.0, 0.0, 1.0]])
+
+
+@dataclasses.dataclass
+class Head:
+    """Four sequences (z, y, x), their brain and their tumour, with anisotropic spacing and an oblique direction."""
+
+    arrays: list[npt.NDArray[np.float32]]
+    brain: npt.NDArray[np.uint8]
+    tumour: npt.NDArray[np.uint8]
+    spacing: tuple[float, float, float] = (3.5, 4.0, 5.0)
+    origin: tuple[float, float, float] = (-11.5, 23.25, 7.0)
+    direction: npt.NDArray[np.float64] = dataclasses.field(default_factory=lambda: rotation(12.0))
+    metadata: dict[str, str] = dataclasses.field(default_factory=lambda: {"institution": "nowhere"})
+
+    def as_sitk(self, array: npt.NDArray[Any]) -> Any:
+        sitk = pytest.importorskip("SimpleITK")
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        image.SetDirection([float(v) for v in self.direction.ravel()])
+        for key, value in self.metadata.items():
+            image.SetMetaData(key, value)
+        return image
+
+    def as_itk(self, array: npt.NDArray[Any]) -> Any:
+        itk = pytest.importorskip("itk")
+        image = itk.image_from_array(array)
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        image.SetDirection(itk.matrix_from_array(self.direction))
+        dictionary = image.GetMetaDataDictionary()
+        for key, value in self.metadata.items():
+            dictionary[key] = value
+        image.SetMetaDataDictionary(dictionary)
+        return image
+
+    def as_own(self, array: npt.NDArray[Any]) -> gg.Image:
+        return gg.Image(array, self.spacing, self.origin, self.direction, dict(self.metadata))
+
+
+def make_head() -> Head:
+    random = np.random.default_rng(5)
+    z, y, x = np.meshgrid(np.linspace(-1, 1, 24), np.linspace(-1, 1, 36), np.linspace(-1, 1, 40), indexing="ij")
+    brain = (x**2 + y**2 + z**2 < 0.72).astype(np.uint8)
+    tumour = ((x - 0.2) ** 2 + (y + 0.1) ** 2 + z**2 < 0.06).astype(np.uint8)
+    arrays = []
+    for i in range(4):
+        field = np.exp(0.2 * x + 0.1 * i * y)
+        values = (100.0 + 40.0 * i + 60.0 * (i + 1) * tumour + 5.0 * random.standard_normal(x.shape)) * field
+        arrays.append((values * brain).astype(np.float32))
+    return Head(arrays, brain, tumour)
+
+
+@pytest.fixture(scope="session")
+def head() -> Head:
+    return make_head()
+
+
+SEGMENTATION = gg.Manifest(
+    name="tiny segmentation", version="1", task="segmentation", network="PereiraSegmentationNetwork", width=4, levels=3,
+    channel_names=SEQUENCES, class_names=("background", "tumour"), bias_correction="none", standardization="brain",
+    licence="Apache-2.0",
+)
+GRADING = gg.Manifest(
+    name="tiny grading", version="1", task="grading", network="PereiraGradingNetwork", width=4, channel_names=SEQUENCES,
+    class_names=("LGG", "HGG"), bias_correction="none", standardization="brain", region="tumour", fit_mode="cube",
+    margin=10.0, output_size=72, licence="Apache-2.0",
+)
+
+
+@dataclasses.dataclass
+class Bundles:
+    segmentation: str
+    grading: str
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    folder = tmp_path_factory.mktemp("bundles")
+    made = Bundles(str(folder / "segmentation"), str(folder / "grading"))
+    gg.write_seeded_bundle(made.segmentation, SEGMENTATION, 1)
+    gg.write_seeded_bundle(made.grading, GRADING, 2)
+    return made
+
+
+@dataclasses.dataclass
+class Phantom:
+    """Files of a phantom, and what the C++ program makes of them."""
+
+    files: dict[str, str]
+    tumour: str
+    results: pathlib.Path
+
+
+def run_program(*arguments: str) -> None:
+    subprocess.run([program_path(), *arguments], check=True, stdout=subprocess.DEVNULL, env=environment())
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory, bundles: Bundles) -> Phantom:
+    folder = tmp_path_factory.mktemp("phantom")
+    run_program("synthesize", "--cases", "1", "--seed", "3", "--spacing", "3", "--output", str(folder / "cases"))
+    case = next(entry for entry in (folder / "cases").iterdir() if entry.is_dir())
+    suffixes = {"T1": "t1", "T1c": "t1ce", "T2": "t2", "FLAIR": "flair"}
+    files = {name: str(case / f"{case.name}_{suffix}.nii.gz") for name, suffix in suffixes.items()}
+    tumour = str(case / f"{case.name}_seg.nii.gz")
+    results = folder / "results"
+    run_program(
+        "grade", "--t1", files["T1"], "--t1c", files["T1c"], "--t2", files["T2"], "--flair", files["FLAIR"], "--tumour-mask",
+        tumour, "--grading-model", bundles.grading, "--output", str(results),
+    )
+    return Phantom(files, tumour, results)

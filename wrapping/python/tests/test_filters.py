@@ -1,0 +1,420 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""The filters beside SimpleITK, NumPy and the C++ program; parameters, progress, interrupts and exceptions."""
+
+import inspect
+import os
+import pickle
+import re
+import signal
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gliomagrading as gg
+from gliomagrading._library import core
+
+from conftest import Bundles, Head, Phantom
+
+sitk = pytest.importorskip("SimpleITK")
+
+
+def test_brain_mask_is_the_largest_component_without_holes(head: Head) -> None:
+    mask, details = gg.brain_mask([head.as_sitk(a) for a in head.arrays], details=True)
+    component = sitk.RelabelComponent(sitk.ConnectedComponent(head.as_sitk(head.arrays[0]) != 0, True)) == 1
+    want = sitk.GetArrayFromImage(sitk.BinaryFillhole(component))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(mask), want)
+    assert details.volume == pytest.approx(want.sum() * np.prod(head.spacing) / 1000.0)
+    assert details.dice > 0.99 and not details.sequences_disagree
+    small = gg.brain_mask(head.as_sitk(head.arrays[0]), minimum_volume=details.volume + 1.0, details=True)[1]
+    assert small.not_skull_stripped and not gg.brain_mask(head.arrays[0], minimum_volume=1.0, details=True)[1].not_skull_stripped
+
+
+def test_n4_is_that_of_simpleitk(head: Head) -> None:
+    image, mask = head.as_sitk(head.arrays[1]), head.as_sitk(head.brain)
+    for arguments in ((), (0.002, [20, 10], 0.2, 0.02, 150, [5, 4, 4], 3, False)):
+        want = sitk.GetArrayFromImage(sitk.N4BiasFieldCorrection(image, mask, *arguments))
+        got = sitk.GetArrayFromImage(gg.n4_bias_field_correction(image, mask, *arguments))
+        ratio = got[head.brain > 0] / want[head.brain > 0]
+        assert np.abs(np.log(ratio)).max() < 2e-3
+    without = gg.n4_bias_field_correction(image + 50, maximumNumberOfIterations=[20, 20])
+    want = sitk.GetArrayFromImage(sitk.N4BiasFieldCorrection(image + 50, 0.001, [20, 20]))
+    assert np.abs(np.log(sitk.GetArrayFromImage(without) / want)).max() < 2e-3
+    names = list(inspect.signature(gg.n4_bias_field_correction).parameters)
+    said = sitk.N4BiasFieldCorrection.__doc__.split(" -> ")[0]
+    assert re.findall(r"\w+ (\w+)(?=[=,)])", said) == names[:-1], "the arguments are SimpleITK's, in its order"
+
+
+def test_n4_chain_gives_its_field(head: Head) -> None:
+    image = head.as_sitk(head.arrays[2])
+    corrected, details = gg.n4_bias_correction_chain(image, head.brain, shrink_factors=2, details=True)
+    field = sitk.GetArrayFromImage(details.log_bias_field)
+    inside = head.brain > 0
+    want = head.arrays[2][inside] / np.exp(field[inside])
+    np.testing.assert_allclose(sitk.GetArrayFromImage(corrected)[inside], want, rtol=1e-5)
+    assert len(details.iterations_per_level) == 4 and details.status and details.fit_seconds > 0
+    assert details.log_field_range[0] <= field[inside].max() and details.number_of_non_positive_voxels == 0
+    kept, scaled = gg.n4_bias_correction_chain(image, head.brain, rescaling="mean", details=True)
+    assert sitk.GetArrayFromImage(kept)[inside].mean() == pytest.approx(head.arrays[2][inside].mean(), rel=1e-4)
+    assert scaled.scale != 1.0
+    confidence = head.brain.astype(np.float32)
+    weighed = gg.n4_bias_correction_chain(image, head.brain, confidence, shrink_factors=(2, 2, 1))
+    assert weighed.GetSize() == image.GetSize()
+    with pytest.raises(ValueError, match="one for all axes"):
+        gg.n4_bias_correction_chain(image, shrink_factors=[2, 2])
+
+
+def test_standardize_modes(head: Head) -> None:
+    values = head.arrays[0].astype(np.float64)
+    whole, details = gg.masked_standardize(head.arrays[0], mode="image", details=True)
+    np.testing.assert_allclose(whole, (values - values.mean()) / values.std(), atol=2e-5)
+    assert details.count == (values.size,) and details.background_value[0] == pytest.approx(-values.mean() / values.std(), rel=1e-5)
+    clipped = gg.masked_standardize(head.arrays[0], head.brain, lower_quantile=0.05, upper_quantile=0.95, outside_value=-3.0)
+    assert (clipped[head.brain == 0] == -3.0).all() and clipped.max() < gg.masked_standardize(head.arrays[0], head.brain).max()
+    with pytest.raises(gg.InputError, match="MaskImage"):
+        gg.masked_standardize(head.arrays[0])
+    with pytest.raises(ValueError, match="give one of mask, image"):
+        gg.masked_standardize(head.arrays[0], head.brain, mode="brain")  # type: ignore[call-overload]
+
+
+def test_region_is_the_crop(head: Head) -> None:
+    z, y, x = np.nonzero(head.tumour)
+    region, details = gg.bounding_box_roi(head.as_own(head.arrays[0]), head.as_own(head.tumour), output_size=24, details=True)
+    assert region.array.shape == (24, 24, 24) and details.found and not details.empty
+    assert details.box_index == tuple(int(v.min()) for v in (x, y, z))
+    assert details.box_size == tuple(int(np.ptp(v)) + 1 for v in (x, y, z))
+    assert details.number_of_voxels == head.tumour.sum() and details.number_of_components == 1
+    side = max((np.ptp(v) + 1 + 20) * s for v, s in zip((x, y, z), head.spacing))
+    assert region.spacing == pytest.approx((side / 24,) * 3)
+    reference = sitk.Image((24, 24, 24), sitk.sitkFloat32)
+    reference.SetSpacing(region.spacing)
+    reference.SetOrigin(region.origin)
+    reference.SetDirection([float(v) for v in region.direction.ravel()])
+    want = sitk.GetArrayFromImage(sitk.Resample(head.as_sitk(head.arrays[0]), reference, sitk.Transform(), sitk.sitkLinear))
+    np.testing.assert_allclose(region.array, want, atol=2e-2)
+    empty = np.zeros_like(head.tumour)
+    with pytest.raises(gg.InputError, match="empty"):
+        gg.bounding_box_roi(head.arrays[0], empty)
+    whole = gg.bounding_box_roi(head.arrays[0], empty, empty_mask_policy="whole_image", output_size=0, details=True)
+    assert whole[1].empty and whole[0].shape == head.arrays[0].shape
+
+
+@pytest.fixture(scope="module")
+def region(head: Head) -> Any:
+    standardized = gg.masked_standardize([head.as_sitk(a) for a in head.arrays], head.as_sitk(head.brain))
+    return gg.bounding_box_roi(standardized, head.as_sitk(head.tumour), output_size=72)
+
+
+def test_models_are_inspected_and_run(head: Head, bundles: Bundles, region: Any) -> None:
+    model = gg.Model(bundles.grading)
+    assert model.is_loaded and model.manifest.class_names == ("LGG", "HGG") and model.manifest.width == 4
+    assert model.layer_names[-2:] == ("res3", "res4") and model.number_of_parameters > 1000 and model.verify()
+    again = pickle.loads(pickle.dumps(model))
+    assert again.manifest == model.manifest
+    found = model.run(region)
+    assert isinstance(found, gg.Classification) and found.grade in ("LGG", "HGG")
+    logits = np.array([found.logits[c] for c in ("LGG", "HGG")])
+    softmax = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    np.testing.assert_allclose([found.probabilities[c] for c in ("LGG", "HGG")], softmax, rtol=1e-6)
+    assert gg.grade_classifier(region, bundles.grading) == again.run(region)
+    unread = gg.Model(bundles.segmentation, load=False)
+    assert not unread.is_loaded and unread.manifest.task == "segmentation"
+    with pytest.raises(gg.InputError, match="72"):
+        model.run([head.as_sitk(a) for a in head.arrays])
+
+
+def test_demonstration_bundles_come_along() -> None:
+    for task in ("segmentation", "grading"):
+        model = gg.Model(task)
+        assert model.manifest.demonstration and model.verify() and len(model.training_cases) > 0
+    with pytest.raises(FileNotFoundError):
+        gg.Model("/nowhere/at-all")
+
+
+def test_a_program_is_refused_without_consent(tmp_path: Any, bundles: Bundles) -> None:
+    lone = tmp_path / "model.ts"
+    lone.write_bytes(b"PK\x03\x04nothing")
+    with pytest.raises(gg.ModelError, match="[Tt]rust"):
+        gg.Model(
+            lone,
+            manifest=gg.Manifest(
+                task="grading", channel_names=("T1",), class_names=("LGG", "HGG"), output_activation="logits", axis_order="zyx",
+                bias_correction="none", standardization="brain", region="tumour", fit_mode="cube", output_size=72,
+            ),
+        )
+    weights = os.path.join(bundles.grading, "models", "model.safetensors")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for folder in ("configs", "models"):
+        (broken / folder).mkdir()
+    (broken / "configs" / "metadata.json").write_bytes(open(os.path.join(bundles.grading, "configs", "metadata.json"), "rb").read())
+    (broken / "models" / "model.safetensors").write_bytes(open(weights, "rb").read()[:-4])
+    with pytest.raises(gg.ModelError, match="bytes|size"):
+        gg.Model(broken)
+
+
+def test_segmentation(head: Head, bundles: Bundles) -> None:
+    image = gg.masked_standardize([head.as_sitk(a) for a in head.arrays], head.as_sitk(head.brain))
+    labels, details = gg.torch_segmentation(image, bundles.segmentation, generate_probabilities=True, details=True)
+    assert labels.GetPixelID() == sitk.sitkUInt8 and labels.GetOrigin() == image.GetOrigin()
+    probabilities = sitk.GetArrayFromImage(details.probabilities)
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1.0, atol=1e-6)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), probabilities.argmax(axis=-1))
+    masked = gg.torch_segmentation(image, gg.Model(bundles.segmentation), head.as_sitk(head.brain))
+    inside = head.brain > 0
+    np.testing.assert_array_equal(
+        sitk.GetArrayFromImage(masked)[inside], sitk.GetArrayFromImage(labels)[inside]
+    )
+    assert not sitk.GetArrayFromImage(masked)[~inside].any()
+    with pytest.raises(gg.InputError):
+        gg.torch_segmentation(head.arrays[0], bundles.segmentation)
+
+
+def test_explanations(head: Head, bundles: Bundles, region: Any) -> None:
+    model = gg.Model(bundles.grading)
+    assert set(gg.grad_cam(region, model).maps) == set(model.layer_names)
+    cells = gg.grad_cam(region, model, ("res3", "res4"), class_to_explain="HGG")
+    assert set(cells.maps) == {"res3", "res4"} and cells.explained_class == "HGG"
+    assert cells.maps["res4"].GetSize() == (1, 1, 1)
+    reference = head.as_sitk(head.arrays[0])
+    drawn = gg.grad_cam(region, model, "res3", class_to_explain=1, reference=reference)
+    assert drawn.maps["res3"].GetSize() == reference.GetSize() and drawn.has_positive_cell == {"res3": cells.has_positive_cell["res3"]}
+    assert (sitk.GetArrayFromImage(drawn.maps["res3"])[sitk.GetArrayFromImage(drawn.supports["res3"]) == 0] == 0).all()
+    guided = gg.guided_backpropagation(region, model, class_to_explain="HGG")
+    assert guided.map.GetNumberOfComponentsPerPixel() == 4 and guided.executed_relus == guided.guided_relus > 0
+    assert guided.probabilities == cells.probabilities == model.run(region).probabilities
+    with pytest.raises(ValueError, match="LGG, HGG"):
+        gg.grad_cam(region, model, class_to_explain="WHO 4")
+    with pytest.raises(gg.InputError, match="res9"):
+        gg.grad_cam(region, model, "res9")
+
+
+def test_quality_by_hand(head: Head) -> None:
+    random = np.random.default_rng(3)
+    maps = random.random((*head.brain.shape, 2)).astype(np.float32)
+    quality = gg.explanation_quality(maps, head.tumour, head.brain, region_labels=head.tumour.astype(np.int16) * 2)
+    energy = np.abs(maps.astype(np.float64)).sum(axis=-1)
+    brain, tumour = head.brain > 0, (head.tumour > 0) & (head.brain > 0)
+    assert quality.total_energy == pytest.approx(energy[brain].sum(), rel=1e-9)
+    assert quality.tumour_share == pytest.approx(energy[tumour].sum() / energy[brain].sum(), rel=1e-9)
+    assert quality.tumour_chance == pytest.approx(tumour.sum() / brain.sum(), rel=1e-12)
+    assert quality.labels == (2.0,) and quality.label_shares[0] == pytest.approx(quality.tumour_share, rel=1e-9)
+    assert sum(quality.sequence_shares) == pytest.approx(1.0) and not quality.empty_map
+    assert gg.explanation_quality(maps * 0, head.tumour).empty_map
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+@pytest.mark.parametrize(
+    "function, run, enumerations",
+    [
+        (gg.brain_mask, "BrainMask", {}),
+        (gg.n4_bias_correction_chain, "N4BiasCorrectionChain", {"rescaling": ("none", "mean", "range")}),
+        (gg.masked_standardize, "MaskedStandardize", {"mode": ("mask", "image")}),
+        (
+            gg.bounding_box_roi,
+            "BoundingBoxROI",
+            {
+                "mode": ("cube", "stretch", "letterbox"), "margin_unit": ("voxels", "millimetres"),
+                "empty_mask_policy": ("exception", "whole_image"), "interpolation": ("linear", "nearest_neighbor"),
+                "border": ("repeat", "extrapolate"),
+            },
+        ),
+        (
+            gg.torch_segmentation,
+            "TorchSegmentation",
+            {"blend": ("gaussian", "constant"), "border": ("constant", "reflect", "replicate", "circular")},
+        ),
+        (gg.explanation_quality, "ExplanationQuality", {"energy_mode": ("absolute", "positive")}),
+        (gg.grad_cam, "GradCAM", {}),
+        (gg.guided_backpropagation, "GuidedBackpropagation", {}),
+        (gg.grade, "CaseGrading", {"explain": ("none", "gradcam", "guided-backprop", "all")}),
+    ],
+)
+def test_every_parameter_is_reachable_with_the_default_of_cxx(function: Any, run: str, enumerations: Any) -> None:
+    """What the extension can set are the keywords, and their defaults are the filter's."""
+    made = getattr(core(), run)()
+    parameters = inspect.signature(function).parameters
+    names = [n[4:] for n in dir(made) if n.startswith("set_") and hasattr(made, "get_" + n[4:]) and n != "set_brain_mask"]
+    assert names
+    for name in names:
+        assert name in parameters, f"{name} of {run} is out of reach"
+        there = getattr(made, "get_" + name)()
+        here = parameters[name].default
+        if name in enumerations:
+            assert enumerations[name][there] == here
+        elif name == "class_to_explain":
+            assert there == -1 and here is None
+        elif isinstance(there, (tuple, list)) or not isinstance(there, (bool, int, float, str)):
+            values = list(there)
+            if here is not None:
+                wanted = [here] * len(values) if isinstance(here, (int, float)) else list(here)
+                assert values == wanted, name
+        else:
+            assert there == here, name
+
+
+def test_every_filter_of_the_headers_has_its_parameters() -> None:
+    """Each parameter that help() took from the C++ header is a keyword, or an image of another name."""
+    from gliomagrading._documentation_of_headers import CLASSES
+
+    images_and_models = {
+        "mask_image", "confidence_image", "model", "support", "tumour_mask", "brain_mask", "region_labels",
+        "brain_mask_image", "tumour_mask_image", "segmentation_model", "grading_model",
+    }
+    of_memory = {"number_of_statistics_divisions", "keep_intermediates", "tile_memory"}
+    functions: dict[str, Any] = {
+        "BrainMaskFilter": gg.brain_mask, "N4BiasCorrectionChainFilter": gg.n4_bias_correction_chain,
+        "MaskedStandardizeFilter": gg.masked_standardize, "BoundingBoxROIFilter": gg.bounding_box_roi,
+        "GradCAMImageFilter": gg.grad_cam, "GuidedBackpropagationImageFilter": gg.guided_backpropagation,
+        "ExplanationQualityFilter": gg.explanation_quality, "GliomaGradingFilter": gg.grade,
+        "TorchSegmentationFilter": gg.torch_segmentation,
+    }
+    for name, function in functions.items():
+        parameters = set(re.findall(r"^    (\w+): ", CLASSES[name], re.MULTILINE))
+        missing = parameters - set(inspect.signature(function).parameters) - images_and_models - of_memory
+        assert not missing, f"{name}: {missing}"
+        assert CLASSES[name] in function.__doc__
+
+
+def test_progress_goes_up_to_one(head: Head) -> None:
+    seen: list[tuple[float, str]] = []
+    gg.n4_bias_correction_chain(head.arrays[0], head.brain, progress=lambda p, s: seen.append((p, s)))
+    assert seen and seen[-1][0] == pytest.approx(1.0) and seen[-1][1] == "N4BiasCorrectionChainFilter"
+    assert all(a[0] <= b[0] + 1e-6 for a, b in zip(seen, seen[1:]))
+    with pytest.raises(TypeError, match="progress"):
+        gg.brain_mask(head.arrays[0], progress=3)  # type: ignore[call-overload]
+
+
+def test_a_bar_is_shown(head: Head, capfd: pytest.CaptureFixture[str]) -> None:
+    gg.brain_mask(head.arrays[0], progress=True)
+    assert "100%" in capfd.readouterr().err
+
+
+def slow(head: Head) -> dict[str, Any]:
+    """Arguments of an N4 of minutes."""
+    big = np.kron(head.arrays[0], np.ones((3, 3, 3), np.float32))
+    return {"image": big, "shrink_factors": 1, "maximum_number_of_iterations": (100000,) * 4, "convergence_threshold": 0.0}
+
+
+def test_an_exception_of_the_callback_ends_the_filter(head: Head) -> None:
+    def stop(progress: float, stage: str) -> None:
+        raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"):
+        gg.n4_bias_correction_chain(**slow(head), progress=stop)
+
+
+def test_an_interrupt_ends_the_filter(head: Head) -> None:
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            gg.n4_bias_correction_chain(**slow(head))
+    finally:
+        timer.cancel()
+    gg.brain_mask(head.arrays[0])
+
+
+def test_other_threads_run_meanwhile(head: Head) -> None:
+    """Python's lock is free while C++ runs: this thread counts on."""
+    done = threading.Event()
+
+    def work() -> None:
+        with pytest.raises(LookupError):
+            gg.n4_bias_correction_chain(**slow(head), progress=check)
+        done.set()
+
+    stop = threading.Event()
+
+    def check(progress: float, stage: str) -> None:
+        if stop.is_set():
+            raise LookupError
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    count = 0
+    while count < 1000 and not done.is_set():
+        count += 1
+    assert count == 1000 and not done.is_set()
+    stop.set()
+    thread.join()
+
+
+def test_exceptions_say_it_all(head: Head) -> None:
+    with pytest.raises(gg.InputError) as caught:
+        gg.brain_mask(head.arrays[0] * np.float32(0))
+    assert isinstance(caught.value, ValueError) and isinstance(caught.value, gg.Error)
+    assert "0x" not in str(caught.value) and "ITK ERROR" not in str(caught.value) and "0" in str(caught.value)
+    bad = np.array(head.arrays[0])
+    bad[4, 5, 6] = np.nan
+    with pytest.raises(gg.Error, match="nan|finite"):
+        gg.masked_standardize(bad, np.ones_like(head.brain))
+
+
+def test_threads(head: Head) -> None:
+    before = gg.get_number_of_threads()
+    try:
+        want = gg.masked_standardize(head.arrays[0], head.brain)
+        gg.set_number_of_threads(1)
+        assert gg.get_number_of_threads() == 1
+        np.testing.assert_array_equal(gg.masked_standardize(head.arrays[0], head.brain), want)
+    finally:
+        gg.set_number_of_threads(0)
+    assert gg.get_number_of_threads() == before
+    with pytest.raises(ValueError):
+        gg.set_number_of_threads(-1)
+
+
+def read(phantom: Phantom, name: str) -> Any:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(phantom.results / name)))
+
+
+def test_grade_gives_the_bits_of_the_program(phantom: Phantom, bundles: Bundles) -> None:
+    """By files as by SimpleITK's images: the program's images and numbers."""
+    import json
+
+    want = json.loads((phantom.results / "result.json").read_text())
+    by_path = gg.grade(phantom.files, tumour_mask=phantom.tumour, grading_model=bundles.grading)
+    images = [sitk.ReadImage(phantom.files[name], sitk.sitkFloat32) for name in ("T1", "T1c", "T2", "FLAIR")]
+    by_image = gg.grade(images, tumour_mask=sitk.ReadImage(phantom.tumour), grading_model=bundles.grading)
+    for result, as_array in ((by_path, np.asarray), (by_image, sitk.GetArrayFromImage)):
+        assert result.grade == want["grade"] and result.verdict == want["verdict"] and list(result.reasons) == want["reasons"]
+        assert result.probabilities == want["probabilities"]
+        assert result.quality == want["quality"] and result.region == want["roi"]
+        assert result.warnings == tuple(want["warnings"]) and result.tumour_volume_ml == want["tumour_volume_ml"]
+        assert result.tumour_probability is None
+        np.testing.assert_array_equal(as_array(result.tumour), read(phantom, "tumour.nii.gz"))
+        for layer in ("res3", "res4"):
+            np.testing.assert_array_equal(as_array(result.gradcam[layer]), read(phantom, f"gradcam-{layer}.nii.gz"))
+        np.testing.assert_array_equal(as_array(result.guided_backpropagation), read(phantom, "guided-backprop.nii.gz"))
+    assert isinstance(by_path.tumour, gg.Image) and isinstance(by_image.tumour, sitk.Image)
+    assert by_image.tumour.GetOrigin() == images[0].GetOrigin()
+    assert by_path.provenance["inputs"] == want["provenance"]["inputs"]
+    for wanted, got in zip(want["provenance"]["models"].values(), by_path.provenance["models"].values()):
+        assert wanted == got
+    copied = pickle.loads(pickle.dumps(by_image))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(copied.gradcam["res3"]), sitk.GetArrayFromImage(by_image.gradcam["res3"]))
+
+
+def test_grade_says_what_it_is_for(phantom: Phantom) -> None:
+    """The demonstration bundles, whose warning is one of Python too where the case is no phantom."""
+    images = [gg.Image.read(phantom.files[name]) for name in ("T1", "T1c", "T2", "FLAIR")]
+    for image in images:
+        image.metadata.clear()
+    with pytest.warns(gg.GliomaGradingWarning, match="do not rely on this grade"):
+        result = gg.grade(images, tumour_mask=phantom.tumour, explain="none")
+    assert result.warnings[0] == "Research use only." and result.intended_use and not result.gradcam
+    assert result.guided_backpropagation is None and result.provenance["inputs"]["tumour-mask"]["sha256"]
+    with pytest.raises(ValueError, match="four"):
+        gg.grade(images[:3])
+    with pytest.raises(ValueError, match="FLAIR is missing"):
+        gg.grade(dict(zip(("t1", "t1c", "t2"), images)))
+    with pytest.raises(ValueError, match="not known"):
+        gg.grade({"T1": images[0], "ADC": images[1]})
+    with pytest.raises(ValueError, match="reference"):
+        gg.grade(images, register=True, reference="T9")

@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""What comes back: the kind that was given, in its place, with shared memory where the library allows it."""
+
+import gc
+import pickle
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import gliomagrading as gg
+from gliomagrading import images
+
+from conftest import SEQUENCES, Head
+
+sitk = pytest.importorskip("SimpleITK")
+
+
+def standardized(head: Head) -> npt.NDArray[np.float32]:
+    """The truth by NumPy."""
+    array = head.arrays[0].astype(np.float64)
+    inside = array[head.brain > 0]
+    return np.where(head.brain > 0, (array - inside.mean()) / inside.std(), 0.0).astype(np.float32)
+
+
+def test_every_kind_gives_the_same_voxels(head: Head) -> None:
+    truth = standardized(head)
+    itk = pytest.importorskip("itk")
+    by_numpy = gg.masked_standardize(head.arrays[0], head.brain)
+    by_own = gg.masked_standardize(head.as_own(head.arrays[0]), head.as_own(head.brain))
+    by_sitk = gg.masked_standardize(head.as_sitk(head.arrays[0]), head.as_sitk(head.brain))
+    by_itk = gg.masked_standardize(head.as_itk(head.arrays[0]), head.as_itk(head.brain))
+    assert type(by_numpy) is np.ndarray and isinstance(by_own, gg.Image) and isinstance(by_sitk, sitk.Image)
+    assert type(by_itk).__name__ == "itkImageF3"
+    np.testing.assert_allclose(by_numpy, truth, atol=2e-5)
+    for other in (by_own.array, sitk.GetArrayFromImage(by_sitk), itk.array_view_from_image(by_itk)):
+        np.testing.assert_array_equal(by_numpy, other)
+
+
+def test_geometry_and_dictionary_are_kept(head: Head) -> None:
+    itk = pytest.importorskip("itk")
+    given = head.as_sitk(head.arrays[0])
+    got = gg.masked_standardize(given, head.as_sitk(head.brain))
+    assert got.GetSpacing() == given.GetSpacing() and got.GetOrigin() == given.GetOrigin()
+    assert got.GetDirection() == given.GetDirection() and got.GetMetaData("institution") == "nowhere"
+    image = head.as_itk(head.arrays[0])
+    region = image.GetLargestPossibleRegion()
+    region.SetIndex([3, -2, 5])
+    image.SetRegions(region)
+    mask = head.as_itk(head.brain)
+    mask.SetRegions(region)
+    out = gg.masked_standardize(image, mask)
+    assert list(out.GetSpacing()) == list(image.GetSpacing()) and list(out.GetOrigin()) == list(image.GetOrigin())
+    np.testing.assert_array_equal(itk.array_from_matrix(out.GetDirection()), head.direction)
+    assert list(out.GetLargestPossibleRegion().GetIndex()) == [3, -2, 5]
+    assert out.GetMetaDataDictionary()["institution"] == "nowhere"
+
+
+def test_a_start_index_becomes_an_origin_in_simpleitk(head: Head) -> None:
+    array = np.array(head.arrays[0])
+    image = head.as_sitk(array)
+    region, details = gg.bounding_box_roi(image, head.as_sitk(head.tumour), output_size=0, margin=2.0, details=True)
+    start = [int(np.ceil(v)) for v in details.region_index]
+    assert region.GetOrigin() == pytest.approx(image.TransformIndexToPhysicalPoint(start), abs=1e-9)
+    x, y, z = region.GetSize()
+    here = array[start[2] : start[2] + z, start[1] : start[1] + y, start[0] : start[0] + x]
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(region), here)
+
+
+def memory_of(image: Any, mask: bool = False) -> int:
+    volume, _ = images.to_volume(image, "the image", mask=mask)
+    return int(volume.get_address())
+
+
+def test_inputs_share_their_memory(head: Head) -> None:
+    itk = pytest.importorskip("itk")
+    array = head.arrays[0]
+    address = array.__array_interface__["data"][0]
+    assert memory_of(array) == address
+    assert memory_of(head.as_own(array)) == address
+    assert memory_of(head.brain, mask=True) == head.brain.__array_interface__["data"][0]
+    inside = head.brain.astype(bool)
+    assert memory_of(inside, mask=True) == inside.__array_interface__["data"][0]
+    image = head.as_sitk(array)
+    assert memory_of(image) == sitk.GetArrayViewFromImage(image).__array_interface__["data"][0]
+    other = head.as_itk(array)
+    assert memory_of(other) == itk.array_view_from_image(other).__array_interface__["data"][0]
+    vector = np.stack(head.arrays, axis=-1)
+    assert memory_of(vector) == vector.__array_interface__["data"][0]
+
+
+def test_outputs_of_numpy_and_itk_are_views(head: Head) -> None:
+    itk = pytest.importorskip("itk")
+    out = gg.masked_standardize(head.arrays[0], head.brain)
+    keeper: Any = out.base
+    assert not out.flags.owndata and out.flags.writeable
+    assert out.__array_interface__["data"][0] == keeper.volume.get_address()
+    made: list[Any] = []
+    describe = images.describe(head.as_itk(head.arrays[0]))[1]
+    volume, _ = images.to_volume(head.arrays[0], "the image")
+    made.append(describe(volume))
+    assert itk.array_view_from_image(made[0]).__array_interface__["data"][0] == volume.get_address()
+
+
+def test_the_input_may_go_first_and_the_filter_too(head: Head) -> None:
+    for make in (head.as_sitk, head.as_own, np.array):
+        volume, _ = images.to_volume(make(head.arrays[1]), "the image")
+        gc.collect()
+        filler = [np.full(head.arrays[1].shape, 7.0, np.float32) for _ in range(8)]
+        np.testing.assert_array_equal(images.array_of(volume), head.arrays[1])
+        del filler
+    outputs = [gg.masked_standardize(np.array(head.arrays[0]), head.brain) for _ in range(4)]
+    gc.collect()
+    filler = [np.full(head.arrays[1].shape, 7.0, np.float32) for _ in range(8)]
+    for out in outputs:
+        np.testing.assert_allclose(out, standardized(head), atol=2e-5)
+    del filler
+
+
+def test_an_image_gives_back_its_memory(head: Head) -> None:
+    array = np.array(head.arrays[0])
+    volume, _ = images.to_volume(array, "the image")
+    with pytest.raises(ValueError):
+        array.resize((1, 1, 1))  # NumPy refuses while someone has the buffer
+    del volume
+    gc.collect()
+    array.resize((1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.astype(">f4"),
+        lambda a: a.astype(np.float64),
+        lambda a: np.asfortranarray(a),
+        lambda a: np.repeat(a, 2, axis=2)[:, :, ::2],
+        lambda a: a[::-1][::-1],
+    ],
+)
+def test_arrays_of_every_layout(head: Head, change: Any) -> None:
+    want = gg.masked_standardize(head.arrays[0], head.brain)
+    np.testing.assert_array_equal(gg.masked_standardize(change(head.arrays[0]), change(head.brain)), want)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.float16])
+def test_every_number_becomes_float(head: Head, kind: Any) -> None:
+    array = np.rint(head.arrays[0] / 10).astype(kind)
+    want = gg.masked_standardize(array.astype(np.float32), head.brain)
+    np.testing.assert_array_equal(gg.masked_standardize(array, head.brain), want)
+
+
+def test_a_mask_is_what_is_not_zero_and_labels_keep_their_numbers(head: Head) -> None:
+    want = gg.masked_standardize(head.arrays[0], head.brain)
+    np.testing.assert_array_equal(gg.masked_standardize(head.arrays[0], head.brain * 0.5), want)
+    np.testing.assert_array_equal(gg.masked_standardize(head.arrays[0], head.brain.astype(np.int16) * 1000), want)
+    labels = head.brain.astype(np.int16) * 7 + head.tumour
+    got = gg.masked_standardize(head.arrays[0], labels, use_mask_label=True, mask_label=8)
+    np.testing.assert_array_equal(got, gg.masked_standardize(head.arrays[0], head.tumour))
+    with pytest.raises(ValueError, match="0 to 255"):
+        gg.masked_standardize(head.arrays[0], labels * 100, use_mask_label=True)
+    with pytest.raises(TypeError, match="integers"):
+        gg.masked_standardize(head.arrays[0], labels * 0.5, use_mask_label=True)
+
+
+def test_images_that_are_none(head: Head) -> None:
+    with pytest.raises(TypeError, match="SimpleITK, itk"):
+        gg.brain_mask(object())
+    with pytest.raises(TypeError, match="complex"):
+        gg.brain_mask(head.arrays[0].astype(complex))
+    with pytest.raises(ValueError, match="dimensions"):
+        gg.brain_mask(head.arrays[0][0])
+    with pytest.raises(ValueError, match="empty"):
+        gg.brain_mask(head.arrays[0][:0])
+    with pytest.raises(ValueError, match="dimensions"):
+        gg.brain_mask(head.as_sitk(head.arrays[0])[:, :, 3])
+    singular = gg.Image(head.arrays[0], direction=np.zeros((3, 3)))
+    with pytest.raises(gg.InputError, match="direction"):
+        gg.brain_mask(singular)
+
+
+def test_a_path_gives_an_image(head: Head, tmp_path: Any) -> None:
+    path = tmp_path / "t1.nrrd"
+    sitk.WriteImage(head.as_sitk(head.arrays[0]), str(path))
+    mask = gg.brain_mask(path)
+    assert isinstance(mask, gg.Image) and mask.spacing == pytest.approx(head.spacing)
+    np.testing.assert_allclose(mask.direction, head.direction, atol=1e-6)
+    np.testing.assert_array_equal(mask.array, gg.brain_mask(head.as_own(head.arrays[0])).array)
+    with pytest.raises(ValueError, match="There is no file"):
+        gg.brain_mask(str(tmp_path / "absent.nii.gz"))
+
+
+def test_an_own_image_becomes_the_others(head: Head) -> None:
+    itk = pytest.importorskip("itk")
+    own = head.as_own(head.arrays[0])
+    again = own.to_sitk()
+    assert again.GetOrigin() == pytest.approx(head.origin) and again.GetMetaData("institution") == "nowhere"
+    assert itk.array_view_from_image(own.to_itk()).__array_interface__["data"][0] == (
+        own.array.__array_interface__["data"][0]
+    )
+    copied = pickle.loads(pickle.dumps(gg.brain_mask(own)))
+    np.testing.assert_array_equal(copied.array, gg.brain_mask(own).array)
+    np.testing.assert_array_equal(np.asarray(own), own.array)
+
+
+def test_vector_images_of_every_kind(head: Head) -> None:
+    itk = pytest.importorskip("itk")
+    vector = np.stack(head.arrays, axis=-1)
+    want = gg.masked_standardize(vector, head.brain)
+    assert want.shape == vector.shape
+    composed = sitk.Compose([head.as_sitk(a) for a in head.arrays])
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(gg.masked_standardize(composed, head.as_sitk(head.brain))), want)
+    listed = gg.masked_standardize([head.as_itk(a) for a in head.arrays], head.as_itk(head.brain))
+    assert listed.GetNumberOfComponentsPerPixel() == 4
+    np.testing.assert_array_equal(itk.array_view_from_image(listed), want)
+    named = gg.masked_standardize({name: head.arrays[i] for i, name in reversed(list(enumerate(SEQUENCES)))}, head.brain)
+    np.testing.assert_array_equal(named, want)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gg.masked_standardize(composed, head.as_sitk(head.brain))
+
+
+def test_images_on_different_grids_are_refused(head: Head) -> None:
+    moved = head.as_sitk(head.arrays[1])
+    moved.SetOrigin((0.0, 0.0, 0.0))
+    with pytest.raises(gg.InputError, match="one grid"):
+        gg.brain_mask([head.as_sitk(head.arrays[0]), moved])
