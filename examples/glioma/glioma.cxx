@@ -17,6 +17,7 @@
  *=========================================================================*/
 // The application: each command lives in a file of its own.
 
+#include "CohortCommand.h"
 #include "GradeCommand.h"
 #include "InspectCommand.h"
 #include "SynthesizeCommand.h"
@@ -40,6 +41,7 @@ main(int argc, char * argv[])
                                  ", LibTorch " + GLIOMA_TORCH_VERSION + ")");
 
   int exitCode = 0;
+  glioma::AddCohortCommand(application, exitCode);
   glioma::AddGradeCommand(application, exitCode);
   glioma::AddInspectCommand(application, exitCode);
   glioma::AddSynthesizeCommand(application, exitCode);

@@ -135,7 +135,7 @@ class Quality:
     support_misses_tumour: bool
 
 @overload
-def brain_mask(  # type: ignore[overload-overlap]
+def brain_mask(
     image: Paths,
     *,
     minimum_volume: float = ...,
@@ -174,7 +174,7 @@ def brain_mask(
 ) -> T: ...
 
 @overload
-def brain_mask(  # type: ignore[overload-overlap]
+def brain_mask(
     image: Paths,
     *,
     minimum_volume: float = ...,
@@ -213,7 +213,7 @@ def brain_mask(
 ) -> tuple[T, BrainMaskDetails]: ...
 
 @overload
-def n4_bias_correction_chain(  # type: ignore[overload-overlap]
+def n4_bias_correction_chain(
     image: PathLike,
     mask: Any = ...,
     confidence: Any = ...,
@@ -267,7 +267,7 @@ def n4_bias_correction_chain(
 ) -> T: ...
 
 @overload
-def n4_bias_correction_chain(  # type: ignore[overload-overlap]
+def n4_bias_correction_chain(
     image: PathLike,
     mask: Any = ...,
     confidence: Any = ...,
@@ -321,7 +321,7 @@ def n4_bias_correction_chain(
 ) -> tuple[T, N4Details[T]]: ...
 
 @overload
-def n4_bias_field_correction(  # type: ignore[overload-overlap]
+def n4_bias_field_correction(
     image: PathLike,
     maskImage: Any = ...,
     convergenceThreshold: float = ...,
@@ -355,7 +355,7 @@ def n4_bias_field_correction(
 ) -> T: ...
 
 @overload
-def masked_standardize(  # type: ignore[overload-overlap]
+def masked_standardize(
     image: Paths,
     mask: Any = ...,
     *,
@@ -400,7 +400,7 @@ def masked_standardize(
 ) -> T: ...
 
 @overload
-def masked_standardize(  # type: ignore[overload-overlap]
+def masked_standardize(
     image: Paths,
     mask: Any = ...,
     *,
@@ -445,7 +445,7 @@ def masked_standardize(
 ) -> tuple[T, StandardizeDetails]: ...
 
 @overload
-def bounding_box_roi(  # type: ignore[overload-overlap]
+def bounding_box_roi(
     image: Paths,
     mask: Any,
     *,
@@ -511,7 +511,7 @@ def bounding_box_roi(
 ) -> T: ...
 
 @overload
-def bounding_box_roi(  # type: ignore[overload-overlap]
+def bounding_box_roi(
     image: Paths,
     mask: Any,
     *,
@@ -577,7 +577,7 @@ def bounding_box_roi(
 ) -> tuple[T, RegionDetails]: ...
 
 @overload
-def torch_segmentation(  # type: ignore[overload-overlap]
+def torch_segmentation(
     image: Paths,
     model: Union[Model, PathLike],
     mask: Any = ...,
@@ -637,7 +637,7 @@ def torch_segmentation(
 ) -> T: ...
 
 @overload
-def torch_segmentation(  # type: ignore[overload-overlap]
+def torch_segmentation(
     image: Paths,
     model: Union[Model, PathLike],
     mask: Any = ...,
@@ -676,8 +676,6 @@ def torch_segmentation(
     progress: Progress = ...,
 ) -> tuple[T, SegmentationDetails[T]]: ...
 
-def grade_classifier(region: Any, model: Union[Model, PathLike], *, progress: Progress = ...) -> Classification: ...
-
 @overload
 def torch_segmentation(
     image: T,
@@ -698,10 +696,15 @@ def torch_segmentation(
     progress: Progress = ...,
 ) -> tuple[T, SegmentationDetails[T]]: ...
 
-def grade_classifier(region: Any, model: Union[Model, PathLike], *, progress: Progress = ...) -> Classification: ...
+def grade_classifier(
+    region: Any,
+    model: Union[Model, PathLike],
+    *,
+    progress: Progress = ...,
+) -> Classification: ...
 
 @overload
-def grad_cam(  # type: ignore[overload-overlap]
+def grad_cam(
     region: Paths,
     model: Union[Model, PathLike],
     layers: Union[None,
@@ -743,7 +746,7 @@ def grad_cam(
 ) -> GradCAMMaps[T]: ...
 
 @overload
-def guided_backpropagation(  # type: ignore[overload-overlap]
+def guided_backpropagation(
     region: Paths,
     model: Union[Model, PathLike],
     *,
@@ -766,7 +769,6 @@ def guided_backpropagation(
     progress: Progress = ...,
 ) -> GuidedMap[T]: ...
 
-def explanation_quality(map: Any, tumour_mask: Any, brain_mask: Any = ..., support: Any = ..., region_labels: Any = ..., *, energy_mode: Energy = ..., border_width: float = ..., measure_border: bool = ..., progress: Progress = ...) -> Quality: ...
 @overload
 def guided_backpropagation(
     region: T,
@@ -779,4 +781,15 @@ def guided_backpropagation(
     progress: Progress = ...,
 ) -> GuidedMap[T]: ...
 
-def explanation_quality(map: Any, tumour_mask: Any, brain_mask: Any = ..., support: Any = ..., region_labels: Any = ..., *, energy_mode: Energy = ..., border_width: float = ..., measure_border: bool = ..., progress: Progress = ...) -> Quality: ...
+def explanation_quality(
+    map: Any,
+    tumour_mask: Any,
+    brain_mask: Any = ...,
+    support: Any = ...,
+    region_labels: Any = ...,
+    *,
+    energy_mode: Energy = ...,
+    border_width: float = ...,
+    measure_border: bool = ...,
+    progress: Progress = ...,
+) -> Quality: ...

@@ -36,7 +36,7 @@ class GradeResult(Generic[T]):
     def region(self) -> Optional[Mapping[str, Any]]: ...
 
 @overload
-def grade(  # type: ignore[overload-overlap]
+def grade(
     images: Union[Sequence[PathLike], Mapping[str, PathLike]],
     *,
     segmentation_model: Union[None, Model, PathLike] = ...,

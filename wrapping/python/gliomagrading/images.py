@@ -65,7 +65,7 @@ Wrap = Callable[[Any], Any]
 T = TypeVar("T")
 
 
-class _Held(np.ndarray):  # type: ignore[type-arg]
+class _Held(np.ndarray):
     """A view that keeps alive whoever owns its memory."""
 
     owner: Any = None

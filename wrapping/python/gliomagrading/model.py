@@ -56,7 +56,7 @@ class Manifest:
 
 
 def _from_core(said: Any) -> Manifest:
-    values = {}
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(Manifest):
         value = getattr(said, field.name)
         values[field.name] = value if isinstance(value, (str, int, float, bool)) else tuple(value)

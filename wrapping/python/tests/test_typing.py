@@ -4,6 +4,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -32,8 +33,9 @@ gg.bounding_box_roi(array, array, mode="sphere")
 """
 
 
-def mypy(folder: pathlib.Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "MYPYPATH": f"{PACKAGE.parent}:{HERE}"}
+def mypy(folder: pathlib.Path, *arguments: str, path: str = f"{PACKAGE.parent}:{HERE}") -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "MYPYPATH": path}
+    environment.pop("PYTHONPATH", None)
     return subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--ignore-missing-imports", "--cache-dir", str(folder / "cache"), *arguments],
         capture_output=True, text=True, env=environment, cwd=folder,
@@ -45,6 +47,13 @@ def test_strict(tmp_path: pathlib.Path) -> None:
     program.write_text(PROGRAM)
     tests = [str(path) for path in sorted(HERE.glob("*.py"))]
     done = mypy(tmp_path, *tests)
+    assert done.returncode == 0, done.stdout
+    # The sources behind the stubs.
+    copy = tmp_path / "sources" / "gliomagrading"
+    copy.mkdir(parents=True)
+    for source in [*PACKAGE.glob("*.py"), PACKAGE / "_core.pyi"]:
+        shutil.copy(source, copy)
+    done = mypy(copy.parent, "-p", "gliomagrading", path=str(copy.parent))
     assert done.returncode == 0, done.stdout
     done = mypy(tmp_path, str(program))
     lines = [line for line in done.stdout.splitlines() if "program.py" in line]

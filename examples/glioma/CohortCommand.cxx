@@ -1,0 +1,121 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "CohortCommand.h"
+
+#include "CohortFinder.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <stdexcept>
+
+namespace glioma
+{
+namespace
+{
+namespace fs = std::filesystem;
+
+struct CohortOptions
+{
+  std::string folder;
+  std::string output;
+  bool        force{ false };
+};
+
+/** Under a temporary name first: no table is seen half. */
+void
+WriteTable(const std::string & path, const std::string & text)
+{
+  const std::string temporary = path + ".part";
+  std::ofstream     file(temporary, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file)
+  {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw std::runtime_error("Cannot write " + path + "; free some space, or choose another --output.");
+  }
+  fs::rename(temporary, path);
+}
+
+bool
+FindCohort(const CohortOptions & options)
+{
+  if (fs::exists(options.output) && !options.force)
+  {
+    throw std::runtime_error("The file " + options.output + " exists; pass --force to replace it.");
+  }
+  const std::vector<FoundCase> cases = FindCases(options.folder);
+  const auto                   complete =
+    std::count_if(cases.begin(), cases.end(), [](const FoundCase & found) { return found.Problems.empty(); });
+  for (const FoundCase & found : cases)
+  {
+    for (const std::string & problem : found.Problems)
+    {
+      std::cout << found.Name << ": " << problem << '\n';
+    }
+  }
+  if (cases.empty())
+  {
+    throw std::runtime_error("No patient was found in " + options.folder +
+                             ": there is neither a name of BRATS nor a folder with one DICOM folder a sequence.");
+  }
+  std::cout << complete << " of " << cases.size() << " patients are complete\n";
+  if (complete == 0)
+  {
+    return false;
+  }
+  const fs::path folder = fs::absolute(options.output).parent_path();
+  fs::create_directories(folder);
+  WriteTable(options.output, WriteCohort(cases, folder.string()));
+  std::cout << "File: " << options.output << std::endl;
+  return true;
+}
+
+int
+RunCohort(const CohortOptions & options)
+{
+  try
+  {
+    return FindCohort(options) ? 0 : 1;
+  }
+  catch (const std::exception & error)
+  {
+    std::cerr << "glioma cohort: " << error.what() << std::endl;
+    return 1;
+  }
+}
+} // namespace
+
+void
+AddCohortCommand(CLI::App & application, int & exitCode)
+{
+  const auto       options = std::make_shared<CohortOptions>();
+  CLI::App * const command =
+    application.add_subcommand("cohort", "Find the patients in a folder and list what is missing or ambiguous");
+  command
+    ->add_option("folder", options->folder, "Names of BRATS 2017 to 2023, or one DICOM folder a sequence and patient")
+    ->required();
+  command->add_option("--output", options->output, "COHORT.csv of the complete patients")->required();
+  command->add_flag("--force", options->force, "Replace the table of an earlier run");
+  command->callback([options, &exitCode] { exitCode = RunCohort(*options); });
+}
+} // namespace glioma
