@@ -158,7 +158,8 @@ public:
   Activate(float * voxel) const;
 
   /** Bytes that one patch of a dense model takes at its peak beyond the caller's voxels: computed for the module's own
-   * networks, for other graphs scaled from a small patch that ran in Load(). */
+   * networks, for other graphs scaled from a small patch that ran in Load(). A first run takes some 30 MB more for
+   * LibTorch's own kernels. */
   double
   EstimateBytes(const Size<3> & patch) const;
 

@@ -563,11 +563,11 @@ TorchModel::EstimateBytes(const Size<3> & patch) const
   if (m_Manifest.Network == "PereiraSegmentationNetwork")
   {
     const double bytes = m_Precision == Precision::BFloat16 ? 2.0 : 4.0;
-    return bytes *
-             FusedSegmentation::PeakValues(
-               SegmentationOptionsOf(m_Manifest),
-               { static_cast<int64_t>(patch[2]), static_cast<int64_t>(patch[1]), static_cast<int64_t>(patch[0]) }) +
-           result;
+    const double maps = FusedSegmentation::PeakValues(
+      SegmentationOptionsOf(m_Manifest),
+      { static_cast<int64_t>(patch[2]), static_cast<int64_t>(patch[1]), static_cast<int64_t>(patch[0]) });
+    // The maps have gone when the result is copied.
+    return std::max(bytes * maps, result);
   }
   // A graph that could not be tried yet: as a network of width 32.
   return voxels * (m_BytesOfVoxel > 0.0 ? m_BytesOfVoxel : 4.5 * 32.0 * sizeof(float)) + result;
