@@ -18,6 +18,7 @@
 #ifndef itkExplanationFaithfulnessCalculator_hxx
 #define itkExplanationFaithfulnessCalculator_hxx
 
+#include "itkCalibratedProbabilities.h"
 #include "itkImageRegionConstIteratorWithIndex.h"
 
 #include <algorithm>
@@ -105,13 +106,8 @@ ExplanationFaithfulnessCalculator<TMapImage>::Follow(const std::vector<std::uint
       }
     }
     const std::vector<double> logits = m_Model->ComputeLogits(view);
-    const double              largest = *std::max_element(logits.begin(), logits.end());
-    double                    sum = 0.0;
-    for (const double logit : logits)
-    {
-      sum += std::exp(logit - largest);
-    }
-    curve[step] = std::exp(logits.at(m_ClassToExplain) - largest) / sum;
+    curve[step] = CalibratedProbabilities(logits, m_Model->GetManifest().Temperature)
+                    .at(static_cast<std::size_t>(m_ClassToExplain));
   }
 }
 

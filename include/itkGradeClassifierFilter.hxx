@@ -18,6 +18,7 @@
 #ifndef itkGradeClassifierFilter_hxx
 #define itkGradeClassifierFilter_hxx
 
+#include "itkCalibratedProbabilities.h"
 #include "itkTorchClassifierInput.h"
 
 #include <algorithm>
@@ -121,19 +122,14 @@ GradeClassifierFilter<TInputImage>::GenerateData()
   {
     itkExceptionMacro("The model gave " << classes << " logits; its manifest names " << names.size() << " classes");
   }
-  const auto largest = std::max_element(values.begin(), values.end());
-  ArrayType  logits(classes);
-  ArrayType  probabilities(classes);
-  double     sum = 0.0;
+  const auto                largest = std::max_element(values.begin(), values.end());
+  const std::vector<double> calibrated = CalibratedProbabilities(values, m_Model->GetManifest().Temperature);
+  ArrayType                 logits(classes);
+  ArrayType                 probabilities(classes);
   for (unsigned int i = 0; i < classes; ++i)
   {
     logits[i] = values[i];
-    probabilities[i] = std::exp(values[i] - *largest);
-    sum += probabilities[i];
-  }
-  for (unsigned int i = 0; i < classes; ++i)
-  {
-    probabilities[i] /= sum;
+    probabilities[i] = calibrated[i];
   }
   const auto grade = static_cast<unsigned long>(largest - values.begin());
   this->SetLogits(logits);

@@ -70,6 +70,8 @@ struct GliomaGrading_EXPORT TorchModelManifest
   unsigned int OutputSize{ 0 }; // voxels a side of the region
   /** Grading: parts of the tumour smaller than this share of the largest do not stretch the region. */
   double MinimumComponentShare{ 0.05 };
+  /** Grading: the logits are divided by it before the softmax, so that the probabilities are calibrated. */
+  double Temperature{ 1.0 };
   /** Segmentation: input patch (x, y, z) that the model was trained on or wants; 0: any valid size. */
   std::array<unsigned int, 3> PatchSize{ { 0, 0, 0 } };
   /** Input voxels lost on each side (0: padded convolutions), and the grid on which tile starts must lie. */

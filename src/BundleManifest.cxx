@@ -600,6 +600,7 @@ ReadBundleManifest(const std::string & bundle)
     one.Read("attribution", trained.Attribution);
     manifest.TrainingCases.push_back(trained);
   }
+  ours.Read("temperature", manifest.Temperature, 1e-3, 1e3);
   ours.Read("licence", manifest.Licence);
   ours.Read("demonstration", manifest.Demonstration);
 
@@ -687,6 +688,10 @@ WriteBundleManifest(const std::string & bundle, const TorchModelManifest & manif
   }
   ours["training"] = training;
   PutText(ours, "licence", manifest.Licence);
+  if (manifest.Temperature != 1.0)
+  {
+    ours["temperature"] = manifest.Temperature;
+  }
   ours["demonstration"] = manifest.Demonstration;
   if (manifest.GoldenSize[0] > 0)
   {

@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkTorchModel.h"
 
+#include "itkCalibratedProbabilities.h"
 #include "BundleManifest.h"
 #include "BundleWriter.h"
 #include "ExplanationEngine.h"
@@ -728,6 +729,7 @@ TorchModel::Explain(const TorchVolumeView &         input,
     const TorchThreads threads(this->ThreadsFor(maximumThreads));
     TorchExplanation   explanation =
       ExplainWithBackend(*m_Backend, TensorOf(input, xyz, DeviceOf(m_Device)), request, geometries);
+    explanation.Probabilities = CalibratedProbabilities(explanation.Logits, m_Manifest.Temperature);
     if (xyz)
     {
       for (TorchGradCAM & map : explanation.GradCAM)

@@ -86,6 +86,25 @@ TEST(GradeClassifierFilter, GivesTheModelsLogitsAndTheirSoftmax)
   EXPECT_NE(filter->GetLogits()[0], logits[0]);
 }
 
+TEST(GradeClassifierFilter, DividesTheLogitsByTheManifestsTemperature)
+{
+  const TemporaryFolder   folder;
+  itk::TorchModelManifest manifest = TinyGradingManifest();
+  const auto              plain = LoadSeeded(folder / "plain", manifest);
+  manifest.Temperature = 2.5;
+  const auto calibrated = LoadSeeded(folder / "calibrated", manifest);
+  EXPECT_EQ(calibrated->GetManifest().Temperature, 2.5);
+  const auto filter = FilterType::New();
+  filter->SetInput(Region());
+  filter->SetModel(plain);
+  filter->Update();
+  const FilterType::ArrayType logits = filter->GetLogits();
+  filter->SetModel(calibrated);
+  filter->Update();
+  EXPECT_EQ(filter->GetLogits(), logits);
+  EXPECT_NEAR(filter->GetProbabilities()[1], 1.0 / (1.0 + std::exp((logits[0] - logits[1]) / 2.5)), 1e-12);
+}
+
 TEST(GradeClassifierFilter, ReadsAnyPixelTypeAndAnUpstream)
 {
   using DoubleType = itk::VectorImage<double, 3>;

@@ -19,10 +19,13 @@
 
 #include "CohortFinder.h"
 
+#include "itkCohortReader.h"
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <stdexcept>
 
@@ -35,6 +38,7 @@ namespace fs = std::filesystem;
 struct CohortOptions
 {
   std::string folder;
+  std::string split;
   std::string output;
   bool        force{ false };
 };
@@ -56,12 +60,82 @@ WriteTable(const std::string & path, const std::string & text)
   fs::rename(temporary, path);
 }
 
+std::string
+Quoted(const std::string & field)
+{
+  if (field.find_first_of(",\"\n") == std::string::npos)
+  {
+    return field;
+  }
+  std::string quoted = "\"";
+  for (const char c : field)
+  {
+    quoted += c == '"' ? "\"\"" : std::string(1, c);
+  }
+  return quoted + '"';
+}
+
+/** Checks a cohort whose sets a file says, and writes it with them: every problem at once, or the table. */
+void
+WriteSplitCohort(const CohortOptions & options)
+{
+  const auto reader = itk::CohortReader::New();
+  reader->SetPath(options.folder);
+  reader->SetSplitFile(options.split);
+  reader->Read();
+  std::vector<std::string> problems = reader->GetProblems();
+  for (const itk::CohortCase & c : reader->GetCases())
+  {
+    const std::vector<std::string> found = itk::CohortReader::FindImageProblems(c);
+    problems.insert(problems.end(), found.begin(), found.end());
+  }
+  if (!problems.empty())
+  {
+    std::string text = "The cohort has " + std::to_string(problems.size()) + " problems:";
+    for (const std::string & problem : problems)
+    {
+      text += "\n  " + problem;
+    }
+    throw std::runtime_error(text);
+  }
+  const fs::path folder = fs::absolute(options.output).lexically_normal().parent_path();
+  fs::create_directories(folder);
+  std::map<std::string, std::size_t> counts;
+  std::string                        table = "case,t1,t1c,t2,flair,brain_mask,seg,grade,site,set\n";
+  for (const itk::CohortCase & c : reader->GetCases())
+  {
+    table += c.Name;
+    for (const std::string & image :
+         { c.Sequences[0], c.Sequences[1], c.Sequences[2], c.Sequences[3], c.BrainMask, c.Tumour })
+    {
+      table += ',' + Quoted(image.empty() ? image : fs::relative(image, folder).generic_string());
+    }
+    table += ',' + c.Grade + ',' + Quoted(c.Site) + ',' + c.Set + '\n';
+    ++counts[c.Set + ' ' + c.Grade];
+  }
+  WriteTable(options.output, table);
+  for (const auto & count : counts)
+  {
+    std::cout << count.first << ": " << count.second << '\n';
+  }
+  for (const std::string & note : reader->GetNotes())
+  {
+    std::cout << note << '\n';
+  }
+  std::cout << "File: " << options.output << std::endl;
+}
+
 bool
 FindCohort(const CohortOptions & options)
 {
   if (fs::exists(options.output) && !options.force)
   {
     throw std::runtime_error("The file " + options.output + " exists; pass --force to replace it.");
+  }
+  if (!options.split.empty())
+  {
+    WriteSplitCohort(options);
+    return true;
   }
   const std::vector<FoundCase> cases = FindCases(options.folder);
   const auto                   complete =
@@ -114,6 +188,10 @@ AddCohortCommand(CLI::App & application, int & exitCode)
   command
     ->add_option("folder", options->folder, "Names of BRATS 2017 to 2023, or one DICOM folder a sequence and patient")
     ->required();
+  command->add_option("--split",
+                      options->split,
+                      "File that says each case's set, as brats2017_subjects_sets.py does: then the folder has the "
+                      "layout of BRATS 2017, or is a COHORT.csv, and every problem is told at once");
   command->add_option("--output", options->output, "COHORT.csv of the complete patients")->required();
   command->add_flag("--force", options->force, "Replace the table of an earlier run");
   command->callback([options, &exitCode] { exitCode = RunCohort(*options); });

@@ -76,6 +76,7 @@ struct GradeOptions
   bool                       keepIdentifiers{ false };
   bool                       force{ false };
   bool                       estimate{ false };
+  bool                       isSilent{ false };
 };
 
 const std::array<const char *, 3> formats{ { "nii.gz", "nrrd", "mha" } };
@@ -123,38 +124,6 @@ protected:
 private:
   ProgressBar * m_Bar{ nullptr };
 };
-
-/** What went wrong in one line, without ITK's class name and address. */
-std::string
-OneLine(const std::exception & error)
-{
-  const auto * const itkError = dynamic_cast<const itk::ExceptionObject *>(&error);
-  std::string        text = itkError ? itkError->GetDescription() : error.what();
-  if (text.rfind("ITK ERROR: ", 0) == 0)
-  {
-    text = text.substr(11);
-  }
-  const auto address = text.find("(0x");
-  const auto end = text.find("): ");
-  if (address != std::string::npos && end != std::string::npos && address < end)
-  {
-    text = text.substr(end + 3);
-  }
-  std::string line;
-  for (const char character : text)
-  {
-    const bool isBlank = character == '\n' || character == '\t' || character == ' ';
-    if (!isBlank)
-    {
-      line += character;
-    }
-    else if (!line.empty() && line.back() != ' ')
-    {
-      line += ' ';
-    }
-  }
-  return line;
-}
 
 itk::TorchModel::Pointer
 LoadModel(const std::string & path, const std::string & task, const GradeOptions & options)
@@ -695,6 +664,10 @@ Grade(const GradeOptions & options)
   document.Write(output.PathOf("result.json"));
   output.Commit();
   bar.Clear();
+  if (options.isSilent)
+  {
+    return;
+  }
 
   if (filter->GetTumourFound())
   {
@@ -722,6 +695,17 @@ Grade(const GradeOptions & options)
   std::printf("Files: %s\n", options.output.c_str());
 }
 
+/** Warnings go where they went before, since the progress bar ends here. */
+class WarningsGuard
+{
+public:
+  WarningsGuard() = default;
+  WarningsGuard(const WarningsGuard &) = delete;
+  WarningsGuard &
+  operator=(const WarningsGuard &) = delete;
+  ~WarningsGuard() { itk::OutputWindow::SetInstance(nullptr); }
+};
+
 int
 RunGrade(const GradeOptions & options)
 {
@@ -744,6 +728,58 @@ RunGrade(const GradeOptions & options)
   }
 }
 } // namespace
+
+std::string
+OneLine(const std::exception & error)
+{
+  const auto * const itkError = dynamic_cast<const itk::ExceptionObject *>(&error);
+  std::string        text = itkError ? itkError->GetDescription() : error.what();
+  if (text.rfind("ITK ERROR: ", 0) == 0)
+  {
+    text = text.substr(11);
+  }
+  const auto address = text.find("(0x");
+  const auto end = text.find("): ");
+  if (address != std::string::npos && end != std::string::npos && address < end)
+  {
+    text = text.substr(end + 3);
+  }
+  std::string line;
+  for (const char character : text)
+  {
+    const bool isBlank = character == '\n' || character == '\t' || character == ' ';
+    if (!isBlank)
+    {
+      line += character;
+    }
+    else if (!line.empty() && line.back() != ' ')
+    {
+      line += ' ';
+    }
+  }
+  return line;
+}
+
+void
+GradeCase(const CaseToGrade & caseToGrade)
+{
+  GradeOptions options;
+  options.sequences = caseToGrade.Sequences;
+  options.brainMask = caseToGrade.BrainMask;
+  options.tumourMask = caseToGrade.TumourMask;
+  options.segmentationModel = caseToGrade.SegmentationModel;
+  options.gradingModel = caseToGrade.GradingModel;
+  options.trustModel = caseToGrade.TrustModel;
+  options.explain = caseToGrade.Explain;
+  options.device = caseToGrade.Device;
+  options.precision = caseToGrade.Precision;
+  options.threads = caseToGrade.Threads;
+  options.output = caseToGrade.Output;
+  options.force = true;
+  options.isSilent = true;
+  const WarningsGuard guard;
+  Grade(options);
+}
 
 void
 AddGradeCommand(CLI::App & application, int & exitCode)

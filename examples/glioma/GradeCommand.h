@@ -20,8 +20,36 @@
 
 #include <CLI/CLI.hpp>
 
+#include <array>
+#include <exception>
+#include <string>
+
 namespace glioma
 {
+/** A case that another command grades. */
+struct CaseToGrade
+{
+  std::array<std::string, 4> Sequences; // T1, T1c, T2, FLAIR
+  std::string                BrainMask;
+  std::string                TumourMask; // taken instead of a segmentation
+  std::string                SegmentationModel;
+  std::string                GradingModel;
+  bool                       TrustModel{ false };
+  std::string                Explain{ "none" }; // all, gradcam, guided-backprop, none
+  std::string                Device{ "cpu" };
+  std::string                Precision{ "float32" };
+  unsigned int               Threads{ 0 };
+  std::string                Output;
+};
+
+/** Does what `glioma grade --force` does, without a word on the terminal but warnings. Throws what went wrong. */
+void
+GradeCase(const CaseToGrade & caseToGrade);
+
+/** What went wrong in one line, without ITK's class name and address. */
+std::string
+OneLine(const std::exception & error);
+
 /** Adds `glioma grade`. The command sets exitCode when it ran. */
 void
 AddGradeCommand(CLI::App & application, int & exitCode);

@@ -73,6 +73,11 @@ DescribeModel(const itk::TorchModel * model)
   json["bias_correction"] = manifest.BiasCorrection;
   json["standardization"] = manifest.Standardization;
   json["quantiles"] = Json::array({ manifest.LowerQuantile, manifest.UpperQuantile });
+  if (manifest.Task == "grading")
+  {
+    json["region"] = manifest.Region;
+    json["temperature"] = manifest.Temperature;
+  }
   return json;
 }
 

@@ -18,6 +18,7 @@
 // The application: each command lives in a file of its own.
 
 #include "CohortCommand.h"
+#include "EvaluateCommand.h"
 #include "GradeCommand.h"
 #include "InspectCommand.h"
 #include "SynthesizeCommand.h"
@@ -42,6 +43,7 @@ main(int argc, char * argv[])
 
   int exitCode = 0;
   glioma::AddCohortCommand(application, exitCode);
+  glioma::AddEvaluateCommand(application, exitCode);
   glioma::AddGradeCommand(application, exitCode);
   glioma::AddInspectCommand(application, exitCode);
   glioma::AddSynthesizeCommand(application, exitCode);

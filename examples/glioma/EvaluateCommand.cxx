@@ -1,0 +1,715 @@
+/*=========================================================================
+ *
+ *  Copyright NumFOCUS
+ *
+ *  Licensed under the Apache License, Version 2.0 (the "License");
+ *  you may not use this file except in compliance with the License.
+ *  You may obtain a copy of the License at
+ *
+ *         https://www.apache.org/licenses/LICENSE-2.0.txt
+ *
+ *  Unless required by applicable law or agreed to in writing, software
+ *  distributed under the License is distributed on an "AS IS" BASIS,
+ *  WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+ *  See the License for the specific language governing permissions and
+ *  limitations under the License.
+ *
+ *=========================================================================*/
+#include "EvaluateCommand.h"
+
+#include "CasePrediction.h"
+#include "CaseReader.h"
+#include "DefaultModels.h"
+#include "EvaluationDocument.h"
+#include "EvaluationPlots.h"
+#include "ExplanationStudy.h"
+#include "GradeCommand.h"
+#include "OutputFolder.h"
+
+#include "itkCohortReader.h"
+#include "itkTorchModel.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <set>
+#include <stdexcept>
+
+namespace glioma
+{
+namespace
+{
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+using itk::CohortCase;
+
+struct EvaluateOptions
+{
+  std::string              cohort;
+  std::string              split;
+  std::string              set;
+  std::vector<std::string> cases;
+  std::vector<std::string> predictions; // [NAME=]DIR
+  std::string              segmentationModel;
+  std::string              gradingModel;
+  std::string              tumourMasks;
+  std::string              name;
+  bool                     trustModel{ false };
+  std::string              device{ "cpu" };
+  std::string              precision{ "float32" };
+  unsigned int             threads{ 0 };
+  bool                     explain{ false };
+  bool                     temperature{ false };
+  bool                     storeTemperature{ false };
+  bool                     baselines{ false };
+  bool                     allowOneGrade{ false };
+  std::string              output;
+  bool                     force{ false };
+};
+
+/** The cases that are scored, and those that the temperature is fitted on. */
+struct Chosen
+{
+  std::vector<CohortCase>  Scored;
+  std::vector<CohortCase>  Validation;
+  std::string              Set;
+  std::vector<std::string> Notes;
+
+  std::vector<CohortCase>
+  All() const
+  {
+    std::vector<CohortCase> all = Scored;
+    for (const CohortCase & c : Validation)
+    {
+      if (std::none_of(all.begin(), all.end(), [&](const CohortCase & other) { return other.Name == c.Name; }))
+      {
+        all.push_back(c);
+      }
+    }
+    return all;
+  }
+};
+
+double
+Now()
+{
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void
+Refuse(const std::vector<std::string> & problems)
+{
+  if (!problems.empty())
+  {
+    std::string text = "The evaluation cannot start:";
+    for (const std::string & problem : problems)
+    {
+      text += "\n  " + problem;
+    }
+    throw std::runtime_error(text);
+  }
+}
+
+Chosen
+ChooseCases(const EvaluateOptions & options, std::vector<std::string> & problems)
+{
+  const auto reader = itk::CohortReader::New();
+  reader->SetPath(options.cohort);
+  reader->SetSplitFile(options.split);
+  reader->Read();
+  problems = reader->GetProblems();
+  Chosen chosen;
+  chosen.Notes = reader->GetNotes();
+
+  bool                  hasSets = false;
+  std::set<std::string> known;
+  std::set<std::string> grades;
+  for (const CohortCase & c : reader->GetCases())
+  {
+    hasSets = hasSets || !c.Set.empty();
+    known.insert(c.Name);
+    if (!c.Grade.empty())
+    {
+      grades.insert(c.Grade);
+    }
+  }
+  if (grades.size() == 1 && !options.allowOneGrade)
+  {
+    problems.push_back("All cases of " + options.cohort + " are " + *grades.begin() +
+                       ": most numbers would be undefined; pass --allow-one-grade to go on");
+  }
+  for (const std::string & name : options.cases)
+  {
+    if (!known.empty() && known.count(name) == 0)
+    {
+      problems.push_back("The case " + name + " of --cases is not in " + options.cohort);
+    }
+  }
+  chosen.Set = !options.set.empty() ? options.set : hasSets && options.cases.empty() ? "test" : "all";
+  for (const CohortCase & c : reader->GetCases())
+  {
+    const bool isNamed =
+      options.cases.empty() || std::find(options.cases.begin(), options.cases.end(), c.Name) != options.cases.end();
+    if (isNamed && (chosen.Set == "all" || c.Set == chosen.Set))
+    {
+      chosen.Scored.push_back(c);
+    }
+    if (c.Set == "validation" && options.temperature)
+    {
+      chosen.Validation.push_back(c);
+    }
+  }
+  if (chosen.Scored.empty() && !reader->GetCases().empty())
+  {
+    problems.push_back("No case of " + options.cohort + " is in the set " + chosen.Set +
+                       (options.cases.empty() ? "" : " and named by --cases"));
+  }
+  for (const CohortCase & c : chosen.All())
+  {
+    if (c.Grade.empty())
+    {
+      problems.push_back("case " + c.Name + ": it has no grade (LGG or HGG), so that nothing can be scored");
+    }
+    const std::vector<std::string> found = itk::CohortReader::FindImageProblems(c);
+    problems.insert(problems.end(), found.begin(), found.end());
+  }
+  return chosen;
+}
+
+std::string
+NameOfRow(const Json & grading)
+{
+  const std::string standardization = grading.value("standardization", "brain");
+  return std::string(grading.value("region", "tumour") == "brain" ? "whole brain" : "tumour ROI") + ", " +
+         (standardization == "image" ? "whole image" : "brain mask");
+}
+
+/** Reads every prediction of a folder; what is wrong is added to \a problems. */
+EvaluationRow
+ReadRow(const std::string &        name,
+        const std::string &        folder,
+        const Chosen &             chosen,
+        std::vector<std::string> & problems)
+{
+  EvaluationRow         row;
+  std::set<std::string> models;
+  for (const auto * const list : { &chosen.Scored, &chosen.Validation })
+  {
+    for (const CohortCase & c : *list)
+    {
+      try
+      {
+        CasePrediction prediction = ReadPrediction(c, (fs::path(folder) / c.Name).string());
+        if (prediction.Models.is_object() && prediction.Models.contains("grading"))
+        {
+          models.insert(prediction.Models["grading"].value("sha256", ""));
+        }
+        (list == &chosen.Scored ? row.Cases : row.Validation).push_back(std::move(prediction));
+      }
+      catch (const std::exception & error)
+      {
+        problems.push_back(OneLine(error));
+      }
+    }
+  }
+  const Json grading = row.Cases.empty() || !row.Cases.front().Models.is_object()
+                         ? Json::object()
+                         : row.Cases.front().Models.value("grading", Json::object());
+  row.Region = grading.value("region", "tumour") == "brain" ? "brain" : "tumour";
+  row.Standardization = grading.value("standardization", "brain") == "image" ? "image" : "brain";
+  row.Name = name.empty() ? NameOfRow(grading) : name;
+  if (models.size() > 1)
+  {
+    std::cerr << "glioma evaluate: " << row.Name << ": the cases were graded by " << models.size()
+              << " different models (folds?)" << std::endl;
+  }
+  return row;
+}
+
+/** Whether an earlier run has graded this case with these models, from these files, with maps where they are asked. */
+bool
+IsGraded(const CohortCase &      c,
+         const fs::path &        folder,
+         const itk::TorchModel * segmentation,
+         const itk::TorchModel & grading,
+         const std::string &     tumourMask,
+         bool                    explain)
+{
+  std::ifstream file(folder / "result.json", std::ios::binary);
+  if (!file)
+  {
+    return false;
+  }
+  try
+  {
+    const Json json = Json::parse(file);
+    const auto hasModel = [&](const char * task, const itk::TorchModel & model) {
+      const Json & said = json.at("provenance").at("models").at(task);
+      const auto & manifest = model.GetManifest();
+      const auto   sha256 = manifest.WeightsSha256.empty() ? DigestOfInput(model.GetPath()) : manifest.WeightsSha256;
+      return said.is_object() && said.at("sha256") == sha256 &&
+             (manifest.Task != "grading" || said.value("temperature", 1.0) == manifest.Temperature);
+    };
+    if (!hasModel("grading", grading) || (segmentation && !hasModel("segmentation", *segmentation)) ||
+        (explain && !json.at("grade").is_null() && json.at("explanation").is_null()))
+    {
+      return false;
+    }
+    const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
+    for (unsigned int i = 0; i < 4; ++i)
+    {
+      std::vector<std::string> used;
+      const auto               files = FilesOfInput(c.Sequences[i], roles[i], {}, used);
+      if (json.at("provenance").at("inputs").at(roles[i]).at("sha256") != DigestOfFiles(files))
+      {
+        return false;
+      }
+    }
+    return segmentation != nullptr ||
+           json.at("provenance").at("inputs").at("tumour-mask").at("sha256") == DigestOfFiles({ tumourMask });
+  }
+  catch (const std::exception &)
+  {
+    return false;
+  }
+}
+
+itk::TorchModel::Pointer
+LoadModel(const std::string & path, const EvaluateOptions & options)
+{
+  const auto model = itk::TorchModel::New();
+  model->SetPath(path);
+  model->SetTrustModelCode(options.trustModel);
+  model->Load();
+  return model;
+}
+
+bool
+IsEmpty(const std::string & path)
+{
+  const auto                  mask = ReadMask(path, "the tumour mask");
+  const unsigned char * const first = mask->GetBufferPointer();
+  return std::all_of(
+    first, first + mask->GetBufferedRegion().GetNumberOfPixels(), [](unsigned char value) { return value == 0; });
+}
+
+/** Grades every case that is not graded yet, each as `glioma grade` does, into OUTPUT/cases. */
+void
+GradeCases(const EvaluateOptions & options, Chosen & chosen)
+{
+  const std::string segmentationPath =
+    options.segmentationModel.empty() ? FindDefaultModel("segmentation") : options.segmentationModel;
+  const std::string     gradingPath = options.gradingModel.empty() ? FindDefaultModel("grading") : options.gradingModel;
+  const auto            segmentation = options.tumourMasks.empty() ? LoadModel(segmentationPath, options) : nullptr;
+  const auto            grading = LoadModel(gradingPath, options);
+  std::set<std::string> trained;
+  for (const itk::TorchModel * const model : { segmentation.GetPointer(), grading.GetPointer() })
+  {
+    for (const auto & c :
+         model ? model->GetManifest().TrainingCases : std::vector<itk::TorchModelManifest::TrainingCase>())
+    {
+      trained.insert(c.Case);
+    }
+  }
+  std::size_t known = 0;
+  for (const CohortCase & c : chosen.Scored)
+  {
+    known += trained.count(c.Name);
+  }
+  if (known > 0)
+  {
+    chosen.Notes.push_back("WARNING: the models were trained on " + std::to_string(known) + " of the " +
+                           std::to_string(chosen.Scored.size()) +
+                           " cases: these numbers say nothing of cases that they have not seen.");
+  }
+
+  const std::vector<CohortCase> all = chosen.All();
+  const auto                    maskOf = [&options](const CohortCase & c) {
+    return options.tumourMasks.empty() ? "" : FindImage((fs::path(options.tumourMasks) / c.Name).string(), "tumour");
+  };
+  std::vector<bool>        isGraded;
+  std::vector<std::string> others;
+  for (const CohortCase & c : all)
+  {
+    const fs::path folder = fs::path(options.output) / "cases" / c.Name;
+    isGraded.push_back(IsGraded(c, folder, segmentation, *grading, maskOf(c), options.explain));
+    const bool isCopied = !maskOf(c).empty() && IsEmpty(maskOf(c));
+    if (!isGraded.back() && !isCopied && !options.force && fs::exists(folder / "result.json"))
+    {
+      others.push_back(folder.string() +
+                       " holds a result of other models, images or options: choose another --output, or pass --force");
+    }
+  }
+  Refuse(others);
+  std::vector<std::string> failures;
+  for (std::size_t i = 0; i < all.size(); ++i)
+  {
+    const CohortCase & c = all[i];
+    const fs::path     folder = fs::path(options.output) / "cases" / c.Name;
+    const double       start = Now();
+    std::cerr << '[' << i + 1 << '/' << all.size() << "] " << c.Name << ": ";
+    const std::string mask = maskOf(c);
+    if (isGraded[i])
+    {
+      std::cerr << "graded before" << std::endl;
+      continue;
+    }
+    CaseToGrade one;
+    one.Sequences = c.Sequences;
+    one.BrainMask = c.BrainMask;
+    one.SegmentationModel = segmentationPath;
+    one.GradingModel = gradingPath;
+    one.TrustModel = options.trustModel;
+    one.Explain = options.explain ? "all" : "none";
+    one.Device = options.device;
+    one.Precision = options.precision;
+    one.Threads = options.threads;
+    one.Output = folder.string();
+    try
+    {
+      if (!options.tumourMasks.empty())
+      {
+        one.TumourMask = mask;
+        if (one.TumourMask.empty())
+        {
+          throw std::runtime_error("there is no tumour image in " + options.tumourMasks + '/' + c.Name);
+        }
+      }
+      if (!mask.empty() && IsEmpty(mask))
+      {
+        // Without a tumour there is no grade, whatever the grader: the segmentation's own result says so.
+        fs::create_directories(folder);
+        fs::copy(
+          fs::path(mask).parent_path(), folder, fs::copy_options::overwrite_existing | fs::copy_options::recursive);
+        std::cerr << "no tumour was found" << std::endl;
+        continue;
+      }
+      GradeCase(one);
+      std::ifstream file(folder / "result.json", std::ios::binary);
+      const Json    result = Json::parse(file, nullptr, false);
+      char          text[96];
+      std::snprintf(text,
+                    sizeof(text),
+                    "is %s, called %s, %.0f s",
+                    c.Grade.c_str(),
+                    result.is_object() && result["grade"].is_string() ? result["grade"].get<std::string>().c_str()
+                                                                      : "none",
+                    Now() - start);
+      std::cerr << text << std::endl;
+    }
+    catch (const std::exception & error)
+    {
+      failures.push_back("case " + c.Name + ": " + OneLine(error));
+      std::cerr << "failed" << std::endl;
+    }
+  }
+  if (!failures.empty())
+  {
+    std::string text =
+      std::to_string(failures.size()) + " of " + std::to_string(all.size()) +
+      " cases cannot be graded; mend them or leave them out (--cases) and run again, the others are kept:";
+    for (const std::string & failure : failures)
+    {
+      text += "\n  " + failure;
+    }
+    throw std::runtime_error(text);
+  }
+}
+
+/** Writes the temperature into BUNDLE/configs/metadata.json; what the model had before is multiplied. */
+void
+StoreTemperature(const std::string & bundle, double temperature)
+{
+  const fs::path path = fs::path(bundle) / "configs" / "metadata.json";
+  std::ifstream  file(path, std::ios::binary);
+  Json           json = Json::parse(file, nullptr, false);
+  if (!json.is_object() || !json.contains("gliomagrading"))
+  {
+    throw std::runtime_error("Cannot store a temperature in " + bundle +
+                             ": it is no bundle with the keys of this module in configs/metadata.json.");
+  }
+  json["gliomagrading"]["temperature"] = temperature * json["gliomagrading"].value("temperature", 1.0);
+  const fs::path partial = path.string() + ".partial";
+  {
+    std::ofstream out(partial, std::ios::binary);
+    out << json.dump(2) << '\n';
+    out.close();
+    if (!out)
+    {
+      fs::remove(partial);
+      throw std::runtime_error("Cannot write " + path.string() + "; free some space.");
+    }
+  }
+  fs::rename(partial, path);
+}
+
+void
+WriteText(const std::string & path, const std::string & text)
+{
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file)
+  {
+    throw std::runtime_error("Cannot write " + fs::path(path).filename().string() +
+                             "; free some space, or choose another --output.");
+  }
+}
+
+const std::array<const char *, 3> explainedMaps{ { "gradcam-res3", "gradcam-res4", "guided-backprop" } };
+
+std::string
+StemOfMeanMap(std::size_t row, const char * map)
+{
+  return "mean-" + std::string(map) + (row ? "-row" + std::to_string(row + 1) : "");
+}
+
+void
+Evaluate(EvaluateOptions options)
+{
+  const double start = Now();
+  options.temperature = options.temperature || options.storeTemperature;
+  const bool runsModels = options.predictions.empty();
+  if (options.storeTemperature && (!runsModels || options.gradingModel.empty()))
+  {
+    throw std::runtime_error("--store-temperature wants the bundle: pass --grading-model BUNDLE, not --predictions.");
+  }
+  if (!runsModels &&
+      (!options.segmentationModel.empty() || !options.gradingModel.empty() || !options.tumourMasks.empty()))
+  {
+    throw std::runtime_error("--predictions are scored as they are; leave the models out.");
+  }
+  if (options.explain && options.predictions.size() > 6)
+  {
+    throw std::runtime_error("--explain takes 6 rows of --predictions at most; leave some out.");
+  }
+  if (!options.force && fs::exists(fs::path(options.output) / "evaluation.json"))
+  {
+    throw std::runtime_error("The output folder " + options.output +
+                             " holds evaluation.json already; choose another --output, or pass --force to replace it.");
+  }
+  std::vector<std::string> problems;
+  Chosen                   chosen = ChooseCases(options, problems);
+  if (options.temperature && chosen.Validation.empty())
+  {
+    chosen.Notes.push_back("The temperature is undefined: no case is in the set validation.");
+  }
+
+  std::vector<EvaluationRow> rows;
+  if (runsModels)
+  {
+    Refuse(problems);
+    GradeCases(options, chosen);
+    rows.push_back(ReadRow(options.name, (fs::path(options.output) / "cases").string(), chosen, problems));
+  }
+  for (const std::string & entry : options.predictions)
+  {
+    const auto        equals = entry.find('=');
+    const bool        isNamed = equals != std::string::npos && !fs::exists(entry);
+    const std::string folder = isNamed ? entry.substr(equals + 1) : entry;
+    // What `glioma evaluate` wrote itself has the cases in a folder of their own.
+    const fs::path cases = fs::path(folder) / "cases";
+    rows.push_back(ReadRow(
+      isNamed ? entry.substr(0, equals) : "", fs::is_directory(cases) ? cases.string() : folder, chosen, problems));
+  }
+  Refuse(problems);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+  {
+    // Two rows of one name would not be told apart.
+    for (std::size_t j = 0; j < i; ++j)
+    {
+      if (rows[j].Name == rows[i].Name)
+      {
+        rows[i].Name += " (" + std::to_string(i + 1) + ")";
+      }
+    }
+    rows[i].FitsTemperature = options.temperature;
+  }
+
+  std::vector<std::string> names{ "evaluation.md", "evaluation.tex", "roc.png", "reliability.png", "evaluation.json" };
+  std::vector<std::string> meanMaps;
+  for (std::size_t i = 0; i < std::max<std::size_t>(4, rows.size()); ++i)
+  {
+    for (const char * const map : explainedMaps)
+    {
+      const auto files = MeanMaps::GetFileNames(StemOfMeanMap(i, map));
+      (i < rows.size() && options.explain ? names : meanMaps)
+        .insert((i < rows.size() && options.explain ? names : meanMaps).end(), files.begin(), files.end());
+    }
+  }
+  OutputFolder output(options.output, names, meanMaps, "evaluation.json", options.force);
+  const auto   pathOf = [&output](const std::string & name) { return output.PathOf(name); };
+
+  for (std::size_t i = 0; i < rows.size() && options.explain; ++i)
+  {
+    rows[i].Explanations = StudyExplanations(rows[i].Cases);
+    for (const char * const map : explainedMaps)
+    {
+      MeanMaps mean(map);
+      for (std::size_t c = 0; c < rows[i].Cases.size(); ++c)
+      {
+        mean.Add(chosen.Scored[c], rows[i].Cases[c]);
+      }
+      if (mean.GetNumberOfCases() > 0)
+      {
+        const std::string stem = StemOfMeanMap(i, map);
+        mean.Write(pathOf, stem);
+        rows[i].Explanations["mean_maps"].push_back(
+          { { "map", map }, { "cases", mean.GetNumberOfCases() }, { "file", stem + ".png" } });
+      }
+    }
+  }
+  for (std::size_t i = 0; i < rows.size() && options.baselines; ++i)
+  {
+    for (std::size_t c = 0; c < rows[i].Cases.size(); ++c)
+    {
+      rows[i].Baselines.push_back(
+        FindNetworkFreeBaselines(chosen.Scored[c], FindImage(rows[i].Cases[c].Folder, "tumour")));
+    }
+  }
+  if (options.storeTemperature)
+  {
+    std::vector<GradedCase> validation;
+    for (const CasePrediction & c : rows.front().Validation)
+    {
+      validation.push_back(c.Graded);
+    }
+    const Estimate temperature = FitTemperature(validation);
+    if (temperature.Undefined.empty())
+    {
+      StoreTemperature(options.gradingModel, temperature.Value);
+      rows.front().TemperatureStoredIn = BaseName(options.gradingModel);
+    }
+  }
+
+  EvaluationContext context;
+  context.Cohort = BaseName(options.cohort);
+  context.Split = options.split.empty() ? "" : BaseName(options.split);
+  context.Set = chosen.Set;
+  context.Notes = chosen.Notes;
+  context.Output = options.output;
+  context.Parameters = { { "explain", options.explain }, { "temperature", options.temperature },
+                         { "device", options.device },   { "precision", options.precision },
+                         { "runs_models", runsModels },  { "bootstrap_resamples", 2000 },
+                         { "calibration_bins", 10 } };
+  context.Seconds = Now() - start;
+  const Json evaluation = DescribeEvaluation(rows, context);
+  DrawReceiverCurves(rows, output.PathOf("roc.png"));
+  DrawReliability(rows, output.PathOf("reliability.png"));
+  WriteText(output.PathOf("evaluation.md"), WriteMarkdown(evaluation));
+  WriteText(output.PathOf("evaluation.tex"), WriteLatex(evaluation));
+  WriteText(output.PathOf("evaluation.json"), evaluation.dump(2, ' ', false, Json::error_handler_t::replace) + '\n');
+  output.Commit();
+
+  for (const std::string & note : chosen.Notes)
+  {
+    std::cout << note << '\n';
+  }
+  for (const Json & row : evaluation["rows"])
+  {
+    const auto text = [](const Json & estimate) {
+      char line[96];
+      if (!estimate["value"].is_number())
+      {
+        return "undefined, " + estimate.value("undefined", "");
+      }
+      std::snprintf(line,
+                    sizeof(line),
+                    "%.3f (95 %% %.2f to %.2f)",
+                    estimate["value"].get<double>(),
+                    estimate["low"].is_number() ? estimate["low"].get<double>() : NAN,
+                    estimate["high"].is_number() ? estimate["high"].get<double>() : NAN);
+      return std::string(line);
+    };
+    std::cout << row["name"].get<std::string>() << ": accuracy " << text(row["accuracy"]) << ", ROC-AUC "
+              << text(row["roc_auc"]) << ", Brier " << text(row["brier"]) << ", Dice "
+              << text(row["segmentation"]["dice"]["mean"]);
+    if (row["segmentation"]["dice"]["minimum"].is_number())
+    {
+      char lowest[48];
+      std::snprintf(lowest, sizeof(lowest), ", lowest %.3f", row["segmentation"]["dice"]["minimum"].get<double>());
+      std::cout << lowest;
+    }
+    std::cout << '\n';
+  }
+  std::cout << "Research use only. Files: " << options.output << std::endl;
+}
+} // namespace
+
+void
+AddEvaluateCommand(CLI::App & application, int & exitCode)
+{
+  const auto       options = std::make_shared<EvaluateOptions>();
+  CLI::App * const command = application.add_subcommand(
+    "evaluate", "Score grades, masks and explanations of a cohort, as Table 1 of Pereira et al. 2018 does");
+  command
+    ->add_option("--cohort", options->cohort, "COHORT.csv with grade (and set), or a folder in BRATS 2017's layout")
+    ->required();
+  command->add_option("--split", options->split, "File that says each case's set, as brats2017_subjects_sets.py does");
+  command->add_option("--set", options->set, "Which set is scored (default: test where the cohort has sets, else all)")
+    ->check(CLI::IsMember({ "training", "validation", "test", "all" }));
+  command->add_option("--cases", options->cases, "Score these cases alone");
+  command
+    ->add_option(
+      "--predictions",
+      options->predictions,
+      "[NAME=]DIR: results of glioma grade, DIR/CASE/result.json, or of an earlier evaluation. Repeat it for "
+      "more rows, which are compared")
+    ->expected(1)
+    ->take_all();
+  command->add_option("--segmentation-model",
+                      options->segmentationModel,
+                      "Bundle to grade the cases with (default: the demonstration's)");
+  command->add_option(
+    "--grading-model", options->gradingModel, "Bundle to grade the cases with (default: the demonstration's)");
+  command->add_option("--tumour-masks",
+                      options->tumourMasks,
+                      "DIR/CASE/tumour.nii.gz are taken instead of a segmentation: those of another row");
+  command->add_option("--name", options->name, "Name of the row (default: region and standardization)");
+  command->add_flag("--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript)");
+  command->add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
+  command->add_option("--precision", options->precision, "Arithmetic of the segmentation")
+    ->capture_default_str()
+    ->check(CLI::IsMember({ "float32", "bfloat16" }));
+  command->add_option("--threads", options->threads, "Number of threads (default: all processors)")
+    ->check(CLI::Range(1, 1024));
+  command->add_flag(
+    "--explain",
+    options->explain,
+    "Study the explanations too: quality by grade and by right or wrong, mean maps, what the verdict tells");
+  command->add_flag(
+    "--temperature", options->temperature, "Fit a temperature on the validation set and score with it too");
+  command->add_flag(
+    "--store-temperature", options->storeTemperature, "Fit it and write it into the bundle of --grading-model");
+  command->add_flag("--baselines",
+                    options->baselines,
+                    "Score two rules without a network too: a threshold of FLAIR and T2, and the share that enhances");
+  command->add_flag("--allow-one-grade", options->allowOneGrade, "Go on where all cases are LGG, or all are HGG");
+  command->add_option("--output", options->output, "Folder that gets evaluation.json, tables and pictures")->required();
+  command->add_flag(
+    "--force", options->force, "Replace an earlier evaluation; graded cases are kept where nothing changed");
+  command->callback([options, &exitCode] {
+    try
+    {
+      Evaluate(*options);
+      exitCode = 0;
+    }
+    catch (const itk::ExceptionObject & error)
+    {
+      std::cerr << "glioma evaluate: " << OneLine(error) << std::endl;
+      exitCode = 1;
+    }
+    catch (const std::exception & error)
+    {
+      std::cerr << "glioma evaluate: " << error.what() << std::endl;
+      exitCode = 1;
+    }
+  });
+}
+} // namespace glioma

@@ -1,0 +1,328 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""Runs `glioma evaluate` on phantoms in BRATS 2017's layout and on predictions that are made up.
+
+usage: test_glioma_evaluate.py GLIOMA RUNBUNDLE SCHEMA [unittest options]
+"""
+import csv
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+try:
+    import jsonschema
+    import numpy as np
+    import SimpleITK as sitk
+    import sklearn.metrics
+except ImportError as error:
+    print(f"SKIPPED: {error}; pip install -r test/requirements.txt")
+    sys.exit(77)
+
+GLIOMA, RUNBUNDLE, SCHEMA = (os.path.abspath(path) for path in sys.argv[1:4])
+# Names of BRATS 2017, with the sets that the authors gave them.
+SUBJECTS = {
+    "Brats17_CBICA_AAB_1": ("HGG", "Training"),
+    "Brats17_TCIA_130_1": ("LGG", "Training"),
+    "Brats17_TCIA_180_1": ("HGG", "Validation"),
+    "Brats17_TCIA_325_1": ("LGG", "Validation"),
+    "Brats17_CBICA_BHK_1": ("HGG", "Test"),
+    "Brats17_TCIA_470_1": ("LGG", "Test"),
+}
+
+
+def is_picture(path):
+    data = path.read_bytes()
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 2000
+
+
+def set_tensor(bundle, name, values):
+    """Fills a tensor of the weights and mends the manifest's digest."""
+    path = os.path.join(bundle, "models", "model.safetensors")
+    data = bytearray(pathlib.Path(path).read_bytes())
+    before = hashlib.sha256(data).hexdigest()
+    length = struct.unpack("<Q", data[:8])[0]
+    begin, end = json.loads(data[8 : 8 + length])[name]["data_offsets"]
+    number = (end - begin) // 4
+    data[8 + length + begin : 8 + length + end] = np.resize(np.float32(values), number).tobytes()
+    pathlib.Path(path).write_bytes(data)
+    manifest = os.path.join(bundle, "configs", "metadata.json")
+    text = pathlib.Path(manifest).read_text()
+    assert before in text
+    pathlib.Path(manifest).write_text(text.replace(before, hashlib.sha256(data).hexdigest()))
+
+
+class GliomaEvaluate(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp())
+        phantoms = cls.folder / "phantoms"
+        subprocess.run([GLIOMA, "synthesize", "--cases", "6", "--seed", "3", "--spacing", "4", "--output", phantoms], check=True, stdout=subprocess.DEVNULL)
+        with open(phantoms / "COHORT.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        # The layout of BRATS 2017: HGG/NAME/NAME_t1.nii.gz.
+        cls.brats = cls.folder / "brats"
+        for name, (grade, _) in SUBJECTS.items():
+            row = rows.pop(next(i for i, row in enumerate(rows) if row["grade"] == grade))
+            (cls.brats / grade / name).mkdir(parents=True)
+            for column, suffix in (("t1", "t1"), ("t1c", "t1ce"), ("t2", "t2"), ("flair", "flair"), ("seg", "seg")):
+                shutil.copy(phantoms / row[column], cls.brats / grade / name / f"{name}_{suffix}.nii.gz")
+        shutil.rmtree(phantoms)
+        lines = ["def get_subjects(subset):"]
+        for chosen in ("Training", "Validation", "Test"):
+            lists = {g: [n for n, s in SUBJECTS.items() if s == (g, chosen)] for g in ("HGG", "LGG")}
+            lines += [f"    if subset == '{chosen}':", f"        subjects = {lists}", "        return subjects"]
+        cls.split = cls.folder / "brats2017_subjects_sets.py"
+        cls.split.write_text("\n".join(lines) + "\nraise SystemExit('this file must not be executed')\n")
+        for task in ("segmentation", "grading"):
+            subprocess.run([RUNBUNDLE, "write", task, "4", "3", "0", "72", cls.folder / task], check=True)
+        # Everything is tumour: what is found does not hang on seeded weights.
+        set_tensor(cls.folder / "segmentation", "head.weight", [0.0])
+        set_tensor(cls.folder / "segmentation", "head.bias", [-0.5, 0.5])
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def setUp(self):
+        self.work = pathlib.Path(tempfile.mkdtemp(dir=self.folder))
+        self.output = self.work / "out"
+
+    def run_evaluate(self, *more, cohort=None, split=True, output=None):
+        command = [GLIOMA, "evaluate", "--cohort", cohort or self.brats, "--output", output or self.output]
+        if split:
+            command += ["--split", self.split]
+        return subprocess.run([*map(str, command), *map(str, more)], capture_output=True, text=True)
+
+    def evaluate(self, *more, **options):
+        outcome = self.run_evaluate(*more, **options)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        evaluation = json.loads(((options.get("output") or self.output) / "evaluation.json").read_text())
+        jsonschema.validate(evaluation, json.loads(pathlib.Path(SCHEMA).read_text()))
+        return evaluation
+
+    def predict(self, name, probabilities, empty=(), erode=(), quality=None):
+        """Predictions of all subjects: P(HGG) by name (None: no tumour was found), masks as they are, emptied or shrunk."""
+        for subject, probability in probabilities.items():
+            folder = self.work / name / subject
+            folder.mkdir(parents=True)
+            grade = None if probability is None else "HGG" if probability > 0.5 else "LGG"
+            result = {
+                "schema": "glioma-grade-result/1",
+                "grade": grade,
+                "probabilities": None if probability is None else {"LGG": 1 - probability, "HGG": probability},
+                "verdict": "review" if probability is None or abs(probability - 0.5) < 0.2 else "no-flags",
+                "reasons": [],
+                "quality": {"gradcam-res3-tumour-ratio": (quality or {}).get(subject), "always": 1.0},
+                "provenance": {"models": {"segmentation": None, "grading": {"sha256": "0" * 64, "standardization": "image"}}},
+            }
+            (folder / "result.json").write_text(json.dumps(result))
+            (folder / "report.html").write_text("<html>")
+            mask = sitk.ReadImage(str(self.brats / SUBJECTS[subject][0] / subject / f"{subject}_seg.nii.gz")) > 0
+            if subject in empty:
+                mask = mask * 0
+            if subject in erode:
+                mask = sitk.BinaryErode(mask, [1, 1, 1])
+            sitk.WriteImage(mask, str(folder / "tumour.nii.gz"))
+        return self.work / name
+
+    def test_scores_predictions(self):
+        truth = np.array([grade == "HGG" for grade, _ in SUBJECTS.values()])
+        first = dict(zip(SUBJECTS, (0.9, 0.2, 0.4, 0.6, 0.8, 0.4)))
+        second = dict(zip(SUBJECTS, (0.7, 0.7, 0.6, 0.3, 0.3, None)))
+        names = list(SUBJECTS)
+        folders = [self.predict("one", first, erode=names[:1], quality=dict(zip(names, (3.0, 2.5, 0.5, 0.6, 2.0, None)))), self.predict("two", second, empty=names[5:])]
+        evaluation = self.evaluate(f"--predictions=A={folders[0]}", f"--predictions={folders[1]}", "--set", "all", "--temperature", "--explain", "--baselines")
+        one, two = evaluation["rows"]
+        scores = np.array(list(first.values()))
+        self.assertEqual((one["name"], two["name"]), ("A", "tumour ROI, whole image"))
+        self.assertEqual((one["region"], one["standardization"]), ("tumour", "image"))
+        self.assertAlmostEqual(one["accuracy"]["value"], 4 / 6)
+        self.assertAlmostEqual(one["roc_auc"]["value"], sklearn.metrics.roc_auc_score(truth, scores))
+        self.assertAlmostEqual(one["brier"]["value"], sklearn.metrics.brier_score_loss(truth, scores))
+        self.assertAlmostEqual(one["grades"]["HGG"]["f1"]["value"], sklearn.metrics.f1_score(truth, scores > 0.5))
+        self.assertEqual(one["confusion"], {"LGG": {"LGG": 2, "HGG": 1, "none": 0}, "HGG": {"LGG": 1, "HGG": 2, "none": 0}})
+        # Validation: P(HGG) 0.4 of an HGG and 0.6 of an LGG: no temperature mends that.
+        self.assertIn("wrong side", one["temperature"]["undefined"])
+        self.assertEqual(two["confusion"]["LGG"], {"LGG": 1, "HGG": 1, "none": 1})
+        # Validation: 0.6 of an HGG and 0.3 of an LGG are both right.
+        self.assertIn("every case is right", two["temperature"]["undefined"])
+        self.assertAlmostEqual(two["accuracy"]["value"], 3 / 6)
+
+        # Shrunk: below 1, and the volume is too small. Empty: Dice 0 and no distance, with the reason.
+        self.assertLess(one["segmentation"]["dice"]["minimum"], 1)
+        self.assertEqual(one["segmentation"]["dice"]["lowest_case"], names[0])
+        self.assertLess(one["segmentation"]["volume_error_ml"]["minimum"], 0)
+        self.assertEqual(two["segmentation"]["hausdorff95_mm"]["undefined"], {names[5]: "the predicted mask is empty"})
+        self.assertEqual(two["segmentation"]["dice"]["minimum"], 0)
+        self.assertEqual(two["segmentation"]["hausdorff95_mm"]["maximum"], 0)
+
+        for baseline in one["baselines"]["cases"]:
+            self.check_baseline(baseline, folders[0])
+        self.assertAlmostEqual(one["baselines"]["threshold_dice"]["value"], np.mean([b["threshold_dice"] for b in one["baselines"]["cases"]]))
+
+        (pair,) = evaluation["comparisons"]
+        self.assertEqual((pair["only_first_right"], pair["only_second_right"]), (3, 2))
+        self.assertAlmostEqual(pair["mcnemar_p"], 1.0)
+        study = one["explanations"]
+        self.assertEqual((study["right"], study["wrong"]), (4, 2))
+        # Wrong ones are 0.4 and 0.6 and flagged, of the right ones one is: AUC (2 * 3 + 2 * 0.5) / 8.
+        self.assertAlmostEqual(study["verdict_auc"]["value"], 7 / 8)
+        ratio = study["quality"]["gradcam-res3-tumour-ratio"]
+        self.assertEqual(ratio["wrong_auc"]["value"], 0)  # low where wrong
+        self.assertEqual((ratio["right"]["cases"], ratio["wrong"]["median"], ratio["LGG"]["maximum"]), (3, 0.55, 2.5))
+        self.assertEqual(study["quality"]["always"]["wrong_auc"]["value"], 0.5)
+        self.assertEqual(study["mean_maps"], [])
+
+        text = (self.output / "evaluation.md").read_text()
+        wrong = {case["case"]: case["report"] for case in one["cases"] if not case["right"]}
+        self.assertEqual(set(wrong), {names[2], names[3]})
+        for report in wrong.values():
+            self.assertTrue((self.output / report).exists(), report)
+            self.assertIn(f"]({report})", text)
+        self.assertIn("0.9841", self.evaluate_text_of_default(folders[0], text))
+        self.assertTrue(is_picture(self.output / "roc.png") and is_picture(self.output / "reliability.png"))
+        latex = (self.output / "evaluation.tex").read_text()
+        self.assertIn("0.7222", latex)  # the paper's precision of LGG, tumour ROI, whole image
+
+        # Another evaluation replaces this one only with --force.
+        outcome = self.run_evaluate("--predictions", folders[0])
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn("--force", outcome.stderr)
+        again = self.evaluate("--predictions", folders[0], "--force")
+        self.assertEqual((again["cohort"]["set"], again["cohort"]["cases"], len(again["rows"])), ("test", 2, 1))
+        self.assertEqual(again["rows"][0]["roc_auc"]["interval"].split(",")[0], "Wilson over the smaller class")
+        self.assertEqual(sorted(p.name for p in self.output.iterdir()), ["evaluation.json", "evaluation.md", "evaluation.tex", "reliability.png", "roc.png"])
+
+    def check_baseline(self, baseline, folder):
+        """The two rules without a network, by NumPy and SimpleITK."""
+        name = baseline["case"]
+        stem = self.brats / SUBJECTS[name][0] / name / name
+        read = lambda path: sitk.GetArrayFromImage(sitk.ReadImage(str(path))).astype(float)
+        t1, t1c, t2, flair, truth = (read(f"{stem}_{s}.nii.gz") for s in ("t1", "t1ce", "t2", "flair", "seg"))
+        brain = (t1 != 0) | (t1c != 0) | (t2 != 0) | (flair != 0)
+        robust = lambda x: (x - np.median(x[brain])) / (1.4826 * np.median(np.abs(x[brain] - np.median(x[brain]))) + 1e-6)
+        bright = ((robust(t2) > 1.5) & (robust(flair) > 1.5) & brain).astype(np.uint8)
+        components = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.GetImageFromArray(bright), True))
+        largest, truth = sitk.GetArrayFromImage(components) == 1, truth > 0
+        self.assertAlmostEqual(baseline["threshold_dice"], 2 * (largest & truth).sum() / (largest.sum() + truth.sum()))
+        scaled = lambda x: (x - x[brain].mean()) / x[brain].std()
+        mask = read(folder / name / "tumour.nii.gz") > 0
+        self.assertAlmostEqual(baseline["enhancing_share"], (scaled(t1c) - scaled(t1) > 1)[mask].mean())
+
+    def evaluate_text_of_default(self, folder, text):
+        """The table names the paper's row that is like ours: whole image here; with the mask's statistics it is the last."""
+        self.assertIn("0.8841", text)
+        for path in folder.glob("*/result.json"):
+            path.write_text(path.read_text().replace('"standardization": "image"', '"standardization": "brain"'))
+        self.evaluate("--predictions", folder, output=self.work / "other")
+        return (self.work / "other" / "evaluation.md").read_text()
+
+    def test_grades_a_cohort_and_resumes(self):
+        models = ["--segmentation-model", self.folder / "segmentation", "--grading-model", self.folder / "grading"]
+        outcome = self.run_evaluate(*models, "--explain", "--temperature")
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        evaluation = json.loads((self.output / "evaluation.json").read_text())
+        jsonschema.validate(evaluation, json.loads(pathlib.Path(SCHEMA).read_text()))
+        (row,) = evaluation["rows"]
+        self.assertEqual([case["case"] for case in row["cases"]], ["Brats17_CBICA_BHK_1", "Brats17_TCIA_470_1"])
+        self.assertEqual(row["name"], "tumour ROI, brain mask")
+        self.assertEqual(row["temperature"]["validation_cases"], 2)
+        for case in row["cases"]:
+            result = json.loads((self.output / "cases" / case["case"] / "result.json").read_text())
+            self.assertEqual((result["probabilities"] or {}).get("HGG"), case["probability_hgg"])
+            self.assertEqual(case["report"], f"cases/{case['case']}/report.html")
+        self.assertIn("[1/4]", outcome.stderr)
+        # Of seeded weights a GradCAM may have no positive cell; guided backpropagation is never 0.
+        self.assertEqual(row["explanations"]["mean_maps"][-1]["map"], "guided-backprop")
+        self.assertEqual(row["explanations"]["mean_maps"][-1]["cases"], 2)
+        for picture in row["explanations"]["mean_maps"]:
+            self.assertTrue(is_picture(self.output / picture["file"]))
+
+        # What is there is kept, what is gone is made again; the numbers are the same.
+        kept = (self.output / "cases/Brats17_CBICA_BHK_1/result.json").stat().st_mtime_ns
+        shutil.rmtree(self.output / "cases/Brats17_TCIA_470_1")
+        (self.output / "evaluation.json").unlink()
+        outcome = self.run_evaluate(*models, "--explain", "--temperature", "--force")
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        self.assertEqual(outcome.stderr.count("graded before"), 3)
+        self.assertEqual((self.output / "cases/Brats17_CBICA_BHK_1/result.json").stat().st_mtime_ns, kept)
+        again = json.loads((self.output / "evaluation.json").read_text())
+        self.assertEqual([c["probability_hgg"] for c in again["rows"][0]["cases"]], [c["probability_hgg"] for c in row["cases"]])
+
+        # A temperature in the bundle scales the logits of every case.
+        cold = self.work / "cold"
+        shutil.copytree(self.folder / "grading", cold)
+        manifest = json.loads((cold / "configs/metadata.json").read_text())
+        manifest["gliomagrading"]["temperature"] = 0.5
+        (cold / "configs/metadata.json").write_text(json.dumps(manifest))
+        masks = ["--tumour-masks", self.output / "cases"]
+        scaled = self.evaluate("--grading-model", cold, *masks, output=self.work / "scaled")
+        for before, after in zip(row["cases"], scaled["rows"][0]["cases"]):
+            logit = np.log(before["probability_hgg"] / (1 - before["probability_hgg"]))
+            self.assertAlmostEqual(after["probability_hgg"], 1 / (1 + np.exp(-2 * logit)), 5)
+        # Other models do not replace those results unasked.
+        (self.output / "evaluation.json").unlink()
+        outcome = self.run_evaluate("--segmentation-model", self.folder / "segmentation", "--grading-model", cold)
+        self.assertEqual((outcome.returncode, "of other models" in outcome.stderr), (1, True), outcome.stderr)
+        # Storing one asks for the bundle; seeded weights give an undefined one, or one that lands in it.
+        stored = self.evaluate("--grading-model", cold, *masks, "--store-temperature", output=self.work / "stored")["rows"][0]["temperature"]
+        if stored["value"] is not None:
+            now = json.loads((cold / "configs/metadata.json").read_text())["gliomagrading"]["temperature"]
+            self.assertAlmostEqual(now, 0.5 * stored["value"])
+
+    def test_writes_a_cohort(self):
+        table = self.work / "sub" / "COHORT.csv"
+        command = [GLIOMA, "cohort", self.brats, "--split", self.split, "--output", table]
+        outcome = subprocess.run(command, capture_output=True, text=True)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        self.assertIn("validation LGG: 1", outcome.stdout)
+        with open(table, newline="") as file:
+            rows = {row["case"]: row for row in csv.DictReader(file)}
+        self.assertEqual({name: (row["grade"], row["set"]) for name, row in rows.items()}, {name: (grade, chosen.lower()) for name, (grade, chosen) in SUBJECTS.items()})
+        self.assertTrue((table.parent / rows["Brats17_TCIA_470_1"]["t1c"]).samefile(self.brats / "LGG/Brats17_TCIA_470_1/Brats17_TCIA_470_1_t1ce.nii.gz"))
+        self.assertEqual(rows["Brats17_TCIA_470_1"]["site"], "TCIA")
+        self.assertEqual(subprocess.run(command, capture_output=True).returncode, 1)
+        # Read again it is the same cohort.
+        outcome = subprocess.run([GLIOMA, "cohort", table, "--split", self.split, "--output", table, "--force"], capture_output=True, text=True)
+        self.assertIn("test HGG: 1", outcome.stdout)
+
+    def test_lists_every_problem_at_once(self):
+        cohort = self.work / "COHORT.csv"
+        names = list(SUBJECTS)
+        rows = ["case,t1,t1c,t2,flair,seg,grade,set"]
+        for name in names[:3]:
+            files = [self.brats / SUBJECTS[name][0] / name / f"{name}_{s}.nii.gz" for s in ("t1", "t1ce", "t2", "flair", "seg")]
+            rows.append(",".join([name, *map(str, files), "HGG", "test"]))
+        rows[2] = rows[2].replace("_flair", "_gone")
+        rows[3] = rows[3].replace(f"{names[2]}_seg", f"{names[2]}_t1ce").replace(",HGG,", ",,")
+        other = sitk.ReadImage(rows[1].split(",")[2])
+        sitk.WriteImage(other[1:, :, :], str(self.work / "cut.nii.gz"))
+        sitk.WriteImage(other * 0, str(self.work / "empty.nii.gz"))
+        rows[1] = rows[1].replace(rows[1].split(",")[2], str(self.work / "cut.nii.gz")).replace(rows[1].split(",")[5], str(self.work / "empty.nii.gz"))
+        cohort.write_text("\n".join(rows + [rows[1].replace("test", "training")]) + "\n")
+        outcome = self.run_evaluate("--predictions", self.work / "nowhere", cohort=cohort, split=False)
+        self.assertEqual(outcome.returncode, 1)
+        for part in ("_gone.nii.gz", "the grid of cut.nii.gz", "empty.nii.gz has no tumour", "occurs twice, in the sets test and training",
+                     "All cases", "has no grade", f"{names[0]}/result.json does not exist", f"{names[2]}/result.json does not exist"):
+            self.assertIn(part, outcome.stderr)
+        self.assertFalse(self.output.exists())
+        for arguments, part in (
+            (["--predictions", self.work, "--grading-model", self.folder / "grading"], "leave the models out"),
+            (["--predictions", self.work, "--store-temperature"], "--grading-model"),
+            (["--predictions", self.work, "--cases", "nobody"], "nobody"),
+        ):
+            outcome = self.run_evaluate(*arguments)
+            self.assertEqual(outcome.returncode, 1)
+            self.assertIn(part, outcome.stderr)
+        self.assertEqual(self.run_evaluate("--set", "some").returncode, 2)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[4:]])
