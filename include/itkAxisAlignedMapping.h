@@ -21,7 +21,9 @@
 #include "itkContinuousIndex.h"
 #include "itkImageBase.h"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <ostream>
 
 namespace itk
@@ -128,6 +130,34 @@ struct AxisAlignedMapping
     output.SetOrigin(origin);
   }
 };
+
+/** \brief The image axis that is nearest to each axis of the physical space (left-right, front-back, feet-head).
+ *
+ * Of the six permutations the one with the largest sum of cosines, so that no axis is taken twice; where they are equal
+ * but for rounding, the first. A negative direction[p][axis[p]] means that image axis runs against the physical one.
+ * \ingroup GliomaGrading
+ */
+inline std::array<unsigned int, 3>
+NearestImageAxes(const ImageBase<3>::DirectionType & direction)
+{
+  std::array<unsigned int, 3> axis{ { 0, 1, 2 } };
+  std::array<unsigned int, 3> nearest = axis;
+  double                      best = -1.0;
+  do
+  {
+    double sum = 0.0;
+    for (unsigned int p = 0; p < 3; ++p)
+    {
+      sum += std::abs(direction[p][axis[p]]);
+    }
+    if (sum > best + 1e-9)
+    {
+      best = sum;
+      nearest = axis;
+    }
+  } while (std::next_permutation(axis.begin(), axis.end()));
+  return nearest;
+}
 
 inline std::ostream &
 operator<<(std::ostream & os, const AxisAlignedMapping & mapping)

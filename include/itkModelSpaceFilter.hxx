@@ -93,34 +93,15 @@ ModelSpaceFilter<TInputImage, TOutputImage>::GenerateOutputInformation()
   std::array<bool, 3> flip{ { false, false, false } };
   if (!m_OutputOrientation.empty())
   {
-    std::array<unsigned int, 3> row;
-    std::array<double, 3>       sign;
+    const auto & direction = input->GetDirection();
+    const auto   nearest = NearestImageAxes(direction);
     for (unsigned int a = 0; a < 3; ++a)
     {
-      const char letter = m_OutputOrientation[a];
-      row[a] = letter == 'L' || letter == 'R' ? 0 : (letter == 'P' || letter == 'A' ? 1 : 2);
-      sign[a] = letter == 'L' || letter == 'P' || letter == 'S' ? 1.0 : -1.0;
-    }
-    const auto &                direction = input->GetDirection();
-    std::array<unsigned int, 3> axis{ { 0, 1, 2 } };
-    double                      best = -1.0;
-    do
-    {
-      double sum = 0.0;
-      for (unsigned int a = 0; a < 3; ++a)
-      {
-        sum += std::abs(direction[row[a]][axis[a]]);
-      }
-      // the tolerance keeps the choice when rounding decides
-      if (sum > best + 1e-9)
-      {
-        best = sum;
-        mapping.Axis = axis;
-      }
-    } while (std::next_permutation(axis.begin(), axis.end()));
-    for (unsigned int a = 0; a < 3; ++a)
-    {
-      flip[a] = direction[row[a]][mapping.Axis[a]] * sign[a] < 0.0;
+      const char         letter = m_OutputOrientation[a];
+      const unsigned int row = letter == 'L' || letter == 'R' ? 0 : (letter == 'P' || letter == 'A' ? 1 : 2);
+      const double       sign = letter == 'L' || letter == 'P' || letter == 'S' ? 1.0 : -1.0;
+      mapping.Axis[a] = nearest[row];
+      flip[a] = direction[row][nearest[row]] * sign < 0.0;
     }
   }
 

@@ -18,6 +18,8 @@
 #ifndef itkUprightGridCalculator_hxx
 #define itkUprightGridCalculator_hxx
 
+#include "itkAxisAlignedMapping.h"
+
 #include "itkMath.h"
 
 #include <algorithm>
@@ -31,28 +33,12 @@ template <typename TMaskImage>
 auto
 UprightGridCalculator<TMaskImage>::NearestAxes(const DirectionType & direction) -> DirectionType
 {
-  // The permutation that keeps most of the axes, as in ModelSpaceFilter.
-  std::array<unsigned int, 3> rows{ { 0, 1, 2 } };
-  std::array<unsigned int, 3> bestRows = rows;
-  double                      best = -1.0;
-  do
-  {
-    double sum = 0.0;
-    for (unsigned int a = 0; a < 3; ++a)
-    {
-      sum += std::abs(direction[rows[a]][a]);
-    }
-    if (sum > best + 1e-9)
-    {
-      best = sum;
-      bestRows = rows;
-    }
-  } while (std::next_permutation(rows.begin(), rows.end()));
+  const auto    nearest = NearestImageAxes(direction);
   DirectionType axes;
   axes.Fill(0.0);
-  for (unsigned int a = 0; a < 3; ++a)
+  for (unsigned int r = 0; r < 3; ++r)
   {
-    axes[bestRows[a]][a] = direction[bestRows[a]][a] < 0.0 ? -1.0 : 1.0;
+    axes[r][nearest[r]] = direction[r][nearest[r]] < 0.0 ? -1.0 : 1.0;
   }
   return axes;
 }
