@@ -50,6 +50,11 @@ if(TARGET GliomaEvaluation)
   set_tests_properties(Python:EvaluationEqualsOthers PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 endif()
 
+add_test(NAME Python:ViewerSetup COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_viewer_setup.py"
+                                         "${PROJECT_SOURCE_DIR}"
+)
+set_tests_properties(Python:ViewerSetup PROPERTIES ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+
 # The application as a user calls it.
 if(TARGET glioma)
   add_test(NAME Application:Grade COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_glioma_grade.py"

@@ -4,11 +4,12 @@
 """Distributions behind the thresholds of include/itkReviewThresholds.h, and what the verdict does with them.
 
   measure_verdict.py GLIOMA --work DIR [--orders CHECK_SEQUENCE_ORDERS] [--cases 40] [--patients COHORT.csv]
-      [--patient-models SEGMENTATION GRADING CASE[,CASE...]] ... [--threads N]
+      [--patient-models SEGMENTATION GRADING CASE[,CASE...]] ... [--check-only] [--threads N]
 
 Phantoms of seed 4713 (the distribution) and of seed 4714 (the check) are synthesized into DIR and graded by the demonstration
 bundles, unless that was done before; other bundles: --segmentation-model, --grading-model. Patients are graded by the models
-named for them, which must not have seen them. --orders counts the 23 wrong orders of each patient's four sequences.
+named for them, which must not have seen them. --check-only leaves the distribution out; --orders counts the 23 wrong orders of
+each patient's four sequences.
 Goals: at most 10 % of the phantoms of seed 4714 in review, at least 80 % of the wrong orders flagged and no right one.
 """
 import argparse
@@ -130,10 +131,13 @@ def main():
     parser.add_argument("--grading-model")
     parser.add_argument("--patients", type=pathlib.Path)
     parser.add_argument("--patient-models", nargs=3, action="append", default=[], metavar=("SEGMENTATION", "GRADING", "CASES"))
+    parser.add_argument("--check-only", action="store_true")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     limits = thresholds()
     for title, seed in (("Phantoms of seed 4713 (the distribution)", 4713), ("Phantoms of seed 4714 (the check)", 4714)):
+        if options.check_only and seed == 4713:
+            continue
         cohort = options.work / f"phantoms-{seed}" / "COHORT.csv"
         if not cohort.exists():
             subprocess.run([options.glioma, "synthesize", "--cases", str(options.cases), "--seed", str(seed), "--output", str(cohort.parent)],
