@@ -26,6 +26,7 @@
 #include "itkTorchModelManifest.h"
 #include "itkTorchVolume.h"
 
+#include <functional>
 #include <memory>
 
 namespace itk
@@ -153,6 +154,17 @@ public:
   TorchVolume
   ComputeOutput(const TorchVolumeView & input, unsigned int maximumThreads = 0) const;
 
+  /** Both, with \a between called between the layers of the module's own networks (other graphs run through): what it
+   * throws ends the run. */
+  TorchVolume
+  ComputeProbabilities(const TorchVolumeView &       input,
+                       unsigned int                  maximumThreads,
+                       const std::function<void()> & between) const;
+  TorchVolume
+  ComputeOutput(const TorchVolumeView &       input,
+                unsigned int                  maximumThreads,
+                const std::function<void()> & between) const;
+
   /** Puts the activation that the manifest names (softmax, sigmoid or none) on one voxel of ComputeOutput(). */
   void
   Activate(float * voxel) const;
@@ -192,7 +204,10 @@ private:
   void
   RefuseUnrepeatable();
   TorchVolume
-  RunDense(const TorchVolumeView & input, unsigned int maximumThreads, bool activated) const;
+  RunDense(const TorchVolumeView &       input,
+           unsigned int                  maximumThreads,
+           bool                          activated,
+           const std::function<void()> & between) const;
   unsigned int
   ThreadsFor(unsigned int maximumThreads) const;
   std::string

@@ -27,6 +27,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <ostream>
 #include <type_traits>
 #include <vector>
@@ -264,7 +265,7 @@ private:
   bool
   HasMaskVoxel(const RegionType & region) const;
   TorchVolume
-  RunTile(const RegionType & readRegion, std::vector<float> & padded) const;
+  RunTile(const RegionType & readRegion, std::vector<float> & padded, const std::function<void()> & between) const;
   void
   WriteVoxels(const RegionType & region, const float * probabilities, const SizeType & stored, const IndexType & first);
   std::array<std::vector<float>, 3>

@@ -517,8 +517,9 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::HasMaskVoxel(con
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>
 TorchVolume
-TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::RunTile(const RegionType &   readRegion,
-                                                                        std::vector<float> & padded) const
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::RunTile(const RegionType &            readRegion,
+                                                                        std::vector<float> &          padded,
+                                                                        const std::function<void()> & between) const
 {
   const TInputImage * input = this->GetInput();
   const RegionType    largest = input->GetLargestPossibleRegion();
@@ -529,7 +530,8 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::RunTile(const Re
     std::min<ThreadIdType>(this->GetNumberOfWorkUnits(), this->GetMultiThreader()->GetMaximumNumberOfThreads());
   const bool blended = m_Model->GetManifest().Halo == 0;
   const auto run = [&](const TorchVolumeView & tile) {
-    return blended ? m_Model->ComputeOutput(tile, threads) : m_Model->ComputeProbabilities(tile, threads);
+    return blended ? m_Model->ComputeOutput(tile, threads, between)
+                   : m_Model->ComputeProbabilities(tile, threads, between);
   };
   TorchVolumeView view;
   view.Components = components;
@@ -868,15 +870,23 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
   }
 
   std::vector<float> padded;
-  for (std::size_t number = 0; number < tiles.size(); ++number)
-  {
-    this->UpdateProgress(static_cast<float>(number) / static_cast<float>(tiles.size()));
+  std::size_t        number = 0;
+  unsigned int       layers = 0;
+  // How many layers a tile has is not known here: each takes a tenth of what is left.
+  const auto between = [&] {
+    const float ofTile = 1.0F - std::pow(0.9F, static_cast<float>(layers++));
+    this->UpdateProgress((static_cast<float>(number) + ofTile) / static_cast<float>(tiles.size()));
     if (this->GetAbortGenerateData())
     {
       ProcessAborted aborted(__FILE__, __LINE__);
       aborted.SetDescription("The segmentation was aborted");
       throw aborted;
     }
+  };
+  for (; number < tiles.size(); ++number)
+  {
+    layers = 0;
+    between();
     const RegionType & tile = tiles[number];
     RegionType         written = tile;
     written.Crop(piece);
@@ -891,7 +901,7 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
       readIndex[axis] -= plan[axis].Halo;
       readSize[axis] = static_cast<SizeValueType>(plan[axis].Tile);
     }
-    const TorchVolume result = this->RunTile(RegionType(readIndex, readSize), padded);
+    const TorchVolume result = this->RunTile(RegionType(readIndex, readSize), padded, between);
     ++m_NumberOfComputedTiles;
     if (!blended)
     {

@@ -621,10 +621,11 @@ FusedSegmentation::Operations(const SegmentationNetworkOptions & options, const 
 }
 
 Tensor
-FusedSegmentation::Forward(const Tensor & input) const
+FusedSegmentation::Forward(const Tensor & input, const std::function<void()> & between) const
 {
-  const torch::NoGradGuard noGradient;
-  return m_Type == torch::kBFloat16 ? this->Run<std::uint16_t>(input) : this->Run<float>(input);
+  const std::function<void()> pause = between ? between : [] {};
+  const torch::NoGradGuard    noGradient;
+  return m_Type == torch::kBFloat16 ? this->Run<std::uint16_t>(input, pause) : this->Run<float>(input, pause);
 }
 
 int64_t
@@ -642,7 +643,10 @@ FusedSegmentation::SlabOf(const SegmentationNetworkOptions & options,
 /** The stem and the first level, whose maps are the largest, plane by plane. */
 template <typename T>
 Tensor
-FusedSegmentation::EncodeFirstLevel(const Tensor & input, Tensor & activated, Tensor & direct) const
+FusedSegmentation::EncodeFirstLevel(const Tensor &                input,
+                                    Tensor &                      activated,
+                                    Tensor &                      direct,
+                                    const std::function<void()> & between) const
 {
   const bool    padded = m_Options.Padded;
   const int64_t lost = padded ? 0 : 2;
@@ -671,6 +675,7 @@ FusedSegmentation::EncodeFirstLevel(const Tensor & input, Tensor & activated, Te
   int64_t        done = 0;
   for (int64_t end = slab; done < size[0]; end += slab)
   {
+    between();
     const int64_t first = voxels.Appended();
     if (first < z)
     {
@@ -724,7 +729,9 @@ FusedSegmentation::EncodeFirstLevel(const Tensor & input, Tensor & activated, Te
 /** The last block and the classes' logits, plane by plane. */
 template <typename T>
 Tensor
-FusedSegmentation::DecodeFirstLevel(const Tensor & reduced, const Tensor & skip) const
+FusedSegmentation::DecodeFirstLevel(const Tensor &                reduced,
+                                    const Tensor &                skip,
+                                    const std::function<void()> & between) const
 {
   const ChannelsLastMap<T> low(reduced);
   const ChannelsLastMap<T> sum(skip);
@@ -736,6 +743,7 @@ FusedSegmentation::DecodeFirstLevel(const Tensor & reduced, const Tensor & skip)
   int64_t        done = 0;
   for (int64_t end = slab; done < to.Z; end += slab)
   {
+    between();
     block.Push(end, [&](int64_t z, int64_t y, T * row) {
       sum.CopyRow(z, y, row);
       AddUpsampledRow(low.Row(z / 2, y / 2), row, static_cast<std::size_t>(low.X), low.Channels);
@@ -764,15 +772,16 @@ FusedSegmentation::DecodeFirstLevel(const Tensor & reduced, const Tensor & skip)
 
 template <typename T>
 Tensor
-FusedSegmentation::Run(const Tensor & input) const
+FusedSegmentation::Run(const Tensor & input, const std::function<void()> & between) const
 {
   const int64_t       lost = m_Options.Padded ? 0 : 4;
   Tensor              activated;
   Tensor              direct;
   Tensor              x;
-  std::vector<Tensor> skips{ this->EncodeFirstLevel<T>(input, activated, direct) };
+  std::vector<Tensor> skips{ this->EncodeFirstLevel<T>(input, activated, direct, between) };
   for (std::size_t level = 1;; ++level)
   {
+    between();
     x = (*m_Encoder[level])(activated, direct);
     if (level + 1 == m_Encoder.size())
     {
@@ -809,6 +818,7 @@ FusedSegmentation::Run(const Tensor & input) const
   }
   for (std::size_t level = m_Decoder.size(); level-- > 0;)
   {
+    between();
     Tensor reduced = (*m_Reduction[level])(x);
     x = Tensor();
     activated = std::move(skips[level]);
@@ -820,7 +830,7 @@ FusedSegmentation::Run(const Tensor & input) const
     }
     if (level == 0)
     {
-      return this->DecodeFirstLevel<T>(reduced, activated);
+      return this->DecodeFirstLevel<T>(reduced, activated, between);
     }
     direct =
       EmptyMap(activated.size(1), activated.size(2) - lost, activated.size(3) - lost, activated.size(4) - lost, m_Type);

@@ -21,6 +21,7 @@
 #include "PereiraNetworks.h"
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -48,9 +49,10 @@ public:
   static bool
   IsAvailable();
 
-  /** [1, C, z, y, x] in float32 to logits in float32; may be called from several threads. */
+  /** [1, C, z, y, x] in float32 to logits in float32; may be called from several threads. \a between is called between
+   * layers and slabs, and throws to end the run. */
   torch::Tensor
-  Forward(const torch::Tensor & input) const;
+  Forward(const torch::Tensor & input, const std::function<void()> & between = {}) const;
 
   /** Values that are alive at the peak of a forward of z, y, x voxels. */
   static double
@@ -72,13 +74,18 @@ private:
   SlabOf(const SegmentationNetworkOptions & options, const std::array<int64_t, 3> & size, std::size_t bytesOfValue);
   template <typename T>
   torch::Tensor
-  EncodeFirstLevel(const torch::Tensor & input, torch::Tensor & activated, torch::Tensor & direct) const;
+  EncodeFirstLevel(const torch::Tensor &         input,
+                   torch::Tensor &               activated,
+                   torch::Tensor &               direct,
+                   const std::function<void()> & between) const;
   template <typename T>
   torch::Tensor
-  DecodeFirstLevel(const torch::Tensor & reduced, const torch::Tensor & skip) const;
+  DecodeFirstLevel(const torch::Tensor &         reduced,
+                   const torch::Tensor &         skip,
+                   const std::function<void()> & between) const;
   template <typename T>
   torch::Tensor
-  Run(const torch::Tensor & input) const;
+  Run(const torch::Tensor & input, const std::function<void()> & between) const;
 
   const SegmentationNetworkOptions                m_Options;
   const torch::ScalarType                         m_Type;

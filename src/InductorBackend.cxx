@@ -136,7 +136,7 @@ public:
   }
 
   torch::Tensor
-  Forward(const torch::Tensor & input) const override
+  Forward(const torch::Tensor & input, const BetweenLayers &) const override
   {
     std::string message;
     try

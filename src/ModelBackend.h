@@ -24,6 +24,7 @@
 #include <torch/torch.h>
 
 #include <map>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -48,9 +49,17 @@ public:
     unsigned int                                       GuidedReLUs{ 0 };
   };
 
+  /** Called between the layers of the module's own networks; throws to end the run. */
+  using BetweenLayers = std::function<void()>;
+
   /** Plain forward without gradients; the model's raw output. */
   virtual torch::Tensor
-  Forward(const torch::Tensor & input) const = 0;
+  Forward(const torch::Tensor & input, const BetweenLayers & between) const = 0;
+  torch::Tensor
+  Forward(const torch::Tensor & input) const
+  {
+    return this->Forward(input, {});
+  }
 
   /** Forward that keeps the autograd graph, taps the named layers, and applies the guided rule to every ReLU where
    * asked. Several guided and plain backwards from ONE forward: the rule looks at \a guidedSwitch when the gradient

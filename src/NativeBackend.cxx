@@ -92,14 +92,16 @@ public:
   }
 
   torch::Tensor
-  Forward(const torch::Tensor & input) const override
+  Forward(const torch::Tensor & input, const BetweenLayers & between) const override
   {
     if (m_Fused)
     {
-      return m_Fused->Forward(input);
+      return m_Fused->Forward(input, between);
     }
     torch::NoGradGuard noGradient;
-    return m_Network->forward(m_BFloat16 ? input.to(torch::kBFloat16) : input).to(torch::kFloat32);
+    ForwardContext     context;
+    context.BetweenLayers = between;
+    return m_Network->forward(m_BFloat16 ? input.to(torch::kBFloat16) : input, context).to(torch::kFloat32);
   }
 
   TracedRun
@@ -139,10 +141,12 @@ public:
   }
 
   torch::Tensor
-  Forward(const torch::Tensor & input) const override
+  Forward(const torch::Tensor & input, const BetweenLayers & between) const override
   {
     torch::NoGradGuard noGradient;
-    return m_Network->forward(input);
+    ForwardContext     context;
+    context.BetweenLayers = between;
+    return m_Network->forward(input, context);
   }
 
   TracedRun

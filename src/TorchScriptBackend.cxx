@@ -444,7 +444,7 @@ public:
   }
 
   torch::Tensor
-  Forward(const torch::Tensor & input) const override
+  Forward(const torch::Tensor & input, const BetweenLayers &) const override
   {
     return Guarded(input, [&] {
       const torch::NoGradGuard noGradient;

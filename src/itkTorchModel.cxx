@@ -513,13 +513,29 @@ TorchModel::CheckInput(const TorchVolumeView & input) const
 TorchVolume
 TorchModel::ComputeProbabilities(const TorchVolumeView & input, unsigned int maximumThreads) const
 {
-  return this->RunDense(input, maximumThreads, true);
+  return this->RunDense(input, maximumThreads, true, {});
 }
 
 TorchVolume
 TorchModel::ComputeOutput(const TorchVolumeView & input, unsigned int maximumThreads) const
 {
-  return this->RunDense(input, maximumThreads, false);
+  return this->RunDense(input, maximumThreads, false, {});
+}
+
+TorchVolume
+TorchModel::ComputeProbabilities(const TorchVolumeView &       input,
+                                 unsigned int                  maximumThreads,
+                                 const std::function<void()> & between) const
+{
+  return this->RunDense(input, maximumThreads, true, between);
+}
+
+TorchVolume
+TorchModel::ComputeOutput(const TorchVolumeView &       input,
+                          unsigned int                  maximumThreads,
+                          const std::function<void()> & between) const
+{
+  return this->RunDense(input, maximumThreads, false, between);
 }
 
 void
@@ -587,7 +603,10 @@ TorchModel::EstimateOperations(const Size<3> & patch) const
 }
 
 TorchVolume
-TorchModel::RunDense(const TorchVolumeView & input, unsigned int maximumThreads, bool activated) const
+TorchModel::RunDense(const TorchVolumeView &       input,
+                     unsigned int                  maximumThreads,
+                     bool                          activated,
+                     const std::function<void()> & between) const
 {
   this->CheckInput(input);
   if (m_Manifest.Task != "segmentation")
@@ -606,7 +625,7 @@ TorchModel::RunDense(const TorchVolumeView & input, unsigned int maximumThreads,
       // The fused ReLU of our own networks would turn it into a number.
       itkExceptionMacro("The input holds NaN or infinity (" << this->Context(input) << ")");
     }
-    torch::Tensor output = m_Backend->Forward(tensor);
+    torch::Tensor output = m_Backend->Forward(tensor, between);
     if (output.dim() != 5 || output.size(0) != 1 ||
         output.size(1) != static_cast<int64_t>(m_Manifest.ClassNames.size()))
     {

@@ -698,12 +698,20 @@ TEST_F(TorchSegmentationFilter, ReportsProgressAndAborts)
     }
   });
   EXPECT_THROW(filter->Update(), itk::ProcessAborted);
-  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 2u);
+  // Within the first tile, between two layers.
+  EXPECT_EQ(filter->GetNumberOfComputedTiles(), 0u);
+  EXPECT_EQ(seen.size(), 3u);
   EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
   filter->RemoveObserver(tag);
   filter->AbortGenerateDataOff();
   filter->Modified();
+  seen.clear();
+  const auto again =
+    filter->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) { seen.push_back(filter->GetProgress()); });
   filter->Update();
+  EXPECT_TRUE(std::is_sorted(seen.begin(), seen.end()));
+  EXPECT_GT(seen.size(), 6u * 4u);
+  filter->RemoveObserver(again);
   EXPECT_EQ(filter->GetProgress(), 1.0F);
   EXPECT_EQ(filter->GetNumberOfComputedTiles(), 6u);
 }
