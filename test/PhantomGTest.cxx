@@ -411,6 +411,71 @@ TEST(Phantom, TheTrueFieldExplainsTheShadingOfWhiteMatter)
   EXPECT_TRUE(SameBits(without, phantom));
 }
 
+TEST(Phantom, RegionsAreWhatTheSequencesShow)
+{
+  glioma::PhantomParameters parameters;
+  parameters.seed = 5;
+  parameters.caseNumber = 2;
+  parameters.spacing = 2.0;
+  parameters.truth = true;
+  parameters.regions = true;
+  const glioma::Phantom       phantom = glioma::MakePhantom(parameters);
+  std::array<std::size_t, 8>  voxels{};
+  std::array<double, 8>       t1{};
+  std::array<double, 8>       t2{};
+  double                      fromMiddle = 0.0;
+  const glioma::PhantomRegion tumour[] = { glioma::PhantomRegion::Outside,
+                                           glioma::PhantomRegion::TumourCore,
+                                           glioma::PhantomRegion::Oedema,
+                                           glioma::PhantomRegion::Outside,
+                                           glioma::PhantomRegion::TumourCore };
+  for (std::size_t i = 0; i < phantom.regions->GetBufferedRegion().GetNumberOfPixels(); ++i)
+  {
+    const unsigned char region = phantom.regions->GetBufferPointer()[i];
+    const unsigned char label = phantom.labels->GetBufferPointer()[i];
+    ASSERT_LT(region, 8);
+    ASSERT_EQ(region != 0, phantom.images[0]->GetBufferPointer()[i] != 0.0F);
+    if (label != 0)
+    {
+      ASSERT_EQ(region, static_cast<unsigned char>(tumour[label]));
+    }
+    else
+    {
+      ASSERT_TRUE(region != 2 && region != 3);
+    }
+    if (phantom.white->GetBufferPointer()[i] != 0)
+    {
+      ASSERT_EQ(region, static_cast<unsigned char>(glioma::PhantomRegion::White));
+    }
+    ++voxels[region];
+    t1[region] += phantom.images[0]->GetBufferPointer()[i];
+    t2[region] += phantom.images[2]->GetBufferPointer()[i];
+    if (region == static_cast<unsigned char>(glioma::PhantomRegion::Ventricles))
+    {
+      const auto index = phantom.regions->ComputeIndex(static_cast<itk::OffsetValueType>(i));
+      fromMiddle = std::max(fromMiddle, std::abs(2.0 * static_cast<double>(index[0]) - 119.0));
+    }
+  }
+  const auto mean = [&](const std::array<double, 8> & sums, glioma::PhantomRegion region) {
+    const auto i = static_cast<std::size_t>(region);
+    return sums[i] / static_cast<double>(voxels[i]);
+  };
+  for (const std::size_t count : voxels)
+  {
+    EXPECT_GT(0.008 * static_cast<double>(count), 3.0); // ml
+  }
+  // Ventricles are full of water and deep inside; grey and white matter differ as in every T1.
+  EXPECT_LT(0.008 * static_cast<double>(voxels[1]), 80.0);
+  EXPECT_LT(fromMiddle, 55.0);
+  using Region = glioma::PhantomRegion;
+  EXPECT_GT(mean(t2, Region::Ventricles), 1.4 * mean(t2, Region::White));
+  EXPECT_LT(mean(t1, Region::Ventricles), 0.7 * mean(t1, Region::White));
+  EXPECT_NEAR(mean(t2, Region::Ventricles), mean(t2, Region::OtherFluid), 0.35 * mean(t2, Region::Ventricles));
+  EXPECT_LT(mean(t1, Region::Cortex), mean(t1, Region::DeepGrey));
+  EXPECT_LT(mean(t1, Region::DeepGrey), mean(t1, Region::White));
+  EXPECT_TRUE(Make(5, 2, 2.0).regions.IsNull());
+}
+
 TEST(Phantom, KindsAreBalanced)
 {
   std::map<std::string, int> counts;
@@ -519,6 +584,7 @@ TEST_F(PhantomCohort, WritesTheLayoutOfBRATS)
 TEST_F(PhantomCohort, WritesTheTruthOnRequest)
 {
   m_Options.truth = true;
+  m_Options.regions = true;
   ASSERT_EQ(ErrorOf(m_Options), "");
   for (int number = 1; number <= 2; ++number)
   {
@@ -528,6 +594,7 @@ TEST_F(PhantomCohort, WritesTheTruthOnRequest)
     parameters.caseNumber = number;
     parameters.spacing = 4.0;
     parameters.truth = true;
+    parameters.regions = true;
     const auto         phantom = glioma::MakePhantom(parameters);
     const char * const sequences[] = { "t1", "t1ce", "t2", "flair" };
     for (int s = 0; s < 4; ++s)
@@ -539,6 +606,9 @@ TEST_F(PhantomCohort, WritesTheTruthOnRequest)
     const auto white =
       itk::ReadImage<glioma::Phantom::LabelImageType>((m_Folder / name / (name + "_white.nii.gz")).string());
     EXPECT_TRUE(SameBits(white.GetPointer(), phantom.white.GetPointer()));
+    const auto regions =
+      itk::ReadImage<glioma::Phantom::LabelImageType>((m_Folder / name / (name + "_regions.nii.gz")).string());
+    EXPECT_TRUE(SameBits(regions.GetPointer(), phantom.regions.GetPointer()));
   }
 }
 

@@ -42,6 +42,25 @@ SpecialOf(std::uint64_t seed, std::uint64_t kind, std::uint64_t block, std::uint
   return std::min(static_cast<std::uint64_t>(random.Uniform(block) * static_cast<double>(size)), size - 1);
 }
 
+// What most of a voxel is; `label` is that of the tumour.
+PhantomRegion
+RegionOf(const Tissues & tissues, unsigned char label)
+{
+  if (label != 0)
+  {
+    return label == 2 ? PhantomRegion::Oedema : PhantomRegion::TumourCore;
+  }
+  if (tissues.ventricle > 0.5)
+  {
+    return PhantomRegion::Ventricles;
+  }
+  const std::array<double, 4>        shares{ tissues.fluid, tissues.grey, tissues.deepGrey, tissues.white };
+  const std::array<PhantomRegion, 4> regions{
+    PhantomRegion::OtherFluid, PhantomRegion::Cortex, PhantomRegion::DeepGrey, PhantomRegion::White
+  };
+  return regions[std::max_element(shares.begin(), shares.end()) - shares.begin()];
+}
+
 template <typename TImage>
 typename TImage::Pointer
 MakeImage(double spacing)
@@ -162,7 +181,12 @@ MakePhantom(const PhantomParameters & parameters)
   {
     phantom.white = MakeImage<Phantom::LabelImageType>(spacing);
   }
-  unsigned char * const    white = parameters.truth ? phantom.white->GetBufferPointer() : nullptr;
+  unsigned char * const white = parameters.truth ? phantom.white->GetBufferPointer() : nullptr;
+  if (parameters.regions)
+  {
+    phantom.regions = MakeImage<Phantom::LabelImageType>(spacing);
+  }
+  unsigned char * const    regions = parameters.regions ? phantom.regions->GetBufferPointer() : nullptr;
   std::vector<std::size_t> labelled(block.size[2], 0);
   unsigned char * const    labels = phantom.labels->GetBufferPointer();
   const std::size_t        row = imageSize[0];
@@ -214,6 +238,10 @@ MakePhantom(const PhantomParameters & parameters)
           {
             labels[voxel] = mixture.necrosis > 0.5 ? 1 : mixture.enhancing > 0.5 ? 4 : 2;
             ++labelled[z];
+          }
+          if (regions != nullptr && inside[index])
+          {
+            regions[voxel] = static_cast<unsigned char>(RegionOf(tissues, labels[voxel]));
           }
         }
       }

@@ -25,6 +25,19 @@
 namespace glioma
 {
 
+/** Values of the image of regions. */
+enum class PhantomRegion : unsigned char
+{
+  Outside,
+  Ventricles,
+  Oedema,
+  TumourCore,
+  OtherFluid,
+  Cortex,
+  DeepGrey,
+  White
+};
+
 /** What a phantom is made from. The same parameters give the same bits, whatever the number of threads. */
 struct PhantomParameters
 {
@@ -38,6 +51,9 @@ struct PhantomParameters
 
   /** Make the true fields and the white matter too. */
   bool truth{ false };
+
+  /** Make the image of regions too. */
+  bool regions{ false };
 
   /** Number of threads, 0: as many as there are processors. */
   unsigned int threads{ 0 };
@@ -59,6 +75,9 @@ struct Phantom
    * but healthy white matter: made where the parameters ask for the truth. */
   std::array<ImageType::Pointer, 4> logFields;
   LabelImageType::Pointer           white;
+
+  /** Each voxel of the brain by what most of it is, see PhantomRegion: made where the parameters ask for it. */
+  LabelImageType::Pointer regions;
 
   TumourGrade grade;
   ScannerKind scanner;

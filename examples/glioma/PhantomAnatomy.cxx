@@ -291,6 +291,7 @@ PhantomAnatomy::Evaluate(const Position & position, double depth) const
     deep = SoftStep(std::max({ thalamus, putamen, caudate }) + 0.6 * m_WarpNoise.Value(p), 1.3 * m_Blur);
   }
   fluid = std::max(fluid, ventricle);
+  tissues.ventricle = ventricle;
   grey *= 1.0 - fluid;
   deep *= 1.0 - fluid;
   grey *= 1.0 - deep;

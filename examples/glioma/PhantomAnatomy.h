@@ -31,6 +31,9 @@ struct Tissues
   double white{ 0.0 };
   double deepGrey{ 0.0 };
 
+  /** Share of the ventricles; part of the fluid, not of the sum. */
+  double ventricle{ 0.0 };
+
   /** Share that carries contrast agent in a healthy brain (vessels, choroid plexus); not part of the sum. */
   double vessel{ 0.0 };
 };

@@ -103,13 +103,19 @@ WriteCase(const Phantom & phantom, const std::string & name, const fs::path & fo
   const auto threader = itk::MultiThreaderBase::New();
   threader->SetMaximumNumberOfThreads(threads);
   threader->SetNumberOfWorkUnits(std::min(threads, 5u));
-  const bool                  truth = phantom.white != nullptr;
-  std::array<std::string, 10> errors;
+  std::array<std::string, 11> errors;
   threader->ParallelizeArray(
     0,
-    truth ? 10 : 5,
+    errors.size(),
     [&](itk::SizeValueType i) {
-      const std::string file = i < 5 ? suffixes[i] : i < 9 ? suffixes[i - 5] + std::string("_log-field") : "white";
+      if ((i >= 5 && i < 10 && phantom.white == nullptr) || (i == 10 && phantom.regions == nullptr))
+      {
+        return;
+      }
+      const std::string file = i < 5    ? suffixes[i]
+                               : i < 9  ? suffixes[i - 5] + std::string("_log-field")
+                               : i < 10 ? "white"
+                                        : "regions";
       const std::string fileName = (folder / (name + '_' + file + ".nii.gz")).string();
       try
       {
@@ -120,6 +126,10 @@ WriteCase(const Phantom & phantom, const std::string & name, const fs::path & fo
         else if (i == 9)
         {
           WriteNifti(phantom.white.GetPointer(), fileName);
+        }
+        else if (i == 10)
+        {
+          WriteNifti(phantom.regions.GetPointer(), fileName);
         }
         else if (i < 4)
         {
@@ -200,6 +210,7 @@ WritePhantomCohort(const SynthesizeOptions & options, std::ostream & progress)
       parameters.caseNumber = i;
       parameters.spacing = options.spacing;
       parameters.truth = options.truth;
+      parameters.regions = options.regions;
       parameters.threads = threads;
       const Phantom     phantom = MakePhantom(parameters);
       const std::string name = CaseName(options.seed, i);

@@ -43,13 +43,17 @@ struct SynthesizeOptions
   /** Write the true fields and the white matter too. */
   bool truth{ false };
 
+  /** Write an image of regions too. */
+  bool regions{ false };
+
   /** Number of threads, 0: as many as there are processors. */
   unsigned int threads{ 0 };
 };
 
 /** Writes phantoms in the layout of BRATS, `<case>/<case>_{t1,t1ce,t2,flair,seg}.nii.gz`, and COHORT.csv.
  *
- * With the truth `<case>_{t1,t1ce,t2,flair}_log-field.nii.gz` and `<case>_white.nii.gz` too.
+ * With the truth `<case>_{t1,t1ce,t2,flair}_log-field.nii.gz` and `<case>_white.nii.gz` too, with the regions
+ * `<case>_regions.nii.gz` (PhantomRegion).
  * Each case appears complete or not at all. Throws itk::ExceptionObject with what to do when something is in the way.
  */
 void

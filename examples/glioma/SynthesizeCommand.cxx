@@ -37,6 +37,10 @@ AddSynthesizeCommand(CLI::App & application, int & exitCode)
   command->add_option("--output", options->outputDirectory, "Folder that gets COHORT.csv and the cases")->required();
   command->add_option("--spacing", options->spacing, "Edge of a voxel in mm (default 1)")->check(CLI::Range(1.0, 4.0));
   command->add_flag("--truth", options->truth, "Write each sequence's true log bias field and the white matter too");
+  command->add_flag("--regions",
+                    options->regions,
+                    "Write an image of regions too: 1 ventricles, 2 oedema, 3 tumour core, 4 other fluid, 5 cortex, 6 "
+                    "deep grey, 7 white matter");
   command->add_option("--threads", options->threads, "Number of threads (default: all processors)")
     ->check(CLI::Range(1, 1024));
   command->add_flag("--force", options->force, "Replace cases that are there already");
