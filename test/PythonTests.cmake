@@ -87,12 +87,12 @@ endif()
 
 # The Python package, as it lies in the build folder.
 if(TARGET GliomaPython)
-  foreach(_part cohort filters images loading typing)
+  foreach(_part cohort filters images loading typing wheel)
     add_test(NAME Python:Package-${_part} COMMAND "${Python3_EXECUTABLE}" -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning
                                                   "${PROJECT_SOURCE_DIR}/wrapping/python/tests/test_${_part}.py"
     )
     set_tests_properties(
-      Python:Package-${_part} PROPERTIES ENVIRONMENT "PYTHONPATH=${PROJECT_BINARY_DIR}/python;PYTHONDONTWRITEBYTECODE=1"
+      Python:Package-${_part} PROPERTIES ENVIRONMENT "PYTHONPATH=${PROJECT_BINARY_DIR}/python;PYTHONDONTWRITEBYTECODE=1;GLIOMAGRADING_BUILD=${PROJECT_BINARY_DIR}"
     )
   endforeach()
 endif()

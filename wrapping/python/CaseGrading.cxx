@@ -22,6 +22,7 @@
 #include "RegisteredCase.h"
 #include "ResultDocument.h"
 #include "itkGliomaGradingFilter.h"
+#include "itkImageDuplicator.h"
 #include "itkMetaDataObject.h"
 
 #include <algorithm>
@@ -33,6 +34,16 @@ namespace gliomagrading
 namespace
 {
 using FilterType = itk::GliomaGradingFilter<>;
+
+/** A result does not share the voxels of an input. */
+Volume
+CopyOf(const glioma::MaskImageType * mask)
+{
+  const auto duplicator = itk::ImageDuplicator<glioma::MaskImageType>::New();
+  duplicator->SetInputImage(mask);
+  duplicator->Update();
+  return Volume(duplicator->GetOutput());
+}
 
 double
 Now()
@@ -235,7 +246,7 @@ CaseGrading::GetTumour() const
   }
   if (m_Case->TumourMask)
   {
-    return Volume(m_Case->TumourMask.GetPointer());
+    return CopyOf(m_Case->TumourMask);
   }
   const std::size_t reference = m_Case->Registered->GetReference();
   return Volume(
@@ -246,7 +257,7 @@ Volume
 CaseGrading::GetBrainMask() const
 {
   const FilterType * const filter = FilterOf<FilterType>(this);
-  return Volume(m_Case->Registered && m_Case->BrainMask ? m_Case->BrainMask.GetPointer() : filter->GetBrainMask());
+  return m_Case->Registered && m_Case->BrainMask ? CopyOf(m_Case->BrainMask) : Volume(filter->GetBrainMask());
 }
 
 bool

@@ -42,6 +42,7 @@ class Manifest:
     margin: float = 0.0
     output_size: int = 0
     minimum_component_share: float = 0.05
+    temperature: float = 1.0
     patch_size: Sequence[int] = (0, 0, 0)
     halo: int = 0
     tile_step: int = 1

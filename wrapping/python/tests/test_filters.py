@@ -16,7 +16,7 @@ import pytest
 import gliomagrading as gg
 from gliomagrading._library import core
 
-from conftest import Bundles, Head, Phantom
+from conftest import Bundles, Head, Phantom, run_program
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -418,3 +418,29 @@ def test_grade_says_what_it_is_for(phantom: Phantom) -> None:
         gg.grade({"T1": images[0], "ADC": images[1]})
     with pytest.raises(ValueError, match="reference"):
         gg.grade(images, register=True, reference="T9")
+
+
+def test_registration_is_that_of_the_program(phantom: Phantom, bundles: Bundles, tmp_path: Any) -> None:
+    """FLAIR on a grid of its own: the same transforms, and maps on the reference's grid, as the program writes them."""
+    import json
+
+    flair = sitk.ReadImage(phantom.files["FLAIR"], sitk.sitkFloat32)
+    moved = sitk.Resample(flair, flair, sitk.TranslationTransform(3, (4.0, -2.0, 3.0)))
+    files = {**phantom.files, "FLAIR": str(tmp_path / "flair.nii.gz")}
+    sitk.WriteImage(moved, files["FLAIR"])
+    run_program(
+        "grade", "--t1", files["T1"], "--t1c", files["T1c"], "--t2", files["T2"], "--flair", files["FLAIR"], "--tumour-mask",
+        phantom.tumour, "--grading-model", bundles.grading, "--explain", "gradcam", "--register", "--reference", "t1c",
+        "--output", str(tmp_path / "results"),
+    )
+    want = json.loads((tmp_path / "results" / "result.json").read_text())
+    images = {name: sitk.ReadImage(path, sitk.sitkFloat32) for name, path in files.items()}
+    result = gg.grade(
+        images, tumour_mask=phantom.tumour, grading_model=bundles.grading, explain="gradcam", register=True, reference="T1c"
+    )
+    assert result.document["registration"] == want["registration"] and result.probabilities == want["probabilities"]
+    for layer in ("res3", "res4"):
+        got = sitk.GetArrayFromImage(result.gradcam[layer])
+        np.testing.assert_array_equal(got, sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "results" / f"gradcam-{layer}.nii.gz"))))
+    assert result.gradcam["res3"].GetOrigin() == images["T1c"].GetOrigin() and result.brain_mask is None
+    assert set(result.gradcam["res3"].GetMetaDataKeys()) >= {"ITK_FileNotes"} & set(images["T1c"].GetMetaDataKeys())

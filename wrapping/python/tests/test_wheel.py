@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""What a wheel holds: the folder that CMake installs for it (GLIOMAGRADING_BUILD names the build folder)."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from typing import Iterator
+
+import pytest
+
+from gliomagrading import _library
+
+BUILD = os.environ.get("GLIOMAGRADING_BUILD", "")
+# Libraries that every Debian with a Python has.
+OF_THE_SYSTEM = re.compile(r"(ld-linux|lib(c|m|dl|pthread|rt|util|stdc\+\+|gcc_s|z|crypto|expat|uuid))[-.]")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+    """A folder of packages: ours, and a link to torch."""
+    if not BUILD:
+        pytest.skip("GLIOMAGRADING_BUILD is not set")
+    folder = tmp_path_factory.mktemp("site-packages")
+    done = subprocess.run(
+        ["cmake", "--install", BUILD, "--component", "python", "--prefix", str(folder), "--strip"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    torch = _library.torch_folder()
+    assert torch is not None
+    (folder / "torch").symlink_to(torch)
+    yield folder
+
+
+def test_it_runs_with_its_own_libraries(site: pathlib.Path) -> None:
+    """Every library of ITK comes from the package, none from the system, none is FFTW."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy as np, gliomagrading as g\n"
+        "assert g.__file__.startswith(sys.argv[1])\n"
+        "g.brain_mask(np.ones((4, 5, 6), np.float32)); assert g.Model('grading').verify()\n"
+        "print(''.join(line for line in open('/proc/self/maps') if '.so' in line))\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LD_LIBRARY_PATH")}
+    done = subprocess.run([sys.executable, "-c", code, str(site)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    loaded = {line.split()[-1] for line in done.stdout.splitlines() if "/" in line}
+    itk = {path for path in loaded if re.search(r"lib(ITK|itk|gdcm)", os.path.basename(path))}
+    assert itk and all(path.startswith(str(site)) for path in itk), itk
+    assert not [path for path in loaded if "fftw" in path.lower()]
+
+
+def test_every_library_is_there_or_of_the_system(site: pathlib.Path) -> None:
+    package = site / "gliomagrading"
+    binaries = [*package.glob("*.so"), *(package / "lib").iterdir(), package / "bin" / "glioma"]
+    assert len(binaries) > 10
+    beside = {path.name for path in (package / "lib").iterdir()}
+    for binary in binaries:
+        said = subprocess.run(["readelf", "-d", str(binary)], capture_output=True, text=True)
+        if said.returncode != 0:
+            pytest.skip("readelf is missing")
+        for needed in re.findall(r"\(NEEDED\).*\[(.*)\]", said.stdout):
+            known = needed in beside or OF_THE_SYSTEM.match(needed) or re.match(r"lib(torch|torch_cpu|c10|gomp)[-.]", needed)
+            assert known, f"{binary.name} needs {needed}"
+            assert "fftw" not in needed
+
+
+def test_licences_come_along(site: pathlib.Path) -> None:
+    licences = {path.name for path in (site / "gliomagrading" / "licences").iterdir()}
+    assert "LICENSE" in licences and {"nlohmann-json3-dev.txt", "libcli11-dev.txt"} <= licences
+    assert any("insighttoolkit" in name for name in licences) and any("gdcm" in name for name in licences)
+    names = [p.name for p in (site / "gliomagrading" / "lib").iterdir() if not p.name.startswith("libGliomaGrading")]
+    said = subprocess.run(["dpkg-query", "-S", *(f"*/{name}" for name in names)], capture_output=True, text=True).stdout
+    owners = {line.rsplit("/", 1)[-1]: re.split("[:,]", line)[0] for line in said.splitlines()}
+    for name in names:
+        assert owners[name] + ".txt" in licences, name
+
+
+def test_bundles_and_types_come_along(site: pathlib.Path) -> None:
+    package = site / "gliomagrading"
+    assert (package / "py.typed").exists() and (package / "filters.pyi").exists()
+    for task in ("segmentation", "grading"):
+        assert (package / "share" / "GliomaGrading" / "models" / task / "configs" / "metadata.json").exists()
+    version = subprocess.run([str(package / "bin" / "glioma"), "--version"], capture_output=True, text=True)
+    assert version.returncode == 0 and "glioma" in version.stdout, version.stderr
