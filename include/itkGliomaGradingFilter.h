@@ -128,7 +128,7 @@ public:
   itkSetConstObjectMacro(SegmentationModel, TorchModel);
   itkGetConstObjectMacro(SegmentationModel, TorchModel);
 
-  /** Loaded model that grades the tumour's region. */
+  /** Loaded model that grades the tumour's region, or the brain's box where its manifest says the region brain. */
   itkSetConstObjectMacro(GradingModel, TorchModel);
   itkGetConstObjectMacro(GradingModel, TorchModel);
 

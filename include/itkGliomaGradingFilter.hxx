@@ -222,10 +222,10 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CheckModel(const TorchModel *  mod
   {
     need(manifest.OutputSize > 0, "output size");
     need(!manifest.FitMode.empty(), "fit mode (cube, stretch or letterbox)");
-    if (manifest.Region != "tumour")
+    if (manifest.Region != "tumour" && manifest.Region != "brain")
     {
       itkExceptionMacro("The grading model " << model->GetPath() << " is made for the region '" << manifest.Region
-                                             << "'; this filter shows it the tumour's region.");
+                                             << "'; this filter shows it the tumour's region or the brain's.");
     }
     if (m_ClassToExplain >= static_cast<int>(manifest.ClassNames.size()))
     {
@@ -701,7 +701,9 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
 
   using MaskToModelType = ModelSpaceFilter<MaskImageType>;
   auto maskToModel = MaskToModelType::New();
-  maskToModel->SetInput(m_Labels);
+  // A grader sees the region that it was trained on: the tumour's, or the whole brain's.
+  const bool isOfBrain = manifest.Region == "brain";
+  maskToModel->SetInput(isOfBrain ? m_Brain : m_Labels);
   maskToModel->SetInterpolation(MaskToModelType::InterpolationEnum::NearestNeighbor);
   maskToModel->SetOutputOrientation(manifest.Orientation);
   maskToModel->SetOutputSpacing(spacing);
@@ -742,8 +744,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   m_Region = region->GetOutput();
   m_RegionMapping = toModel->GetMapping().After(region->GetMapping());
 
-  m_RegionReport.Tiny = region->HasStatus(StatusFlagEnum::Tiny);
-  m_RegionReport.TouchesBorder = region->HasStatus(StatusFlagEnum::TouchesBorder);
+  m_RegionReport.Tiny = !isOfBrain && region->HasStatus(StatusFlagEnum::Tiny);
+  m_RegionReport.TouchesBorder = !isOfBrain && region->HasStatus(StatusFlagEnum::TouchesBorder);
   m_RegionReport.LeavesImage = region->HasStatus(StatusFlagEnum::LeavesImage);
   m_Region->DisconnectPipeline();
   m_RegionReport.OutputSize = manifest.OutputSize;

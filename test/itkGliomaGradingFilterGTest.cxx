@@ -19,6 +19,7 @@
 
 #include "SeededBundles.h"
 #include "SyntheticHead.h"
+#include "itkImageRegionConstIteratorWithIndex.h"
 #include "itkGradCAMImageFilter.h"
 #include "itkGuidedBackpropagationImageFilter.h"
 #include "itkNearestNeighborInterpolateImageFunction.h"
@@ -722,6 +723,42 @@ TEST(GliomaGradingFilter, TheBackgroundGoesOnBeyondTheImage)
   }
 }
 
+TEST(GliomaGradingFilter, ShowsAWholeBrainGraderTheBrainsBox)
+{
+  const TemporaryFolder   folder;
+  const SyntheticHead     head;
+  itk::TorchModelManifest manifest = GradingManifest();
+  manifest.Region = "brain";
+  manifest.FitMode = "stretch";
+  manifest.Margin = 0.0;
+  const auto filter =
+    Grading(head, LoadSeeded(folder / "s", SegmentationManifest()), LoadSeeded(folder / "g", manifest));
+  filter->SetTumourMaskImage(head.Tumour);
+  filter->Update();
+  ASSERT_TRUE(filter->GetTumourFound());
+
+  // The brain's box in indices of the input; the region's sides are its own, to a voxel of the model at each end.
+  const MaskType *                                 brain = filter->GetBrainMask();
+  itk::Index<3>                                    low = brain->GetLargestPossibleRegion().GetUpperIndex();
+  itk::Index<3>                                    high = brain->GetLargestPossibleRegion().GetIndex();
+  itk::ImageRegionConstIteratorWithIndex<MaskType> it(brain, brain->GetLargestPossibleRegion());
+  for (; !it.IsAtEnd(); ++it)
+  {
+    for (unsigned int d = 0; it.Get() && d < 3; ++d)
+    {
+      low[d] = std::min(low[d], it.GetIndex()[d]);
+      high[d] = std::max(high[d], it.GetIndex()[d]);
+    }
+  }
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    const double side = brain->GetSpacing()[d] * static_cast<double>(high[d] - low[d] + 1);
+    EXPECT_NEAR(filter->GetRegionReport().Sides[d], side, 2.0 * manifest.Spacing[d] + 1e-9);
+  }
+  EXPECT_FALSE(filter->GetRegionReport().Tiny);
+  EXPECT_FALSE(filter->GetRegionReport().TouchesBorder);
+}
+
 TEST(GliomaGradingFilter, RefusesWhatItCannotUse)
 {
   const TemporaryFolder folder;
@@ -736,12 +773,9 @@ TEST(GliomaGradingFilter, RefusesWhatItCannotUse)
   unloaded->SetPath(folder / "g");
   EXPECT_CONTAINS(MessageOf(Grading(head, segmentation, unloaded)), "is not loaded");
 
-  itk::TorchModelManifest brain = GradingManifest();
-  brain.Region = "brain";
-  brain.FitMode = "stretch";
-  brain.Margin = 0.0;
-  EXPECT_CONTAINS(MessageOf(Grading(head, segmentation, LoadSeeded(folder / "b", brain))),
-                  "made for the region 'brain'");
+  itk::TorchModelManifest anywhere = GradingManifest();
+  anywhere.Region = "";
+  EXPECT_CONTAINS(MessageOf(Grading(head, segmentation, LoadSeeded(folder / "b", anywhere))), "made for the region ''");
   itk::TorchModelManifest channels = GradingManifest();
   channels.ChannelNames = { "T1", "T2" };
   EXPECT_CONTAINS(MessageOf(Grading(head, segmentation, LoadSeeded(folder / "c", channels))),

@@ -267,6 +267,18 @@ class GliomaEvaluate(unittest.TestCase):
         for before, after in zip(row["cases"], scaled["rows"][0]["cases"]):
             logit = np.log(before["probability_hgg"] / (1 - before["probability_hgg"]))
             self.assertAlmostEqual(after["probability_hgg"], 1 / (1 + np.exp(-2 * logit)), 5)
+        # A whole-brain grader is another row of Table 1.
+        brain = self.work / "brain"
+        shutil.copytree(self.folder / "grading", brain)
+        manifest = json.loads((brain / "configs/metadata.json").read_text())
+        manifest["gliomagrading"]["region"].update({"of": "brain", "fit_mode": "stretch", "margin": 0})
+        (brain / "configs/metadata.json").write_text(json.dumps(manifest))
+        whole = self.evaluate("--grading-model", brain, *masks, output=self.work / "whole")["rows"][0]
+        self.assertEqual((whole["name"], whole["region"]), ("whole brain, brain mask", "brain"))
+        both = self.evaluate("--predictions", self.output, "--predictions", self.work / "whole", output=self.work / "both")
+        self.assertEqual([r["region"] for r in both["rows"]], ["tumour", "brain"])
+        self.assertIn("0.8913", (self.work / "both/evaluation.md").read_text())  # the paper's ROC-AUC of that row
+
         # Other models do not replace those results unasked.
         (self.output / "evaluation.json").unlink()
         outcome = self.run_evaluate("--segmentation-model", self.folder / "segmentation", "--grading-model", cold)
