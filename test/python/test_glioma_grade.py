@@ -175,6 +175,56 @@ class GliomaGrade(unittest.TestCase):
         colours = np.unique(sitk.GetArrayFromImage(picture).reshape(-1, 3), axis=0)
         self.assertTrue((colours == (60, 255, 120)).all(axis=1).any(), "no outline is drawn")
 
+    def test_two_runs_differ_in_times_and_memory_alone(self):
+        def without_costs(value):
+            if isinstance(value, dict):
+                return {key: without_costs(each) for key, each in value.items() if key not in ("seconds", "n4_seconds", "peak_memory_mib")}
+            return [without_costs(each) for each in value] if isinstance(value, list) else value
+
+        folders = [os.path.join(self.work, name) for name in ("first", "second")]
+        for folder in folders:
+            self.grade(output=folder)
+        names = sorted(os.listdir(folders[0]))
+        self.assertEqual(names, sorted(os.listdir(folders[1])))
+        for name in names:
+            first, second = (open(os.path.join(folder, name), "rb").read() for folder in folders)
+            if name == "result.json":
+                costly, again = json.loads(first), json.loads(second)
+                self.assertIn("peak_memory_mib", costly["provenance"])
+                self.assertEqual(without_costs(costly), without_costs(again))
+            elif name == "report.html":
+                # Lines are long; their times stand in one place.
+                times = rb">\d+\.\d s<|seconds: [\d.e-]+<|\d+ MiB"
+                self.assertEqual(re.sub(times, b"<", first) == re.sub(times, b"<", second), True, name)
+            else:
+                self.assertTrue(first == second, name)
+
+    def test_swapped_sequences_are_noticed(self):
+        self.grade("--tumour-mask", self.seg, "--explain", "none", t1=self.case["t2"], t2=self.case["t1"])
+        result = self.result()
+        self.assertEqual(result["verdict"], "review")
+        self.assertIn("the sequences look swapped: T1 looks like T2, T2 looks like T1", result["reasons"])
+
+    def test_without_the_viewer_the_page_has_slices(self):
+        # Beside a copy of the program lies no library, then another one.
+        program = os.path.join(self.folder, "copy", "bin", "glioma")
+        os.makedirs(os.path.dirname(program))
+        shutil.copy2(GLIOMA, program)
+        library = os.path.join(self.folder, "copy", "share", "GliomaGrading", "report", "niivue.umd.js")
+        for content, says in ((None, "was not installed with glioma"), (b"window.pwned = 1;", "its SHA-256 is another one")):
+            if content:
+                os.makedirs(os.path.dirname(library))
+                self.put(library, content)
+            command = self.command("--tumour-mask", self.seg, "--explain", "gradcam", "--force")
+            outcome = subprocess.run([program, *command[1:]], capture_output=True, text=True)
+            self.assertEqual(outcome.returncode, 0, outcome.stderr)
+            page = open(os.path.join(self.output, "report.html"), encoding="utf-8").read()
+            self.assertRegex(page, "This page has no interactive view: [^<]*" + says)
+            self.assertIn("The slices below", page)
+            self.assertGreaterEqual(len(re.findall('<img [^>]*src="data:image/png;base64,', page)), 12)
+            self.assertNotIn("viewer-data\"", page)
+            self.assertNotIn("window.pwned", page)
+
     def test_tells_where_the_tumour_is_not(self):
         text = self.grade(segmentation=self.nowhere)
         result = self.result()
