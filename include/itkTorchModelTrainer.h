@@ -99,8 +99,9 @@ public:
  * tumour's share t of a voxel, plus \f$1 - (2 \sum p t + 1) / (\sum p + \sum t + 1)\f$ where Dice is asked.
  *
  * Every step's samples and dropout depend only on Seed and the step's number. At each checkpoint the bundle (whole or
- * not at all) and OUTPUT.checkpoint/state.safetensors are written; Resume goes on from there, on one thread bit for bit
- * as if it had not stopped. OUTPUT.csv logs step, seconds, loss, rate and validation score.
+ * not at all) and OUTPUT.checkpoint/state.safetensors are written, under other names first, so that a kill or a full
+ * disk costs what was learned since the checkpoint before; Resume goes on from there, on one thread bit for bit as if
+ * it had not stopped. OUTPUT.csv logs step, seconds, loss, rate and validation score.
  *
  * IterationEvent follows each step, ProgressEvent each change of GetStatus(). Stop() may be called from a signal
  * handler or another thread: Train() then writes its checkpoint and returns.
@@ -134,8 +135,8 @@ public:
   void
   UseDemonstrationRecipe();
 
-  /** A COHORT.csv, or a folder in BRATS 2017's layout (CohortReader), and how often it is drawn beside the others (0: by
-   * its number of cases). */
+  /** A COHORT.csv, or a folder in BRATS 2017's layout (CohortReader), and how often it is drawn beside the others (0:
+   * by its number of cases). */
   void
   AddCohort(const std::string & file, double weight = 0.0);
   void
@@ -214,6 +215,15 @@ public:
   /** Input voxels a side: of a patch (default 136), or of the tumour's cube (default 96). */
   itkSetMacro(PatchSize, unsigned int);
   itkGetConstMacro(PatchSize, unsigned int);
+  /** Grading: "tumour" (default) or "brain", the brain's box stretched to PatchSize without a margin; then no tumour
+   * mask is needed. SetRegion() sets Margin to 10 or 0. */
+  void
+  SetRegion(const std::string & region);
+  itkGetConstMacro(Region, std::string);
+  /** Weights of the classes in the cross-entropy: "none" (default, as the paper writes it) or "inverse-frequency", so
+   * that LGG and HGG, or tumour and the rest of the brain, count the same in all. */
+  itkSetStringMacro(ClassWeights);
+  itkGetStringMacro(ClassWeights);
   /** Samples of a step. Default: 2 for segmentation, 4 for grading (the paper is silent). */
   itkSetMacro(BatchSize, unsigned int);
   itkGetConstMacro(BatchSize, unsigned int);
@@ -294,6 +304,14 @@ public:
   /** Threads of torch; 0 (default): those of itk::MultiThreaderBase. */
   itkSetMacro(NumberOfThreads, unsigned int);
   itkGetConstMacro(NumberOfThreads, unsigned int);
+  /** Ends after so many validations in a row without a better mean score (needs ValidationSteps). Default: 0, off. */
+  itkSetMacro(Patience, unsigned int);
+  itkGetConstMacro(Patience, unsigned int);
+  /** The bundle holds the weights that scored best on the validation cases, where these are scored between (needs
+   * ValidationSteps); the last ones otherwise. Default: true. */
+  itkSetMacro(KeepBest, bool);
+  itkGetConstMacro(KeepBest, bool);
+  itkBooleanMacro(KeepBest);
   /** "cpu" (default), "cuda" or "cuda:N". */
   itkSetStringMacro(Device);
   itkGetStringMacro(Device);
@@ -332,6 +350,8 @@ public:
 
   itkGetConstMacro(Step, std::uint64_t);
   itkGetConstMacro(LastLoss, double);
+  /** Step of the best validation so far, 0 before the first. */
+  itkGetConstMacro(BestStep, std::uint64_t);
   /** Seconds of training, those before a resume included. */
   itkGetConstMacro(Seconds, double);
   /** One sentence on what happens now. */
@@ -393,6 +413,8 @@ private:
   unsigned int  m_BatchSize{ 2 };
   double        m_TumourShare{ 0.5 };
   bool          m_Balance{ false };
+  std::string   m_ClassWeights{ "none" };
+  std::string   m_Region{ "tumour" };
   LossEnum      m_Loss{ LossEnum::CrossEntropy };
   double        m_LabelSmoothing{ 0.0 };
   OptimizerEnum m_Optimizer{ OptimizerEnum::Adam };
@@ -410,6 +432,8 @@ private:
   double        m_MaximumMinutes{ 0.0 };
   double        m_CheckpointMinutes{ 5.0 };
   std::uint64_t m_ValidationSteps{ 0 };
+  unsigned int  m_Patience{ 0 };
+  bool          m_KeepBest{ true };
   std::uint64_t m_Seed{ 1 };
   PrecisionEnum m_Precision{ PrecisionEnum::Float32 };
   unsigned int  m_NumberOfThreads{ 0 };
@@ -425,6 +449,7 @@ private:
   std::atomic<bool>  m_Stop{ false };
   std::uint64_t      m_Step{ 0 };
   double             m_LastLoss{ 0.0 };
+  std::uint64_t      m_BestStep{ 0 };
   double             m_Seconds{ 0.0 };
   std::string        m_Status;
   std::vector<Score> m_Scores;

@@ -293,8 +293,62 @@ enum Name : unsigned int
   Sharpness,
   Noise,
   BiasField,
-  LostSequence
+  LostSequence,
+  Cyst,
+  SliceOffset,
+  Transplant
 };
+
+/** How much of each voxel is fluid: a wobbling ellipsoid about a random voxel of the tumour. Empty without a tumour. */
+std::vector<float>
+FluidShare(CounterRandom & random, const float * tumour, std::int64_t n)
+{
+  const std::int64_t        voxels = n * n * n;
+  std::vector<std::int64_t> inside;
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    if (tumour[i] > 0.5F)
+    {
+      inside.push_back(i);
+    }
+  }
+  if (inside.empty())
+  {
+    return {};
+  }
+  const std::int64_t middle = inside[static_cast<std::size_t>(random.Below(static_cast<std::int64_t>(inside.size())))];
+  const double       typical = std::cbrt(static_cast<double>(inside.size()));
+  float              perAxis[3];
+  for (float & each : perAxis)
+  {
+    each = static_cast<float>(1.0 / std::max(1.0, typical * random.Uniform(0.2, 0.8)));
+  }
+  const float        centre[3] = { static_cast<float>(middle % n),
+                                   static_cast<float>(middle / n % n),
+                                   static_cast<float>(middle / (n * n)) };
+  std::vector<float> share(voxels);
+  std::int64_t       voxel = 0;
+  for (std::int64_t z = 0; z < n; ++z)
+  {
+    for (std::int64_t y = 0; y < n; ++y)
+    {
+      for (std::int64_t x = 0; x < n; ++x, ++voxel)
+      {
+        const float d[3] = { (static_cast<float>(x) - centre[0]) * perAxis[0],
+                             (static_cast<float>(y) - centre[1]) * perAxis[1],
+                             (static_cast<float>(z) - centre[2]) * perAxis[2] };
+        share[voxel] = std::sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
+      }
+    }
+  }
+  MultiplyBias(random, share.data(), n, 0.3);
+  const float steepness = 0.5F / std::max({ perAxis[0], perAxis[1], perAxis[2] });
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    share[i] = std::clamp((1.0F - share[i]) * steepness + 0.5F, 0.0F, 1.0F) * tumour[i];
+  }
+  return share;
+}
 } // namespace
 
 CounterRandom::CounterRandom(std::uint64_t seed, std::uint64_t stream, std::uint64_t item)
@@ -364,6 +418,9 @@ AugmentationPipeline::Names()
     { "noise", 0.3, "with probability 0.2 adds normal noise of up to this deviation" },
     { "bias-field", 0.2, "with probability 0.4 multiplies by a smooth field of this deviation" },
     { "lost-sequence", 0.25, "with this probability sets one sequence to 0" },
+    { "cyst", 0.3, "with this probability fills a part of the tumour with fluid: dark in T1 and T1c, bright in T2" },
+    { "slice-offset", 0.3, "with this probability adds to each slice of a random axis a number of its own" },
+    { "transplant", 0.3, "segmentation: with this probability adds the tumour of another case (CarveMix)" },
   };
   return names;
 }
@@ -419,7 +476,7 @@ AugmentationPipeline::HasIntensityPart() const
   {
     return true;
   }
-  for (unsigned int i = IntensityCurve; i <= LostSequence; ++i)
+  for (unsigned int i = IntensityCurve; i <= SliceOffset; ++i)
   {
     if (m_Strengths[i] > 0.0)
     {
@@ -511,6 +568,30 @@ AugmentationPipeline::Resample(const Volume & volume, const Placement & placemen
 }
 
 void
+AugmentationPipeline::AddTumour(const Patch & donor, Patch & patch)
+{
+  const std::int64_t n = patch.Side;
+  const std::int64_t voxels = n * n * n;
+  std::vector<float> share(donor.Tumour);
+  BoxSmooth(share.data(), n);
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    // The tumour whole, and a seam of one voxel around it.
+    share[i] = std::max(share[i], donor.Tumour[i]) * donor.Brain[i] * patch.Brain[i];
+    patch.Tumour[i] = std::max(patch.Tumour[i], donor.Tumour[i] * patch.Brain[i]);
+  }
+  for (unsigned int c = 0; c < Channels; ++c)
+  {
+    float * const       to = patch.Intensities.data() + c * voxels;
+    const float * const from = donor.Intensities.data() + c * voxels;
+    for (std::int64_t i = 0; i < voxels; ++i)
+    {
+      to[i] += share[i] * (from[i] - to[i]);
+    }
+  }
+}
+
+void
 AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
 {
   if (!this->HasIntensityPart())
@@ -525,6 +606,17 @@ AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
 
   const double       gamma = m_Strengths[Gamma] > 0.0 ? 1.0 + random.Uniform(-1.0, 1.0) * m_Strengths[Gamma] : 1.0;
   std::vector<float> smooth;
+  std::vector<float> fluid;
+  float              fluidValue[Channels] = {};
+  if (random.Chance(m_Strengths[Cyst]))
+  {
+    fluid = FluidShare(random, tumour, n);
+    // In deviations of the brain; FLAIR suppresses clear fluid and shows turbid one.
+    fluidValue[0] = static_cast<float>(random.Uniform(-2.5, -0.5));
+    fluidValue[1] = fluidValue[0] + static_cast<float>(0.2 * random.Normal());
+    fluidValue[2] = static_cast<float>(random.Uniform(1.0, 4.0));
+    fluidValue[3] = static_cast<float>(random.Uniform(-2.5, 1.0));
+  }
   for (unsigned int c = 0; c < Channels; ++c)
   {
     float * const v = patch.Intensities.data() + c * voxels;
@@ -536,6 +628,13 @@ AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
       v[i] = brain[i] > leastShare ? v[i] / brain[i] : 0.0F;
       low = std::min(low, v[i]);
       high = std::max(high, v[i]);
+    }
+    if (!fluid.empty())
+    {
+      for (std::int64_t i = 0; i < voxels; ++i)
+      {
+        v[i] += fluid[i] * (fluidValue[c] - v[i]);
+      }
     }
     if (gamma != 1.0 && high > low)
     {
@@ -599,6 +698,23 @@ AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
       {
         v[i] += amount * (v[i] - smooth[i]);
       }
+    }
+    if (random.Chance(m_Strengths[SliceOffset]))
+    {
+      const auto         axis = static_cast<unsigned int>(random.Below(3));
+      const std::int64_t thick = 1 + random.Below(3);
+      const double       deviation = random.Uniform(0.0, 0.4);
+      std::vector<float> offset(n);
+      for (std::int64_t i = 0; i < n; ++i)
+      {
+        offset[i] = i % thick == 0 ? static_cast<float>(deviation * random.Normal()) : offset[i - 1];
+      }
+      ForEachLine(v, n, axis, [&offset](std::vector<float> & line) {
+        for (std::size_t i = 0; i < line.size(); ++i)
+        {
+          line[i] += offset[i];
+        }
+      });
     }
     if (m_Strengths[Noise] > 0.0 && random.Chance(0.2))
     {

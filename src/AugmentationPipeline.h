@@ -130,6 +130,10 @@ public:
   static void
   Resample(const Volume & volume, const Placement & placement, std::int64_t side, Patch & patch);
 
+  /** Puts the donor's tumour on the same voxels of the patch, where both are brain (CarveMix, Zhang et al. 2023). */
+  static void
+  AddTumour(const Patch & donor, Patch & patch);
+
   /** The intensity part, in place. */
   void
   ChangeScanner(CounterRandom & random, Patch & patch) const;

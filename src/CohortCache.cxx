@@ -182,7 +182,7 @@ CohortCache::Key(const CohortCase & cohortCase) const
   text.precision(17);
   text << "5 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
        << m_Parameters.UpperQuantile << ' ' << m_Parameters.Standardization << ' ' << m_Parameters.AroundTumour << ' '
-       << m_Parameters.Margin << ' ' << m_Parameters.BFloat16 << '\n';
+       << m_Parameters.Margin << ' ' << m_Parameters.BFloat16 << (m_Parameters.BrainBox ? " brain" : "") << '\n';
   std::vector<std::string> files(cohortCase.Sequences.begin(), cohortCase.Sequences.end());
   files.push_back(cohortCase.BrainMask);
   files.push_back(cohortCase.Tumour);
@@ -293,8 +293,19 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
   preparation->Update();
   SequencesImage::Pointer standardized = preparation->GetOutput();
 
-  const FloatImage::Pointer tumour = LoadImage<FloatImage>(cohortCase.Tumour);
-  CheckGrid(*tumour, cohortCase.Tumour, *standardized, cohortCase.Sequences[0]);
+  FloatImage::Pointer tumour;
+  if (m_Parameters.BrainBox)
+  {
+    tumour = FloatImage::New();
+    tumour->CopyInformation(standardized);
+    tumour->SetRegions(standardized->GetLargestPossibleRegion());
+    tumour->Allocate(true);
+  }
+  else
+  {
+    tumour = LoadImage<FloatImage>(cohortCase.Tumour);
+    CheckGrid(*tumour, cohortCase.Tumour, *standardized, cohortCase.Sequences[0]);
+  }
   const FloatImage::Pointer brainShare = ShareInModelSpace(preparation->GetBrainMask(), m_Parameters.Spacing);
   const FloatImage::Pointer tumourShare = ShareInModelSpace(tumour.GetPointer(), m_Parameters.Spacing);
 
@@ -330,7 +341,7 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
   hard->CopyInformation(model);
   hard->SetRegions(model->GetLargestPossibleRegion());
   hard->Allocate();
-  const std::uint8_t * bytes = tumourBytes.const_data_ptr<std::uint8_t>();
+  const std::uint8_t * bytes = (m_Parameters.BrainBox ? brainBytes : tumourBytes).const_data_ptr<std::uint8_t>();
   std::transform(bytes, bytes + tumourBytes.numel(), hard->GetBufferPointer(), [](std::uint8_t b) { return b > 127; });
   if (std::find(hard->GetBufferPointer(), hard->GetBufferPointer() + tumourBytes.numel(), 1) ==
       hard->GetBufferPointer() + tumourBytes.numel())

@@ -72,7 +72,9 @@ public:
     double      UpperQuantile{ 1.0 };
     std::string Standardization{ "brain" };
     /** Grading: keep what a turned cube around the tumour can reach. Else the brain. */
-    bool   AroundTumour{ false };
+    bool AroundTumour{ false };
+    /** The box is the brain's; a case needs no tumour mask. */
+    bool   BrainBox{ false };
     double Margin{ 10.0 };
     bool   BFloat16{ false };
   };

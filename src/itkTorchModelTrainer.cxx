@@ -339,6 +339,9 @@ struct TorchModelTrainer::Session
   RateOfStep(std::uint64_t step) const;
   bool
   IsDone() const;
+  /** Validation: better than all before? Keeps the weights. */
+  void
+  NoteScore(double score);
   double
   TrainStep(const BatchLoader::Batch & batch, double rate);
   void
@@ -351,6 +354,7 @@ struct TorchModelTrainer::Session
           std::array<double, 3>           low,
           std::array<double, 3>           high,
           double                          margin,
+          bool                            stretch,
           std::int64_t                    size,
           AugmentationPipeline::Placement placement,
           const std::array<double, 3> &   shift);
@@ -386,6 +390,10 @@ struct TorchModelTrainer::Session
   PereiraGradingNetwork                    m_GradingNetwork{ nullptr };
   std::unique_ptr<torch::optim::Optimizer> m_Optimizer;
   std::ofstream                            m_Log;
+  std::vector<float>                       m_ClassWeights; // empty: all 1
+  std::map<std::string, torch::Tensor>     m_Best;         // the best validated state; empty: none yet
+  double                                   m_BestScore{ 0.0 };
+  std::uint64_t                            m_Stale{ 0 }; // validations since
 };
 
 CohortPlan
@@ -436,6 +444,12 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
         "GradientClipping is " + number(trainer.m_GradientClipping) + "; it is at least 0");
   check(trainer.m_MaximumSteps > 0 || trainer.m_MaximumMinutes > 0.0,
         "Neither MaximumSteps nor MaximumMinutes is set: training would not end");
+  check(trainer.m_ClassWeights == "none" || trainer.m_ClassWeights == "inverse-frequency",
+        "ClassWeights is '" + trainer.m_ClassWeights + "'; it is none or inverse-frequency");
+  check(trainer.m_Region == "tumour" || (grading && trainer.m_Region == "brain"),
+        "Region is '" + trainer.m_Region + "'; it is tumour, or for grading brain");
+  check(trainer.m_Patience == 0 || trainer.m_ValidationSteps > 0,
+        "Patience is " + std::to_string(trainer.m_Patience) + ", but ValidationSteps is 0: nothing would be validated");
   check(!grading || trainer.m_Loss == LossEnum::CrossEntropy,
         "The Dice loss is for segmentation; grading uses cross-entropy");
   check(grading || trainer.m_LabelSmoothing == 0.0, "LabelSmoothing is for grading; segmentation has soft labels");
@@ -539,7 +553,8 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
     {
       continue;
     }
-    check(!c.Tumour.empty(), c.File + ": the case " + c.Name + " has no tumour mask (column seg)");
+    check(!c.Tumour.empty() || trainer.m_Region == "brain",
+          c.File + ": the case " + c.Name + " has no tumour mask (column seg)");
     if (grading)
     {
       check(!c.Grade.empty(), c.File + ": the case " + c.Name + " has no grade");
@@ -548,9 +563,18 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
         ++grades[c.Grade == "HGG" ? 1 : 0];
       }
     }
-    (left ? plan.Validation : plan.Training).push_back(c);
+    auto & list = left ? plan.Validation : plan.Training;
+    list.push_back(c);
+    if (trainer.m_Region == "brain")
+    {
+      list.back().Tumour.clear(); // not looked at
+    }
   }
   check(all.empty() || !plan.Training.empty(), "No case is left to train on");
+  check(all.empty() || trainer.m_Patience == 0 || !plan.Validation.empty(),
+        "Patience is " + std::to_string(trainer.m_Patience) +
+          ", but no case validates: name some, or give them the "
+          "set validation");
   if (grading && grades[0] + grades[1] > 0)
   {
     check(grades[0] > 0 && grades[1] > 0,
@@ -587,7 +611,8 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
   parameters.LowerQuantile = m_Trainer.m_LowerQuantile;
   parameters.UpperQuantile = m_Trainer.m_UpperQuantile;
   parameters.Standardization = m_Trainer.m_Standardization;
-  parameters.AroundTumour = !m_Segmentation;
+  parameters.BrainBox = m_Trainer.m_Region == "brain";
+  parameters.AroundTumour = !m_Segmentation && !parameters.BrainBox;
   parameters.Margin = m_Trainer.m_Margin;
   // Half the memory for the large crops; above an image's background the rounding would be larger.
   parameters.BFloat16 = !m_Segmentation && m_Trainer.m_Standardization == "brain";
@@ -658,6 +683,19 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
     const auto   cases =
       std::count_if(m_Training.begin(), m_Training.end(), [i](const PreparedCase & c) { return c.Cohort == i; });
     m_CohortWeights.push_back(given > 0.0 ? given : static_cast<double>(cases));
+  }
+  m_ClassWeights.clear();
+  if (m_Trainer.m_ClassWeights == "inverse-frequency")
+  {
+    // Of two classes: what half of everything over the class's share is.
+    double second = 0.0;
+    for (const PreparedCase & c : m_Training)
+    {
+      const double brain = c.Brain.sum().item<double>();
+      second += m_Segmentation ? c.Tumour.sum().item<double>() / brain : c.Grade;
+    }
+    second /= static_cast<double>(m_Training.size());
+    m_ClassWeights = { static_cast<float>(0.5 / (1.0 - second)), static_cast<float>(0.5 / second) };
   }
 }
 
@@ -775,6 +813,23 @@ TorchModelTrainer::Session::OptionsText() const
        << "\nwarm-up " << t.m_WarmUpSteps << "\nnormalization-steps " << t.m_NormalizationSteps
        << "\ngradient-clipping " << t.m_GradientClipping << "\nprecision " << t.m_Precision << "\nseed " << t.m_Seed
        << "\ninitial " << t.m_InitialBundle << '\n';
+  if (t.m_ClassWeights != "none")
+  {
+    text << "class-weights " << t.m_ClassWeights << '\n';
+  }
+  if (t.m_Region != "tumour")
+  {
+    text << "region " << t.m_Region << '\n';
+  }
+  if (t.m_ValidationSteps > 0 && !m_Validation.empty())
+  {
+    text << "validation-steps " << t.m_ValidationSteps << "\npatience " << t.m_Patience << "\nkeep-best "
+         << t.m_KeepBest << '\n';
+    for (const PreparedCase & c : m_Validation)
+    {
+      text << "validation " << c.Name << '\n';
+    }
+  }
   for (const std::string & augmentation : t.m_Augmentations)
   {
     text << "augmentation " << augmentation << '\n';
@@ -825,6 +880,13 @@ TorchModelTrainer::Session::SaveCheckpoint()
       .clone();
   tensors["step"] = torch::tensor({ static_cast<std::int64_t>(m_Trainer.m_Step) }, torch::kInt64);
   tensors["seconds"] = torch::tensor({ m_Trainer.m_Seconds }, torch::kFloat64);
+  for (const auto & [name, tensor] : m_Best)
+  {
+    tensors["best." + name] = tensor;
+  }
+  tensors["best-score"] = torch::tensor({ m_BestScore }, torch::kFloat64);
+  tensors["best-step"] = torch::tensor({ static_cast<std::int64_t>(m_Trainer.m_BestStep) }, torch::kInt64);
+  tensors["stale"] = torch::tensor({ static_cast<std::int64_t>(m_Stale) }, torch::kInt64);
   fs::create_directories(fs::path(m_Checkpoint).parent_path());
   WriteSafetensors(m_Checkpoint, tensors);
 }
@@ -871,6 +933,17 @@ TorchModelTrainer::Session::LoadCheckpoint()
   LoadStateIntoModule(this->Network(), network, m_Checkpoint);
   m_Trainer.m_Step = static_cast<std::uint64_t>(get("step").item<std::int64_t>());
   m_Trainer.m_Seconds = get("seconds").item<double>();
+  m_BestScore = get("best-score").item<double>();
+  m_Trainer.m_BestStep = static_cast<std::uint64_t>(get("best-step").item<std::int64_t>());
+  m_Stale = static_cast<std::uint64_t>(get("stale").item<std::int64_t>());
+  m_Best.clear();
+  for (const auto & [name, tensor] : tensors)
+  {
+    if (name.compare(0, 5, "best.") == 0)
+    {
+      m_Best[name.substr(5)] = tensor;
+    }
+  }
   if (m_Trainer.m_Step == 0)
   {
     return;
@@ -921,7 +994,9 @@ TorchModelTrainer::Session::OpenLog()
       }
     }
   }
-  m_Log.open(path, std::ios::trunc);
+  // Complete under another name first: a full disk costs no rows.
+  const std::string fresh = path + ".part";
+  m_Log.open(fresh, std::ios::trunc);
   if (!m_Log)
   {
     itkGenericExceptionMacro("The log " << path << " cannot be written");
@@ -931,7 +1006,13 @@ TorchModelTrainer::Session::OpenLog()
   {
     m_Log << line << '\n';
   }
-  m_Log.flush();
+  m_Log.close();
+  if (!m_Log)
+  {
+    itkGenericExceptionMacro("The log " << path << " cannot be written; is the disk full?");
+  }
+  fs::rename(fresh, path);
+  m_Log.open(path, std::ios::app);
 }
 
 void
@@ -959,8 +1040,8 @@ TorchModelTrainer::Session::WriteBundle()
   manifest.OutsideValue = 0.0;
   if (!m_Segmentation)
   {
-    manifest.Region = "tumour";
-    manifest.FitMode = "cube";
+    manifest.Region = m_Trainer.m_Region;
+    manifest.FitMode = m_Trainer.m_Region == "brain" ? "stretch" : "cube";
     manifest.Margin = m_Trainer.m_Margin;
     manifest.OutputSize = m_Trainer.m_PatchSize;
     manifest.MinimumComponentShare = m_Trainer.m_MinimumComponentShare;
@@ -987,7 +1068,20 @@ TorchModelTrainer::Session::WriteBundle()
   const std::string old = m_Output + ".old";
   fs::remove_all(fresh);
   fs::remove_all(old);
+  std::map<std::string, torch::Tensor> current;
+  if (!m_Best.empty())
+  {
+    for (const auto & [name, tensor] : StateOfModule(this->Network()))
+    {
+      current[name] = tensor.detach().clone();
+    }
+    LoadStateIntoModule(this->Network(), m_Best, "the best weights");
+  }
   WriteNativeBundle(fresh, manifest, this->Network());
+  if (!current.empty())
+  {
+    LoadStateIntoModule(this->Network(), current, "the current weights");
+  }
   if (fs::exists(m_Output))
   {
     fs::rename(m_Output, old);
@@ -1001,22 +1095,26 @@ TorchModelTrainer::Session::CutCube(const PreparedCase &            prepared,
                                     std::array<double, 3>           low,
                                     std::array<double, 3>           high,
                                     double                          margin,
+                                    bool                            stretch,
                                     std::int64_t                    size,
                                     AugmentationPipeline::Placement placement,
                                     const std::array<double, 3> &   shift)
 {
-  double longest = 0.0;
+  std::array<double, 3> sides;
   for (unsigned int a = 0; a < 3; ++a)
   {
-    longest = std::max(longest, high[a] - low[a] + 1.0);
+    sides[a] = high[a] - low[a] + 1.0 + 2.0 * margin;
   }
-  const double side = longest + 2.0 * margin;
+  if (!stretch)
+  {
+    sides.fill(*std::max_element(sides.begin(), sides.end()));
+  }
   for (unsigned int a = 0; a < 3; ++a)
   {
-    placement.Centre[a] = 0.5 * (low[a] + high[a]) + shift[a] * side;
+    placement.Centre[a] = 0.5 * (low[a] + high[a]) + shift[a] * sides[a];
     for (unsigned int b = 0; b < 3; ++b)
     {
-      placement.Matrix[a][b] *= side / static_cast<double>(size);
+      placement.Matrix[a][b] *= sides[a] / static_cast<double>(size);
     }
   }
   AugmentationPipeline::Patch patch;
@@ -1101,6 +1199,21 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
       }
       m_Augmentation.Turn(random, placement);
       AugmentationPipeline::Resample(volume, placement, size, patch);
+      if (random.Chance(m_Augmentation.Strength("transplant")))
+      {
+        const auto &         donors = candidates[random.Below(static_cast<std::int64_t>(candidates.size()))];
+        const auto &         chosen = donors.empty() ? list : donors;
+        const PreparedCase & donor = m_Training[chosen[random.Below(static_cast<std::int64_t>(chosen.size()))]];
+        AugmentationPipeline::Placement there;
+        for (unsigned int a = 0; a < 3; ++a)
+        {
+          there.Centre[a] = 0.5 * (donor.BoxLow[a] + donor.BoxHigh[a]) + outputSide * random.Uniform(-0.25, 0.25);
+        }
+        m_Augmentation.Turn(random, there);
+        AugmentationPipeline::Patch given;
+        AugmentationPipeline::Resample(donor.View(), there, size, given);
+        AugmentationPipeline::AddTumour(given, patch);
+      }
     }
     else
     {
@@ -1112,7 +1225,7 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
         each = shift * random.Uniform(-0.5, 0.5);
       }
       m_Augmentation.Turn(random, placement);
-      patch = CutCube(prepared, low, high, m_Trainer.m_Margin, size, placement, moved);
+      patch = CutCube(prepared, low, high, m_Trainer.m_Margin, m_Trainer.m_Region == "brain", size, placement, moved);
     }
     m_Augmentation.ChangeScanner(random, patch);
     AddBackground(prepared, patch);
@@ -1148,7 +1261,8 @@ TorchModelTrainer::Session::RateOfStep(std::uint64_t step) const
 bool
 TorchModelTrainer::Session::IsDone() const
 {
-  return (m_Trainer.m_MaximumSteps > 0 && m_Trainer.m_Step >= m_Trainer.m_MaximumSteps) ||
+  return (m_Trainer.m_Patience > 0 && m_Stale >= m_Trainer.m_Patience) ||
+         (m_Trainer.m_MaximumSteps > 0 && m_Trainer.m_Step >= m_Trainer.m_MaximumSteps) ||
          (m_Trainer.m_MaximumMinutes > 0.0 && m_Trainer.m_Seconds >= 60.0 * m_Trainer.m_MaximumMinutes);
 }
 
@@ -1208,7 +1322,10 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
     brain = brain.to(m_Device);
     const torch::Tensor logarithm = torch::log_softmax(logits, 1);
     const torch::Tensor tumourLog = logarithm.narrow(1, 1, 1);
-    const torch::Tensor entropy = -(tumourLog * target + logarithm.narrow(1, 0, 1) * (1.0 - target));
+    const double        restWeight = m_ClassWeights.empty() ? 1.0 : m_ClassWeights[0];
+    const double        tumourWeight = m_ClassWeights.empty() ? 1.0 : m_ClassWeights[1];
+    const torch::Tensor entropy =
+      -(tumourWeight * tumourLog * target + restWeight * logarithm.narrow(1, 0, 1) * (1.0 - target));
     loss = (entropy * brain).sum() / brain.sum().clamp_min(1.0);
     if (m_Trainer.m_Loss == LossEnum::CrossEntropyAndDice)
     {
@@ -1223,10 +1340,13 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
     {
       grades.push_back(sample.second);
     }
-    loss = torch::nn::functional::cross_entropy(
-      logits,
-      torch::tensor(grades, torch::kInt64).to(m_Device),
-      torch::nn::functional::CrossEntropyFuncOptions().label_smoothing(m_Trainer.m_LabelSmoothing));
+    torch::nn::functional::CrossEntropyFuncOptions options;
+    options.label_smoothing(m_Trainer.m_LabelSmoothing);
+    if (!m_ClassWeights.empty())
+    {
+      options.weight(torch::tensor(m_ClassWeights).to(m_Device));
+    }
+    loss = torch::nn::functional::cross_entropy(logits, torch::tensor(grades, torch::kInt64).to(m_Device), options);
   }
   for (auto & group : m_Optimizer->param_groups())
   {
@@ -1289,7 +1409,8 @@ TorchModelTrainer::Session::Score()
     else
     {
       const auto                  n = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
-      AugmentationPipeline::Patch patch = CutCube(c, c.BoxLow, c.BoxHigh, m_Trainer.m_Margin, n, {}, { { 0, 0, 0 } });
+      AugmentationPipeline::Patch patch =
+        CutCube(c, c.BoxLow, c.BoxHigh, m_Trainer.m_Margin, m_Trainer.m_Region == "brain", n, {}, { { 0, 0, 0 } });
       AddBackground(c, patch);
       const torch::Tensor x =
         torch::from_blob(patch.Intensities.data(), { 1, 4, n, n, n }).contiguous(torch::MemoryFormat::ChannelsLast3d);
@@ -1298,6 +1419,26 @@ TorchModelTrainer::Session::Score()
     m_Trainer.m_Scores.push_back(score);
   }
   this->Network().train();
+}
+
+void
+TorchModelTrainer::Session::NoteScore(double score)
+{
+  if (m_Trainer.m_BestStep != 0 && score <= m_BestScore)
+  {
+    ++m_Stale;
+    return;
+  }
+  m_Stale = 0;
+  m_BestScore = score;
+  m_Trainer.m_BestStep = m_Trainer.m_Step;
+  if (m_Trainer.m_KeepBest && m_Trainer.m_ValidationSteps > 0)
+  {
+    for (const auto & [name, tensor] : StateOfModule(this->Network()))
+    {
+      m_Best[name] = tensor.detach().cpu().clone();
+    }
+  }
 }
 
 void
@@ -1310,6 +1451,7 @@ TorchModelTrainer::Session::Run()
   this->MakeNetwork();
   this->MakeOptimizer();
   m_Trainer.m_Step = 0;
+  m_Trainer.m_BestStep = 0;
   m_Trainer.m_Seconds = 0.0;
   if (m_Trainer.m_Resume)
   {
@@ -1336,9 +1478,10 @@ TorchModelTrainer::Session::Run()
     return sum / static_cast<double>(m_Trainer.m_Scores.size());
   };
   const auto save = [&] {
+    // The log first: a resumed training keeps its rows up to the checkpoint.
+    m_Log.flush();
     this->SaveCheckpoint();
     this->WriteBundle();
-    m_Log.flush();
     saved = Clock::now();
   };
   m_Trainer.Report("Training on " + std::to_string(m_Training.size()) + " cases");
@@ -1362,6 +1505,7 @@ TorchModelTrainer::Session::Run()
         const auto from = Clock::now();
         m_Trainer.Report("Scoring " + std::to_string(m_Validation.size()) + " cases");
         this->Score();
+        this->NoteScore(meanScore());
         row << meanScore();
         scoring += secondsSince(from);
       }
@@ -1378,6 +1522,14 @@ TorchModelTrainer::Session::Run()
     this->Score();
   }
   save();
+  if (!m_Trainer.m_Stop && !m_Best.empty() && m_Trainer.m_BestStep != m_Trainer.m_Step)
+  {
+    // The scores are those of the bundle. The checkpoint above has the last weights.
+    LoadStateIntoModule(this->Network(), m_Best, "the best weights");
+    this->Score();
+    m_Trainer.Report("The bundle holds the weights of step " + std::to_string(m_Trainer.m_BestStep) +
+                     ", the best on the validation cases");
+  }
   if (!m_Log)
   {
     itkGenericExceptionMacro("The log " << m_Output << ".csv could not be written; is the disk full?");
@@ -1412,6 +1564,8 @@ TorchModelTrainer::SetTask(TaskEnum task)
   m_BatchSize = grading ? 4 : 2;
   m_TumourShare = 0.5;
   m_Balance = false;
+  m_ClassWeights = "none";
+  m_Region = "tumour";
   m_Loss = LossEnum::CrossEntropy;
   m_LabelSmoothing = 0.0;
   m_Optimizer = OptimizerEnum::Adam;
@@ -1427,6 +1581,14 @@ TorchModelTrainer::SetTask(TaskEnum task)
   {
     m_Augmentations = { "sagittal-flip", "rotation", "quarter-turns", "gamma" };
   }
+  this->Modified();
+}
+
+void
+TorchModelTrainer::SetRegion(const std::string & region)
+{
+  m_Region = region;
+  m_Margin = region == "brain" ? 0 : 10;
   this->Modified();
 }
 
@@ -1653,6 +1815,8 @@ TorchModelTrainer::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "BatchSize: " << m_BatchSize << std::endl;
   os << indent << "TumourShare: " << m_TumourShare << std::endl;
   os << indent << "Balance: " << m_Balance << std::endl;
+  os << indent << "ClassWeights: " << m_ClassWeights << std::endl;
+  os << indent << "Region: " << m_Region << std::endl;
   os << indent << "Loss: " << m_Loss << std::endl;
   os << indent << "LabelSmoothing: " << m_LabelSmoothing << std::endl;
   os << indent << "Optimizer: " << m_Optimizer << std::endl;
@@ -1668,6 +1832,8 @@ TorchModelTrainer::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "MaximumMinutes: " << m_MaximumMinutes << std::endl;
   os << indent << "CheckpointMinutes: " << m_CheckpointMinutes << std::endl;
   os << indent << "ValidationSteps: " << m_ValidationSteps << std::endl;
+  os << indent << "Patience: " << m_Patience << std::endl;
+  os << indent << "KeepBest: " << m_KeepBest << std::endl;
   os << indent << "Seed: " << m_Seed << std::endl;
   os << indent << "Precision: " << m_Precision << std::endl;
   os << indent << "NumberOfThreads: " << m_NumberOfThreads << std::endl;
@@ -1680,6 +1846,7 @@ TorchModelTrainer::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "AttributionFile: " << m_AttributionFile << std::endl;
   os << indent << "Stop: " << m_Stop.load() << std::endl;
   os << indent << "Step: " << m_Step << std::endl;
+  os << indent << "BestStep: " << m_BestStep << std::endl;
   os << indent << "LastLoss: " << m_LastLoss << std::endl;
   os << indent << "Seconds: " << m_Seconds << std::endl;
   os << indent << "Status: " << m_Status << std::endl;

@@ -33,11 +33,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <stdexcept>
+
+#ifdef __unix__
+#  include <sys/resource.h>
+#endif
 
 namespace
 {
@@ -485,6 +491,178 @@ TEST_F(TorchModelTrainer, ResumesBitForBit)
   }
 }
 
+TEST_F(TorchModelTrainer, KilledTrainingCostsOneInterval)
+{
+  const std::string cohort = this->WriteCohort(3);
+  const auto        make = [&](const std::string & output) {
+    auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->SetCheckpointMinutes(0.0); // after each step
+    trainer->SetMaximumSteps(5);
+    return trainer;
+  };
+  make("whole")->Train();
+  // As if it had been killed within step 4, while a checkpoint was written.
+  auto killed = make("killed");
+  killed->AddObserver(itk::IterationEvent(), [&](const itk::EventObject &) {
+    if (killed->GetStep() == 4)
+    {
+      throw std::runtime_error("killed");
+    }
+  });
+  EXPECT_THROW(killed->Train(), std::runtime_error);
+  this->WriteText("killed.checkpoint/state.safetensors.part", "half a checkpoint");
+  auto again = make("killed");
+  again->ResumeOn();
+  unsigned int first = 0;
+  again->AddObserver(itk::IterationEvent(), [&](const itk::EventObject &) {
+    first = first == 0 ? static_cast<unsigned int>(again->GetStep()) : first;
+  });
+  again->Train();
+  EXPECT_EQ(first, 4u);
+  EXPECT_EQ(this->Bytes("whole/models/model.safetensors"), this->Bytes("killed/models/model.safetensors"));
+  EXPECT_EQ(this->Losses("whole"), this->Losses("killed"));
+}
+
+#ifdef __unix__
+TEST_F(TorchModelTrainer, FullDiskCostsOneInterval)
+{
+  const std::string cohort = this->WriteCohort(3);
+  const auto        make = [&](const std::string & output, unsigned int steps) {
+    auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->SetSchedule(Trainer::ScheduleEnum::Constant);
+    trainer->SetCheckpointMinutes(0.0);
+    trainer->SetMaximumSteps(steps);
+    return trainer;
+  };
+  make("whole", 4)->Train();
+  make("full", 2)->Train();
+  const std::string checkpoint = this->Bytes("full.checkpoint/state.safetensors");
+  const std::string weights = this->Bytes("full/models/model.safetensors");
+  const auto        losses = this->Losses("full");
+  // No file may grow beyond some bytes: what a full disk says to a write.
+  struct rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  struct rlimit limit = before;
+  limit.rlim_cur = 400;
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  std::string message;
+  try
+  {
+    auto full = make("full", 4);
+    full->ResumeOn();
+    full->Train();
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    message = error.GetDescription();
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_NE(message.find("state.safetensors"), std::string::npos) << message;
+  EXPECT_EQ(this->Bytes("full.checkpoint/state.safetensors"), checkpoint);
+  EXPECT_EQ(this->Bytes("full/models/model.safetensors"), weights);
+  EXPECT_EQ(Mean(this->Losses("full"), 0, 2), Mean(losses, 0, 2));
+  auto again = make("full", 4);
+  again->ResumeOn();
+  again->Train();
+  EXPECT_EQ(this->Bytes("whole/models/model.safetensors"), this->Bytes("full/models/model.safetensors"));
+  EXPECT_EQ(this->Losses("whole"), this->Losses("full"));
+}
+#endif
+
+TEST_F(TorchModelTrainer, StopsEarly)
+{
+  const std::string cohort = this->WriteCohort(4);
+  const auto        make = [&](const std::string & output, unsigned int steps) {
+    auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->SetSchedule(Trainer::ScheduleEnum::Constant);
+    trainer->SetWarmUpSteps(0);
+    trainer->SetMaximumSteps(steps);
+    trainer->AddValidationCase("case-3");
+    trainer->SetValidationSteps(2);
+    return trainer;
+  };
+  // Nothing is learned, so that no score beats the first: the third validation is the second without a better one.
+  auto still = make("still", 50);
+  still->SetNormalizationSteps(1);
+  still->SetLearningRate(1e-30);
+  still->SetWeightDecay(0.0);
+  still->SetPatience(2);
+  still->Train();
+  EXPECT_EQ(still->GetStep(), 6u);
+  EXPECT_EQ(still->GetBestStep(), 2u);
+
+  auto wrong = make("wrong", 2);
+  wrong->SetValidationSteps(0);
+  wrong->SetPatience(1);
+  EXPECT_THROW(wrong->Train(), itk::ExceptionObject);
+}
+
+TEST_F(TorchModelTrainer, ClassWeightsLevelTheClasses)
+{
+  const std::string cohort = this->WriteCohort(3); // LGG, HGG, LGG
+  const auto        firstLoss = [&](Trainer::TaskEnum task, const std::string & weights) {
+    const std::string output = weights + (task == Trainer::TaskEnum::Grading ? "-grading" : "-segmentation");
+    auto              trainer = this->SmallTrainer(task, cohort, output);
+    trainer->SetClassWeights(weights);
+    trainer->SetLoss(Trainer::LossEnum::CrossEntropy);
+    trainer->SetBatchSize(2); // balanced: one of each grade
+    trainer->SetLabelSmoothing(0.0);
+    trainer->SetMaximumSteps(1);
+    trainer->Train();
+    return this->Losses(output).at(0);
+  };
+  // Of one LGG and one HGG: (a + b) / 2, and with twice the weight on the rarer (a + 2 b) / 3.
+  const double plain = firstLoss(Trainer::TaskEnum::Grading, "none");
+  const double level = firstLoss(Trainer::TaskEnum::Grading, "inverse-frequency");
+  EXPECT_GT(std::abs(plain - level), 1e-4);
+  EXPECT_GT(level, 2.0 / 3.0 * plain);
+  EXPECT_LT(level, 4.0 / 3.0 * plain);
+  // A ball of radius 5 in 26x28x26 voxels of brain: 515 of 18928, 0.027 of it.
+  const double share = 515.0 / 18928.0;
+  const double plainVoxels = firstLoss(Trainer::TaskEnum::Segmentation, "none");
+  const double levelVoxels = firstLoss(Trainer::TaskEnum::Segmentation, "inverse-frequency");
+  EXPECT_GT(std::abs(plainVoxels - levelVoxels), 1e-4);
+  EXPECT_GT(levelVoxels, 0.49 / (1.0 - share) * plainVoxels);
+  EXPECT_LT(levelVoxels, 0.51 / share * plainVoxels);
+  auto wrong = this->SmallTrainer(Trainer::TaskEnum::Grading, cohort, "wrong");
+  wrong->SetClassWeights("some");
+  wrong->SetMaximumSteps(1);
+  EXPECT_THROW(wrong->Train(), itk::ExceptionObject);
+}
+
+TEST_F(TorchModelTrainer, BFloat16KeepsWeightsInFloat32)
+{
+  const std::string cohort = this->WriteCohort(2);
+  for (const auto precision : { Trainer::PrecisionEnum::Float32, Trainer::PrecisionEnum::BFloat16 })
+  {
+    auto trainer = this->SmallTrainer(
+      Trainer::TaskEnum::Segmentation, cohort, precision == Trainer::PrecisionEnum::Float32 ? "float32" : "bfloat16");
+    trainer->SetPrecision(precision);
+    trainer->SetMaximumSteps(2);
+    trainer->Train();
+  }
+  const auto exact = this->Losses("float32");
+  const auto rounded = this->Losses("bfloat16");
+  EXPECT_NE(exact, rounded);
+  EXPECT_NEAR(exact[0], rounded[0], 0.03 * exact[0]);
+  for (const char * const file : { "bfloat16/models/model.safetensors", "bfloat16.checkpoint/state.safetensors" })
+  {
+    const std::string bytes = this->Bytes(file);
+    std::uint64_t     header = 0;
+    std::memcpy(&header, bytes.data(), sizeof(header));
+    EXPECT_EQ(bytes.substr(8, header).find("BF16"), std::string::npos);
+    // Half of each float32 is lost in bfloat16.
+    std::size_t fine = 0;
+    for (std::size_t at = 8 + header; at + 4 <= bytes.size(); at += 4)
+    {
+      fine += bytes[at] != 0 || bytes[at + 1] != 0 ? 1 : 0;
+    }
+    EXPECT_GT(fine, (bytes.size() - header) / 8) << file;
+  }
+}
+
 TEST_F(TorchModelTrainer, StartsFromABundle)
 {
   const std::string cohort = this->WriteCohort(3);
@@ -678,6 +856,84 @@ TEST_F(TorchModelTrainer, UnturnedPatchIsTheVolumeItself)
   }
 }
 
+TEST_F(TorchModelTrainer, CystsAndOffsetsStayWhereTheyBelong)
+{
+  constexpr std::int64_t n = 24;
+  Pipeline::Patch        patch;
+  patch.Side = n;
+  patch.Intensities.assign(4 * n * n * n, 0.5F);
+  patch.Brain.assign(n * n * n, 1.0F);
+  patch.Tumour.assign(n * n * n, 0.0F);
+  for (std::int64_t i = 0; i < n * n * n; ++i)
+  {
+    const double d[3] = { i % n - 12.0, i / n % n - 10.0, i / (n * n) - 11.0 };
+    patch.Tumour[i] = d[0] * d[0] + d[1] * d[1] + d[2] * d[2] < 49.0 ? 1.0F : 0.0F;
+  }
+  Pipeline cyst;
+  cyst.Add("cyst=1");
+  EXPECT_TRUE(cyst.HasIntensityPart());
+  for (std::uint64_t trial = 0; trial < 5; ++trial)
+  {
+    itk::CounterRandom random(2, trial);
+    Pipeline::Patch    changed = patch;
+    cyst.ChangeScanner(random, changed);
+    std::int64_t fluid = 0;
+    for (std::int64_t i = 0; i < n * n * n; ++i)
+    {
+      const float * const v = changed.Intensities.data() + i;
+      if (patch.Tumour[i] == 0.0F)
+      {
+        ASSERT_EQ(v[0], 0.5F);
+        ASSERT_EQ(v[2 * n * n * n], 0.5F);
+        continue;
+      }
+      ASSERT_LE(v[0], 0.5F);
+      ASSERT_GE(v[2 * n * n * n], 0.5F);
+      fluid += v[0] < 0.0F ? 1 : 0;
+    }
+    EXPECT_GT(fluid, 5) << "trial " << trial;
+    EXPECT_EQ(changed.Tumour, patch.Tumour);
+  }
+
+  Pipeline offset;
+  offset.Add("slice-offset=1");
+  itk::CounterRandom random(6);
+  Pipeline::Patch    changed = patch;
+  offset.ChangeScanner(random, changed);
+  for (int c = 0; c < 4; ++c)
+  {
+    // Constant in the slices of one axis, and not in those of the others.
+    const float * const v = changed.Intensities.data() + c * n * n * n;
+    int                 axes = 0;
+    for (int axis = 0; axis < 3; ++axis)
+    {
+      const std::int64_t stride = axis == 0 ? 1 : axis == 1 ? n : n * n;
+      bool               constant = true;
+      for (std::int64_t i = 0; i < n * n * n; ++i)
+      {
+        constant = constant && v[i] == v[i / stride % n * stride];
+      }
+      axes += constant ? 1 : 0;
+    }
+    EXPECT_EQ(axes, 1) << "sequence " << c;
+  }
+
+  // A transplanted tumour is the donor's, its label with it; far from it nothing changes.
+  Pipeline::Patch host = patch;
+  std::fill(host.Tumour.begin(), host.Tumour.end(), 0.0F);
+  std::fill(host.Intensities.begin(), host.Intensities.end(), -1.0F);
+  host.Brain[(11 * n + 10) * n + 12] = 0.0F; // no tumour where there is no brain
+  Pipeline::AddTumour(patch, host);
+  EXPECT_EQ(host.Tumour[(11 * n + 10) * n + 12], 0.0F);
+  EXPECT_EQ(host.Intensities[(11 * n + 10) * n + 12], -1.0F);
+  EXPECT_EQ(host.Tumour[(11 * n + 10) * n + 14], 1.0F);
+  EXPECT_EQ(host.Intensities[(11 * n + 10) * n + 14], 0.5F);
+  EXPECT_EQ(host.Intensities[(11 * n + 10) * n + 22], -1.0F);
+  const float seam = host.Intensities[(11 * n + 10) * n + 19]; // the first voxel outside
+  EXPECT_GT(seam, -1.0F);
+  EXPECT_LT(seam, 0.5F);
+}
+
 TEST_F(TorchModelTrainer, GammaIsThePapersTransformation)
 {
   MarkedVolume        volume;
@@ -749,11 +1005,20 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
     writer->SetInput(image);
     writer->Update();
   }
-  for (const char * const standardization : { "brain", "image" })
+  const std::pair<const char *, const char *> rows[] = {
+    { "brain", "tumour" }, { "image", "tumour" }, { "brain", "brain" }, { "image", "brain" }
+  };
+  for (const auto & [standardization, region] : rows)
   {
-    const std::string output = std::string("bundle-") + standardization;
+    const bool        wholeBrain = std::string(region) == "brain";
+    const std::string output = std::string("bundle-") + standardization + '-' + region;
     auto              trainer = this->SmallTrainer(Trainer::TaskEnum::Grading, cohort, output);
     trainer->SetStandardization(standardization);
+    if (wholeBrain)
+    {
+      trainer->SetRegion("brain");
+      EXPECT_EQ(trainer->GetMargin(), 0u);
+    }
     trainer->SetBatchSize(2);
     trainer->SetMaximumSteps(2);
     trainer->AddValidationCase("case-2");
@@ -787,6 +1052,16 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
     roi->SetMaskImage(mask->GetOutput());
     roi->SetMargin(4);
     roi->SetOutputSize(72);
+    auto brainSpace = itk::ModelSpaceFilter<MaskType>::New();
+    if (wholeBrain)
+    {
+      brainSpace->SetInput(preparation->GetBrainMask());
+      brainSpace->SetOutputOrientation("LPS");
+      brainSpace->Update();
+      roi->SetMaskImage(brainSpace->GetOutput());
+      roi->SetMargin(0);
+      roi->SetMode(itk::BoundingBoxROIFilterEnums::Mode::Stretch);
+    }
     // Voxel 0 is background.
     const auto         background = space->GetOutput()->GetPixel({ { 0, 0, 0 } });
     itk::Array<double> outside(4);
@@ -809,7 +1084,10 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
     EXPECT_NEAR(trainer->GetScores().at(0).Value,
                 1.0 / (1.0 + std::exp(logits[0] - logits[1])),
                 std::string(standardization) == "brain" ? 3e-3 : 1e-5)
-      << standardization;
+      << output;
     EXPECT_GT(std::abs(logits[0] - logits[1]), 1e-4);
+    EXPECT_EQ(model->GetManifest().Region, region);
+    EXPECT_EQ(model->GetManifest().FitMode, wholeBrain ? "stretch" : "cube");
+    EXPECT_EQ(model->GetManifest().Margin, wholeBrain ? 0.0 : 4.0);
   }
 }

@@ -17,6 +17,8 @@
  *=========================================================================*/
 #include "TrainCommand.h"
 
+#include "TrainingCurve.h"
+
 #include "itkCommand.h"
 #include "itkTorchModelTrainer.h"
 
@@ -203,6 +205,7 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
   std::signal(SIGINT, StopTraining);
   std::signal(SIGTERM, StopTraining);
   trainer->Train();
+  DrawTrainingCurve(options.Output);
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
   runningTrainer = nullptr;
@@ -263,6 +266,16 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
   t.Add<std::uint64_t>("--validate-steps",
                        "Scores the validation cases every so many steps (at the end)",
                        [](Trainer & x, std::uint64_t v) { x.SetValidationSteps(v); });
+  t.Add<unsigned int>("--patience",
+                      "Ends after so many validations without a better score (0: off)",
+                      [](Trainer & x, unsigned int v) { x.SetPatience(v); });
+  t.Add<bool>("--keep-best",
+              "true: the bundle holds the weights that validated best, with --validate-steps (true)",
+              [](Trainer & x, bool v) { x.SetKeepBest(v); });
+  t.Add<std::string>("--class-weights",
+                     "none, or inverse-frequency: each class counts the same in all (none)",
+                     [](Trainer & x, const std::string & v) { x.SetClassWeights(v); })
+    ->check(CLI::IsMember({ "none", "inverse-frequency" }));
   t.Add<unsigned int>(
     "--width", "Channels of the first block (16)", [](Trainer & x, unsigned int v) { x.SetWidth(v); });
   if (!grading)
@@ -283,9 +296,14 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
     t.Add<std::string>(
        "--loss", "cross-entropy", [](Trainer & x, const std::string &) { x.SetLoss(Trainer::LossEnum::CrossEntropy); })
       ->check(CLI::IsMember({ "cross-entropy" }));
+    t.Add<std::string>("--region,--roi",
+                       "tumour, or brain: its box stretched, for a whole-brain grader (tumour)",
+                       [](Trainer & x, const std::string & v) { x.SetRegion(v); })
+      ->check(CLI::IsMember({ "tumour", "brain" }));
     t.Add<double>("--dropout", "Dropout (0.4)", [](Trainer & x, double v) { x.SetDropout(v); });
-    t.Add<unsigned int>(
-      "--margin", "Voxels around the tumour (10)", [](Trainer & x, unsigned int v) { x.SetMargin(v); });
+    t.Add<unsigned int>("--margin",
+                        "Voxels around the tumour (10), or around the brain (0)",
+                        [](Trainer & x, unsigned int v) { x.SetMargin(v); });
     t.Add<double>("--minimum-component-share",
                   "Parts of a tumour below this share of the largest do not stretch the region (0.05)",
                   [](Trainer & x, double v) { x.SetMinimumComponentShare(v); });
