@@ -138,8 +138,9 @@ public:
   explicit DoubleBackend(itk::PereiraGradingNetwork network)
     : m_Network(std::move(network))
   {}
+  using ModelBackend::Forward;
   Tensor
-  Forward(const Tensor & input) const override
+  Forward(const Tensor & input, const BetweenLayers &) const override
   {
     const torch::NoGradGuard noGradient;
     return m_Network->forward(input);
