@@ -25,6 +25,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -103,8 +104,11 @@ public:
  * disk costs what was learned since the checkpoint before; Resume goes on from there, on one thread bit for bit as if
  * it had not stopped. OUTPUT.csv logs step, seconds, loss, rate and validation score.
  *
- * IterationEvent follows each step, ProgressEvent each change of GetStatus(). Stop() may be called from a signal
- * handler or another thread: Train() then writes its checkpoint and returns.
+ * On a processor the steps between the convolutions run in fewer passes over memory than torch's operators
+ * (TrainingOperators), and the next samples are made on a thread of their own.
+ *
+ * IterationEvent follows each step, ProgressEvent each change of GetStatus(), one of which is a checkpoint. Stop() may
+ * be called from a signal handler or another thread: Train() then writes its checkpoint and returns.
  * \sa TorchModel TorchSegmentationFilter GradeClassifierFilter
  * \ingroup GliomaGrading
  */
@@ -350,6 +354,8 @@ public:
 
   itkGetConstMacro(Step, std::uint64_t);
   itkGetConstMacro(LastLoss, double);
+  /** Mean score of the last validation, for grading that of the true grade's probability; NaN before the first. */
+  itkGetConstMacro(LastScore, double);
   /** Step of the best validation so far, 0 before the first. */
   itkGetConstMacro(BestStep, std::uint64_t);
   /** Seconds of training, those before a resume included. */
@@ -449,6 +455,7 @@ private:
   std::atomic<bool>  m_Stop{ false };
   std::uint64_t      m_Step{ 0 };
   double             m_LastLoss{ 0.0 };
+  double             m_LastScore{ std::numeric_limits<double>::quiet_NaN() };
   std::uint64_t      m_BestStep{ 0 };
   double             m_Seconds{ 0.0 };
   std::string        m_Status;

@@ -17,6 +17,8 @@
  *=========================================================================*/
 #include "AugmentationPipeline.h"
 
+#include "StoredValues.h"
+
 #include "itkMacro.h"
 
 #include <algorithm>
@@ -66,20 +68,189 @@ RotationAbout(unsigned int axis, double angle)
   return m;
 }
 
-float
-ToFloat(float value)
+/** The voxels that a line of the patch lies between: the lower one of each axis, and the share of the upper one. */
+struct LineOfPatch
 {
-  return value;
+  explicit LineOfPatch(std::int64_t n)
+    : Inside(n)
+    , Values(n * AugmentationPipeline::Channels)
+  {
+    for (unsigned int a = 0; a < 3; ++a)
+    {
+      Base[a].resize(n);
+      High[a].resize(n);
+    }
+  }
+  std::array<std::vector<std::int32_t>, 3> Base;
+  std::array<std::vector<float>, 3>        High;
+  std::vector<std::int32_t>                Inside; // all eight voxels lie in the volume
+  std::vector<float>                       Values; // interleaved
+};
+
+GLIOMAGRADING_CLONES void
+PlaceLine(std::int64_t n,
+          double       middle,
+          double       step,
+          double       y,
+          double       z,
+          double       centre,
+          std::int32_t size,
+          std::int32_t * __restrict__ base,
+          float * __restrict__ high,
+          std::int32_t * __restrict__ inside)
+{
+  for (std::int64_t x = 0; x < n; ++x)
+  {
+    // Far outside is as good as just outside.
+    const double at = std::min(std::max(step * (static_cast<double>(x) - middle) + y + z + centre, -4.0),
+                               static_cast<double>(size) + 4.0);
+    const auto   truncated = static_cast<std::int32_t>(at + 8.0) - 8; // at + 8 is positive
+    base[x] = truncated;
+    high[x] = static_cast<float>(at - static_cast<double>(truncated));
+    inside[x] = inside[x] & (truncated >= 0 ? 1 : 0) & (truncated + 1 < size ? 1 : 0);
+  }
 }
 
-float
-ToFloat(std::uint16_t bfloat16)
+GLIOMAGRADING_CLONES void
+SplitLine(const float * __restrict__ values, std::int64_t n, float * a, float * b, float * c, float * d)
 {
-  const std::uint32_t bits = static_cast<std::uint32_t>(bfloat16) << 16;
-  float               value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
+  for (std::int64_t x = 0; x < n; ++x)
+  {
+    a[x] = values[4 * x];
+    b[x] = values[4 * x + 1];
+    c[x] = values[4 * x + 2];
+    d[x] = values[4 * x + 3];
+  }
 }
+
+// Vectors that the compiler knows: one instruction where the processor has it.
+using EightFloats = float __attribute__((vector_size(32)));
+using FourFloats = float __attribute__((vector_size(16)));
+using FourIntegers = std::int32_t __attribute__((vector_size(16)));
+
+GLIOMAGRADING_INLINE void
+LoadEight(const float * values, EightFloats & loaded)
+{
+  std::memcpy(&loaded, values, sizeof(loaded));
+}
+
+GLIOMAGRADING_INLINE void
+LoadEight(const std::uint16_t * values, EightFloats & loaded)
+{
+  using EightShorts = std::uint16_t __attribute__((vector_size(16)));
+  using EightIntegers = std::uint32_t __attribute__((vector_size(32)));
+  EightShorts stored;
+  std::memcpy(&stored, values, sizeof(stored));
+  const EightIntegers bits = __builtin_convertvector(stored, EightIntegers) << 16;
+  std::memcpy(&loaded, &bits, sizeof(loaded));
+}
+
+/** A voxel near the volume's border, some of whose neighbours lie outside. */
+template <typename TStored>
+void
+ResampleAtBorder(const AugmentationPipeline::Volume & volume,
+                 const TStored *                      stored,
+                 const std::int64_t (&base)[3],
+                 const float (&high)[3],
+                 float * values,
+                 float & brain,
+                 float & tumour)
+{
+  const std::int64_t stride[3] = { 1, volume.Size[0], volume.Size[0] * volume.Size[1] };
+  for (unsigned int corner = 0; corner < 8; ++corner)
+  {
+    float        weight = 1.0F;
+    std::int64_t voxel = 0;
+    bool         inside = true;
+    for (unsigned int a = 0; a < 3; ++a)
+    {
+      const std::int64_t bit = (corner >> a) & 1;
+      const std::int64_t index = base[a] + bit;
+      weight *= bit ? high[a] : 1.0F - high[a];
+      inside = inside && index >= 0 && index < volume.Size[a];
+      voxel += index * stride[a];
+    }
+    if (inside && weight > 0.0F)
+    {
+      for (unsigned int c = 0; c < AugmentationPipeline::Channels; ++c)
+      {
+        values[c] += weight * Loaded(stored[voxel * AugmentationPipeline::Channels + c]);
+      }
+      brain += weight * static_cast<float>(volume.Brain[voxel]);
+      tumour += weight * static_cast<float>(volume.Tumour[voxel]);
+    }
+  }
+}
+
+template <typename TStored>
+GLIOMAGRADING_INLINE void
+ResampleLine(const AugmentationPipeline::Volume & volume,
+             const TStored *                      stored,
+             std::int64_t                         n,
+             LineOfPatch &                        line,
+             float *                              brainLine,
+             float *                              tumourLine)
+{
+  constexpr unsigned int channels = AugmentationPipeline::Channels;
+  const std::int64_t     stride[3] = { 1, volume.Size[0], volume.Size[0] * volume.Size[1] };
+  const std::int64_t     row[4] = { 0, stride[1], stride[2], stride[1] + stride[2] };
+  constexpr float        byte = 1.0F / 255.0F;
+  for (std::int64_t x = 0; x < n; ++x)
+  {
+    const float        high[3] = { line.High[0][x], line.High[1][x], line.High[2][x] };
+    const std::int64_t base[3] = { line.Base[0][x], line.Base[1][x], line.Base[2][x] };
+    float * const      result = line.Values.data() + x * channels;
+    if (line.Inside[x])
+    {
+      const std::int64_t offset = base[0] + base[1] * stride[1] + base[2] * stride[2];
+      const float        upper = high[1] * high[2];
+      const float        share[4] = { 1.0F - high[1] - high[2] + upper, high[1] - upper, high[2] - upper, upper };
+      // Two neighbours of a row at once: eight values, and two of brain and tumour each.
+      EightFloats pair{};
+      FourFloats  masks{};
+      for (unsigned int r = 0; r < 4; ++r)
+      {
+        const std::int64_t         at = offset + row[r];
+        const std::uint8_t * const brain = volume.Brain + at;
+        const std::uint8_t * const tumour = volume.Tumour + at;
+        EightFloats                values;
+        LoadEight(stored + at * channels, values);
+        pair += share[r] * values;
+        const FourIntegers bytes{ brain[0], tumour[0], brain[1], tumour[1] };
+        masks += share[r] * __builtin_convertvector(bytes, FourFloats);
+      }
+      FourFloats halves[2];
+      std::memcpy(halves, &pair, sizeof(pair));
+      const FourFloats between = halves[0] + high[0] * (halves[1] - halves[0]);
+      std::memcpy(result, &between, sizeof(between));
+      brainLine[x] = (masks[0] + high[0] * (masks[2] - masks[0])) * byte;
+      tumourLine[x] = (masks[1] + high[0] * (masks[3] - masks[1])) * byte;
+      continue;
+    }
+    std::fill_n(result, channels, 0.0F);
+    float brain = 0.0F;
+    float tumour = 0.0F;
+    if (base[0] >= -1 && base[1] >= -1 && base[2] >= -1 && base[0] < volume.Size[0] && base[1] < volume.Size[1] &&
+        base[2] < volume.Size[2])
+    {
+      ResampleAtBorder(volume, stored, base, high, result, brain, tumour);
+    }
+    brainLine[x] = brain * byte;
+    tumourLine[x] = tumour * byte;
+  }
+}
+
+// clang-format off
+#define GLIOMAGRADING_RESAMPLE_LINE(T)                                                                                 \
+  GLIOMAGRADING_CLONES void                                                                                            \
+  ResampleLineOf(const AugmentationPipeline::Volume & volume, const T * stored, std::int64_t n, LineOfPatch & line,    \
+                 float * brain, float * tumour)                                                                        \
+  {                                                                                                                    \
+    ResampleLine(volume, stored, n, line, brain, tumour);                                                              \
+  }
+GLIOMAGRADING_RESAMPLE_LINE(float)
+GLIOMAGRADING_RESAMPLE_LINE(std::uint16_t)
+// clang-format on
 
 template <typename TStored>
 void
@@ -88,101 +259,113 @@ ResampleFrom(const AugmentationPipeline::Volume &    volume,
              const AugmentationPipeline::Placement & placement,
              AugmentationPipeline::Patch &           patch)
 {
-  constexpr unsigned int channels = AugmentationPipeline::Channels;
-  const std::int64_t     n = patch.Side;
-  const std::int64_t     voxels = n * n * n;
-  const double           middle = 0.5 * static_cast<double>(n - 1);
-  const auto &           m = placement.Matrix;
-  const std::int64_t     stride[3] = { 1, volume.Size[0], volume.Size[0] * volume.Size[1] };
-  float *                out[channels];
-  for (unsigned int c = 0; c < channels; ++c)
-  {
-    out[c] = patch.Intensities.data() + c * voxels;
-  }
-  std::int64_t voxel = 0;
+  const std::int64_t n = patch.Side;
+  const std::int64_t voxels = n * n * n;
+  const double       middle = 0.5 * static_cast<double>(n - 1);
+  const auto &       m = placement.Matrix;
+  LineOfPatch        line(n);
   for (std::int64_t z = 0; z < n; ++z)
   {
     for (std::int64_t y = 0; y < n; ++y)
     {
-      for (std::int64_t x = 0; x < n; ++x, ++voxel)
+      std::fill(line.Inside.begin(), line.Inside.end(), 1);
+      for (unsigned int a = 0; a < 3; ++a)
       {
-        std::int64_t base[3];
-        float        high[3];
-        bool         outside = false;
-        for (unsigned int a = 0; a < 3; ++a)
-        {
-          const double at = m[a][0] * (static_cast<double>(x) - middle) + m[a][1] * (static_cast<double>(y) - middle) +
-                            m[a][2] * (static_cast<double>(z) - middle) + placement.Centre[a];
-          const double lower = std::floor(at);
-          base[a] = static_cast<std::int64_t>(lower);
-          high[a] = static_cast<float>(at - lower);
-          outside = outside || base[a] < -1 || base[a] >= volume.Size[a];
-        }
-        float sum[channels] = {};
-        float brain = 0.0F;
-        float tumour = 0.0F;
-        if (!outside)
-        {
-          for (unsigned int corner = 0; corner < 8; ++corner)
-          {
-            float        weight = 1.0F;
-            std::int64_t offset = 0;
-            bool         inside = true;
-            for (unsigned int a = 0; a < 3; ++a)
-            {
-              const std::int64_t bit = (corner >> a) & 1;
-              const std::int64_t index = base[a] + bit;
-              weight *= bit ? high[a] : 1.0F - high[a];
-              inside = inside && index >= 0 && index < volume.Size[a];
-              offset += index * stride[a];
-            }
-            if (inside && weight > 0.0F)
-            {
-              const TStored * tap = stored + offset * channels;
-              for (unsigned int c = 0; c < channels; ++c)
-              {
-                sum[c] += weight * ToFloat(tap[c]);
-              }
-              brain += weight * static_cast<float>(volume.Brain[offset]);
-              tumour += weight * static_cast<float>(volume.Tumour[offset]);
-            }
-          }
-        }
-        for (unsigned int c = 0; c < channels; ++c)
-        {
-          out[c][voxel] = sum[c];
-        }
-        patch.Brain[voxel] = brain / 255.0F;
-        patch.Tumour[voxel] = tumour / 255.0F;
+        PlaceLine(n,
+                  middle,
+                  m[a][0],
+                  m[a][1] * (static_cast<double>(y) - middle),
+                  m[a][2] * (static_cast<double>(z) - middle),
+                  placement.Centre[a],
+                  static_cast<std::int32_t>(volume.Size[a]),
+                  line.Base[a].data(),
+                  line.High[a].data(),
+                  line.Inside.data());
       }
+      const std::int64_t at = (z * n + y) * n;
+      ResampleLineOf(volume, stored, n, line, patch.Brain.data() + at, patch.Tumour.data() + at);
+      float * const out = patch.Intensities.data() + at;
+      SplitLine(line.Values.data(), n, out, out + voxels, out + 2 * voxels, out + 3 * voxels);
     }
   }
 }
 
-/** Calls change(line, n) for every line of a cube along an axis. */
+// A cube is, along an axis, so many blocks of n slices of so many neighbouring values each.
+
+GLIOMAGRADING_CLONES void
+AddSlice(const float * __restrict__ from, float * __restrict__ to, std::int64_t values)
+{
+  for (std::int64_t i = 0; i < values; ++i)
+  {
+    to[i] += from[i];
+  }
+}
+
+GLIOMAGRADING_CLONES void
+ScaleSlice(float * slice, float factor, std::int64_t values)
+{
+  for (std::int64_t i = 0; i < values; ++i)
+  {
+    slice[i] *= factor;
+  }
+}
+
+GLIOMAGRADING_CLONES void
+MixSlices(const float * __restrict__ a,
+          const float * __restrict__ b,
+          float share,
+          float * __restrict__ to,
+          std::int64_t values)
+{
+  for (std::int64_t i = 0; i < values; ++i)
+  {
+    to[i] = a[i] * (1.0F - share) + b[i] * share;
+  }
+}
+
+GLIOMAGRADING_CLONES void
+OffsetSlice(float * slice, float offset, std::int64_t values)
+{
+  for (std::int64_t i = 0; i < values; ++i)
+  {
+    slice[i] += offset;
+  }
+}
+
+/** Mean of each value of a row and its two neighbours, zeros outside. */
+GLIOMAGRADING_CLONES void
+SmoothRow(const float * __restrict__ row, float * __restrict__ to, std::int64_t n)
+{
+  for (std::int64_t i = 1; i + 1 < n; ++i)
+  {
+    to[i] = (row[i - 1] + row[i] + row[i + 1]) / 3.0F;
+  }
+  to[0] = (row[0] + (n > 1 ? row[1] : 0.0F)) / 3.0F;
+  to[n - 1] = n > 1 ? (row[n - 2] + row[n - 1]) / 3.0F : to[0];
+}
+
+GLIOMAGRADING_CLONES void
+MeanOfThree(const float * __restrict__ a,
+            const float * __restrict__ b,
+            const float * __restrict__ c,
+            float * __restrict__ to,
+            std::int64_t values)
+{
+  for (std::int64_t i = 0; i < values; ++i)
+  {
+    to[i] = (a[i] + b[i] + c[i]) / 3.0F;
+  }
+}
+
+/** Calls change(slices, values of a slice) for every block along an axis. */
 template <typename TChange>
 void
-ForEachLine(float * cube, std::int64_t n, unsigned int axis, TChange change)
+ForEachBlock(float * cube, std::int64_t n, unsigned int axis, TChange change)
 {
-  const std::int64_t stride = axis == 0 ? 1 : axis == 1 ? n : n * n;
-  const std::int64_t first = axis == 0 ? n : 1;
-  const std::int64_t second = axis == 2 ? n : n * n;
-  std::vector<float> line(n);
-  for (std::int64_t a = 0; a < n; ++a)
+  const std::int64_t values = axis == 0 ? 1 : axis == 1 ? n : n * n;
+  for (std::int64_t start = 0; start < n * n * n; start += n * values)
   {
-    for (std::int64_t b = 0; b < n; ++b)
-    {
-      float * start = cube + b * first + a * second;
-      for (std::int64_t i = 0; i < n; ++i)
-      {
-        line[i] = start[i * stride];
-      }
-      change(line);
-      for (std::int64_t i = 0; i < n; ++i)
-      {
-        start[i * stride] = line[i];
-      }
-    }
+    change(cube + start, values);
   }
 }
 
@@ -190,16 +373,25 @@ ForEachLine(float * cube, std::int64_t n, unsigned int axis, TChange change)
 void
 BoxSmooth(float * cube, std::int64_t n)
 {
+  std::vector<float> held(n * n * n);
   for (unsigned int axis = 0; axis < 3; ++axis)
   {
-    ForEachLine(cube, n, axis, [](std::vector<float> & line) {
-      float before = 0.0F;
-      for (std::size_t i = 0; i < line.size(); ++i)
+    const std::vector<float> zeros(n * n);
+    ForEachBlock(cube, n, axis, [&](float * block, std::int64_t values) {
+      if (axis == 0)
       {
-        const float here = line[i];
-        const float after = i + 1 < line.size() ? line[i + 1] : 0.0F;
-        line[i] = (before + here + after) / 3.0F;
-        before = here;
+        SmoothRow(block, held.data(), n);
+        std::copy_n(held.data(), n, block);
+        return;
+      }
+      std::copy_n(block, n * values, held.data());
+      for (std::int64_t i = 0; i < n; ++i)
+      {
+        MeanOfThree(i > 0 ? held.data() + (i - 1) * values : zeros.data(),
+                    held.data() + i * values,
+                    i + 1 < n ? held.data() + (i + 1) * values : zeros.data(),
+                    block + i * values,
+                    values);
       }
     });
   }
@@ -209,30 +401,180 @@ BoxSmooth(float * cube, std::int64_t n)
 void
 ThickSlices(float * cube, std::int64_t n, unsigned int axis, std::int64_t factor)
 {
-  const std::int64_t slices = std::max<std::int64_t>(1, n / factor);
-  std::vector<float> thick(slices);
-  const float        scale = static_cast<float>(slices) / static_cast<float>(n);
-  ForEachLine(cube, n, axis, [&](std::vector<float> & line) {
+  const std::int64_t        slices = std::max<std::int64_t>(1, n / factor);
+  const float               scale = static_cast<float>(slices) / static_cast<float>(n);
+  std::vector<std::int64_t> lower(n);
+  std::vector<float>        share(n);
+  for (std::int64_t i = 0; i < n; ++i)
+  {
+    const float at = std::clamp((static_cast<float>(i) + 0.5F) * scale - 0.5F, 0.0F, static_cast<float>(slices - 1));
+    lower[i] = std::min<std::int64_t>(static_cast<std::int64_t>(at), slices - 1);
+    share[i] = at - static_cast<float>(lower[i]);
+  }
+  std::vector<float> thick;
+  ForEachBlock(cube, n, axis, [&](float * block, std::int64_t values) {
+    thick.assign(slices * values, 0.0F);
     for (std::int64_t s = 0; s < slices; ++s)
     {
       const std::int64_t from = s * n / slices;
       const std::int64_t to = ((s + 1) * n + slices - 1) / slices;
-      float              sum = 0.0F;
       for (std::int64_t i = from; i < to; ++i)
       {
-        sum += line[i];
+        AddSlice(block + i * values, thick.data() + s * values, values);
       }
-      thick[s] = sum / static_cast<float>(to - from);
+      ScaleSlice(thick.data() + s * values, 1.0F / static_cast<float>(to - from), values);
     }
     for (std::int64_t i = 0; i < n; ++i)
     {
-      const float at = std::clamp((static_cast<float>(i) + 0.5F) * scale - 0.5F, 0.0F, static_cast<float>(slices - 1));
-      const std::int64_t lower = std::min<std::int64_t>(static_cast<std::int64_t>(at), slices - 1);
-      const std::int64_t upper = std::min<std::int64_t>(lower + 1, slices - 1);
-      const float        share = at - static_cast<float>(lower);
-      line[i] = thick[lower] * (1.0F - share) + thick[upper] * share;
+      const std::int64_t upper = std::min<std::int64_t>(lower[i] + 1, slices - 1);
+      MixSlices(thick.data() + lower[i] * values, thick.data() + upper * values, share[i], block + i * values, values);
     }
   });
+}
+
+template <typename T>
+GLIOMAGRADING_INLINE void
+Interleaved(const float * const (&from)[4], const float (&background)[4], std::int64_t voxels, T * __restrict__ to)
+{
+  const float * __restrict__ a = from[0];
+  const float * __restrict__ b = from[1];
+  const float * __restrict__ c = from[2];
+  const float * __restrict__ d = from[3];
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    Store(to[4 * i], a[i] + background[0]);
+    Store(to[4 * i + 1], b[i] + background[1]);
+    Store(to[4 * i + 2], c[i] + background[2]);
+    Store(to[4 * i + 3], d[i] + background[3]);
+  }
+}
+
+// clang-format off
+#define GLIOMAGRADING_INTERLEAVE(T)                                                                                    \
+  GLIOMAGRADING_CLONES void                                                                                            \
+  InterleaveTo(const float * const (&from)[4], const float (&background)[4], std::int64_t voxels, T * to)              \
+  {                                                                                                                    \
+    Interleaved(from, background, voxels, to);                                                                         \
+  }                                                                                                                    \
+  void                                                                                                                 \
+  InterleavePatch(const AugmentationPipeline::Patch & patch, const std::array<float, 4> & background, T * sample)      \
+  {                                                                                                                    \
+    const std::int64_t  voxels = patch.Side * patch.Side * patch.Side;                                                 \
+    const float * const start = patch.Intensities.data();                                                              \
+    const float * const from[4] = { start, start + voxels, start + 2 * voxels, start + 3 * voxels };                   \
+    const float         above[4] = { background[0], background[1], background[2], background[3] };                     \
+    InterleaveTo(from, above, voxels, sample);                                                                         \
+  }
+GLIOMAGRADING_INTERLEAVE(float)
+GLIOMAGRADING_INTERLEAVE(std::uint16_t)
+// clang-format on
+
+// What ChangeScanner() does to all voxels of a sequence.
+
+/** Border voxels hold their brain's share of the intensity: gives the tissue's own, and its lowest and highest. */
+GLIOMAGRADING_CLONES void
+DivideByShare(float * __restrict__ v,
+              const float * __restrict__ brain,
+              std::int64_t voxels,
+              float        least,
+              float &      lowest,
+              float &      highest)
+{
+  float low = 0.0F;
+  float high = 0.0F;
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    const float own = v[i] / std::max(brain[i], least);
+    v[i] = brain[i] > least ? own : 0.0F;
+  }
+#pragma omp simd reduction(min : low) reduction(max : high)
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    low = v[i] < low ? v[i] : low;
+    high = v[i] > high ? v[i] : high;
+  }
+  lowest = low;
+  highest = high;
+}
+
+GLIOMAGRADING_CLONES void
+MixCurve(float * __restrict__ v, std::int64_t voxels, const float (&knots)[7], float mix)
+{
+  // A rising curve of six lines is its first line and what each knot adds to the slope.
+  float bend[6];
+  bend[0] = knots[1] - knots[0];
+  for (unsigned int k = 1; k < 6; ++k)
+  {
+    bend[k] = (knots[k + 1] - knots[k]) - (knots[k] - knots[k - 1]);
+  }
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    const float at = (std::min(std::max(v[i], -4.0F), 5.999F) + 4.0F) * 0.6F;
+    float       curve = knots[0] + at * bend[0];
+    for (unsigned int k = 1; k < 6; ++k)
+    {
+      curve += std::max(at - static_cast<float>(k), 0.0F) * bend[k];
+    }
+    v[i] += mix * (curve - v[i]);
+  }
+}
+
+GLIOMAGRADING_CLONES void
+ChangeLesion(float * __restrict__ v,
+             const float * __restrict__ tumour,
+             std::int64_t voxels,
+             float        weaker,
+             float        shifted)
+{
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    v[i] = v[i] * (1.0F - tumour[i] * weaker) + tumour[i] * shifted;
+  }
+}
+
+GLIOMAGRADING_CLONES void
+ScaleAndOffset(float * v, std::int64_t voxels, float gain, float offset)
+{
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    v[i] = v[i] * gain + offset;
+  }
+}
+
+GLIOMAGRADING_CLONES void
+AddDifference(float * __restrict__ v, const float * __restrict__ smooth, std::int64_t voxels, float amount)
+{
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    v[i] += amount * (v[i] - smooth[i]);
+  }
+}
+
+GLIOMAGRADING_CLONES void
+MultiplyByShare(float * __restrict__ v, const float * __restrict__ brain, std::int64_t voxels, float least)
+{
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    v[i] *= brain[i] > least ? brain[i] : 0.0F;
+  }
+}
+
+/** Normal numbers, two of each pair of uniform ones (Box and Muller). */
+void
+AddNoise(CounterRandom & random, float * v, std::int64_t voxels, float deviation)
+{
+  for (std::int64_t i = 0; i < voxels; i += 2)
+  {
+    const std::uint64_t bits = random.Bits();
+    const float         first = static_cast<float>((bits >> 40) + 1) * 0x1.0p-24F; // in (0, 1]
+    const float         turn = static_cast<float>(bits & 0xFFFFFFU) * 0x1.0p-24F * 6.2831853F;
+    const float         radius = deviation * std::sqrt(-2.0F * std::log(first));
+    v[i] += radius * std::cos(turn);
+    if (i + 1 < voxels)
+    {
+      v[i + 1] += radius * std::sin(turn);
+    }
+  }
 }
 
 /** Multiplies by 1 + a smooth field: normal numbers on 3^3 knots, linear between them. */
@@ -568,6 +910,20 @@ AugmentationPipeline::Resample(const Volume & volume, const Placement & placemen
 }
 
 void
+AugmentationPipeline::Interleave(const Patch & patch, const std::array<float, Channels> & background, float * sample)
+{
+  InterleavePatch(patch, background, sample);
+}
+
+void
+AugmentationPipeline::Interleave(const Patch &                       patch,
+                                 const std::array<float, Channels> & background,
+                                 std::uint16_t *                     sample)
+{
+  InterleavePatch(patch, background, sample);
+}
+
+void
 AugmentationPipeline::AddTumour(const Patch & donor, Patch & patch)
 {
   const std::int64_t n = patch.Side;
@@ -620,15 +976,9 @@ AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
   for (unsigned int c = 0; c < Channels; ++c)
   {
     float * const v = patch.Intensities.data() + c * voxels;
-    // A border voxel holds its brain's share of the intensity: the tissue's own value is changed.
-    float low = 0.0F;
-    float high = 0.0F;
-    for (std::int64_t i = 0; i < voxels; ++i)
-    {
-      v[i] = brain[i] > leastShare ? v[i] / brain[i] : 0.0F;
-      low = std::min(low, v[i]);
-      high = std::max(high, v[i]);
-    }
+    float         low = 0.0F;
+    float         high = 0.0F;
+    DivideByShare(v, brain, voxels, leastShare, low, high);
     if (!fluid.empty())
     {
       for (std::int64_t i = 0; i < voxels; ++i)
@@ -657,32 +1007,20 @@ AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
         knot = knot / total * 10.0F - 4.0F;
       }
       const auto mix = static_cast<float>(random.Uniform() * m_Strengths[IntensityCurve]);
-      for (std::int64_t i = 0; i < voxels; ++i)
-      {
-        const float at = (std::clamp(v[i], -4.0F, 5.999F) + 4.0F) * 0.6F;
-        const int   lower = std::min(static_cast<int>(at), 5);
-        const float curve = knots[lower] + (at - static_cast<float>(lower)) * (knots[lower + 1] - knots[lower]);
-        v[i] += mix * (curve - v[i]);
-      }
+      MixCurve(v, voxels, knots, mix);
     }
     if (m_Strengths[LesionContrast] > 0.0)
     {
       const auto weaker =
         static_cast<float>(m_Strengths[LesionContrast] * random.Uniform() * (random.Chance(0.6) ? 1.0 : 0.0));
       const auto shifted = static_cast<float>(0.3 * m_Strengths[LesionContrast] * random.Normal());
-      for (std::int64_t i = 0; i < voxels; ++i)
-      {
-        v[i] = v[i] * (1.0F - tumour[i] * weaker) + tumour[i] * shifted;
-      }
+      ChangeLesion(v, tumour, voxels, weaker, shifted);
     }
     if (m_Strengths[Gain] > 0.0 || m_Strengths[Offset] > 0.0)
     {
       const auto gain = static_cast<float>(std::exp(random.Uniform(-1.0, 0.55) * m_Strengths[Gain]));
       const auto offset = static_cast<float>(random.Uniform(-1.0, 1.0) * m_Strengths[Offset]);
-      for (std::int64_t i = 0; i < voxels; ++i)
-      {
-        v[i] = v[i] * gain + offset;
-      }
+      ScaleAndOffset(v, voxels, gain, offset);
     }
     if (random.Chance(m_Strengths[ThickSlice]))
     {
@@ -694,10 +1032,7 @@ AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
       smooth.assign(v, v + voxels);
       BoxSmooth(smooth.data(), n);
       const float amount = random.Chance(0.5) ? 0.7F : -1.0F;
-      for (std::int64_t i = 0; i < voxels; ++i)
-      {
-        v[i] += amount * (v[i] - smooth[i]);
-      }
+      AddDifference(v, smooth.data(), voxels, amount);
     }
     if (random.Chance(m_Strengths[SliceOffset]))
     {
@@ -709,20 +1044,17 @@ AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
       {
         offset[i] = i % thick == 0 ? static_cast<float>(deviation * random.Normal()) : offset[i - 1];
       }
-      ForEachLine(v, n, axis, [&offset](std::vector<float> & line) {
-        for (std::size_t i = 0; i < line.size(); ++i)
+      ForEachBlock(v, n, axis, [&](float * block, std::int64_t values) {
+        for (std::int64_t i = 0; i < n; ++i)
         {
-          line[i] += offset[i];
+          OffsetSlice(block + i * values, offset[i], values);
         }
       });
     }
     if (m_Strengths[Noise] > 0.0 && random.Chance(0.2))
     {
       const double deviation = random.Uniform() * m_Strengths[Noise];
-      for (std::int64_t i = 0; i < voxels; ++i)
-      {
-        v[i] += static_cast<float>(deviation * random.Normal());
-      }
+      AddNoise(random, v, voxels, static_cast<float>(deviation));
     }
   }
   if (random.Chance(m_Strengths[LostSequence]))
@@ -739,11 +1071,7 @@ AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
   }
   for (unsigned int c = 0; c < Channels; ++c)
   {
-    float * const v = patch.Intensities.data() + c * voxels;
-    for (std::int64_t i = 0; i < voxels; ++i)
-    {
-      v[i] *= brain[i] > leastShare ? brain[i] : 0.0F;
-    }
+    MultiplyByShare(patch.Intensities.data() + c * voxels, brain, voxels, leastShare);
   }
 }
 } // namespace itk

@@ -134,6 +134,13 @@ public:
   static void
   AddTumour(const Patch & donor, Patch & patch);
 
+  /** Interleaves the sequences and adds what the background is in each: a sample of a channels-last batch, in float32
+   * or rounded to bfloat16. */
+  static void
+  Interleave(const Patch & patch, const std::array<float, Channels> & background, float * sample);
+  static void
+  Interleave(const Patch & patch, const std::array<float, Channels> & background, std::uint16_t * sample);
+
   /** The intensity part, in place. */
   void
   ChangeScanner(CounterRandom & random, Patch & patch) const;

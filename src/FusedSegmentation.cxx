@@ -19,6 +19,7 @@
 
 #include "ChannelsLastMap.h"
 #include "PlaneStream.h"
+#include "StoredValues.h"
 
 #include "itkMacro.h"
 
@@ -31,50 +32,11 @@
 #include <map>
 #include <mutex>
 
-// One loop for each instruction set of the processor, chosen when the library is loaded.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
-#  define GLIOMAGRADING_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#  define GLIOMAGRADING_INLINE __attribute__((always_inline)) inline
-#else
-#  define GLIOMAGRADING_CLONES
-#  define GLIOMAGRADING_INLINE inline
-#endif
-
 namespace itk
 {
 namespace
 {
 using torch::Tensor;
-
-GLIOMAGRADING_INLINE float
-Loaded(float value)
-{
-  return value;
-}
-
-GLIOMAGRADING_INLINE float
-Loaded(std::uint16_t value)
-{
-  const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
-  float               loaded;
-  std::memcpy(&loaded, &bits, sizeof(loaded));
-  return loaded;
-}
-
-GLIOMAGRADING_INLINE void
-Store(float & to, float value)
-{
-  to = value;
-}
-
-/** Rounds to the nearest bfloat16, to even where two are. */
-GLIOMAGRADING_INLINE void
-Store(std::uint16_t & to, float value)
-{
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  to = static_cast<std::uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
-}
 
 /** max(x scale + shift, 0), in place. The coefficients repeat every \a period values, a multiple of the channels. */
 template <typename T>

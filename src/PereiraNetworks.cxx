@@ -17,9 +17,12 @@
  *=========================================================================*/
 #include "PereiraNetworks.h"
 
+#include "TrainingOperators.h"
+
 #include "itkMacro.h"
 
 #include <cmath>
+#include <tuple>
 
 namespace itk
 {
@@ -38,6 +41,19 @@ Between(const ForwardContext & context)
   {
     context.BetweenLayers();
   }
+}
+
+torch::Tensor
+ChannelsLast(const torch::Tensor & x)
+{
+  return x.contiguous(torch::MemoryFormat::ChannelsLast3d);
+}
+
+/** While training nobody taps a layer or changes the ReLU; then fewer passes over memory do the same. */
+bool
+InOnePass(const ForwardContext & context, const torch::Tensor & x, const torch::nn::Module & module)
+{
+  return module.is_training() && !context.ReLU && !context.Tap && TrainsInOnePass(x);
 }
 
 torch::Tensor
@@ -72,6 +88,7 @@ ResidualBlockImpl::ResidualBlockImpl(int64_t inputChannels, int64_t outputChanne
   , conv2(
       register_module("conv2", torch::nn::Conv3d(ConvolutionOptions(outputChannels, outputChannels, 3, padded, false))))
   , SpatialDropout(spatialDropout)
+  , Padded(padded)
 {
   if (inputChannels != outputChannels)
   {
@@ -84,6 +101,24 @@ torch::Tensor
 ResidualBlockImpl::forward(torch::Tensor x, const ForwardContext & context)
 {
   Between(context);
+  if (InOnePass(context, x, *this))
+  {
+    torch::Tensor noise;
+    if (SpatialDropout > 0.0)
+    {
+      const torch::NoGradGuard noGradient;
+      noise = torch::empty({ x.size(0), conv1->options.out_channels() }).bernoulli_(1.0 - SpatialDropout);
+      noise.div_(1.0 - SpatialDropout);
+    }
+    std::vector<int64_t> middle = x.sizes().slice(2).vec();
+    for (int64_t & size : middle)
+    {
+      size -= Padded ? 0 : 4;
+    }
+    auto [y, direct] = NormalizeAndRectify(x, *bn1, middle);
+    y = NormalizeAndRectify(ChannelsLast(conv1(y)), *bn2, {}, noise).first;
+    return conv2(y).add_(shortcut ? shortcut(direct) : direct);
+  }
   torch::Tensor y = conv1(context.ApplyReLU(bn1(x)));
   Between(context);
   y = context.ApplyReLU(bn2(y));
@@ -111,6 +146,10 @@ StemImpl::forward(torch::Tensor x, const ForwardContext & context)
 {
   x = conv1(x);
   Between(context);
+  if (InOnePass(context, x, *this))
+  {
+    return conv2(NormalizeAndRectify(x, *bn).first);
+  }
   return conv2(context.ApplyReLU(bn(x)));
 }
 
@@ -216,7 +255,15 @@ PereiraSegmentationNetworkImpl::forward(torch::Tensor x, const ForwardContext & 
     {
       break;
     }
-    torch::Tensor skip = CropToSize(x, SkipSize(x.sizes(), level, Options));
+    const std::vector<int64_t> size = SkipSize(x.sizes(), level, Options);
+    if (InOnePass(context, x, *this))
+    {
+      torch::Tensor skip;
+      std::tie(x, skip) = PoolAndCrop(x, size);
+      skips.push_back(skip);
+      continue;
+    }
+    torch::Tensor skip = CropToSize(x, size);
     // Without gradients a copy of the crop lets the large map go at once.
     skips.push_back(torch::GradMode::is_enabled() || Options.Padded ? skip : skip.clone());
     x = torch::max_pool3d(x, 2, 2);
@@ -224,12 +271,12 @@ PereiraSegmentationNetworkImpl::forward(torch::Tensor x, const ForwardContext & 
   for (int64_t level = Options.Levels - 2; level >= 0; --level)
   {
     x = torch::upsample_nearest3d(Reduction[level](x), skips[level].sizes().slice(2));
-    x = x + skips[level];
+    x = x.add_(skips[level]); // a fresh tensor
     skips[level] = torch::Tensor();
     x = Tapped(context, "dec" + std::to_string(level), Decoder[level]->forward(x, context));
   }
   Between(context);
-  return head(context.ApplyReLU(bn(x)));
+  return head(InOnePass(context, x, *this) ? NormalizeAndRectify(x, *bn).first : context.ApplyReLU(bn(x)));
 }
 
 PereiraGradingNetworkImpl::PereiraGradingNetworkImpl(const GradingNetworkOptions & options)
@@ -256,15 +303,17 @@ PereiraGradingNetworkImpl::PereiraGradingNetworkImpl(const GradingNetworkOptions
 torch::Tensor
 PereiraGradingNetworkImpl::forward(torch::Tensor x, const ForwardContext & context)
 {
+  const auto pooled = [&](const torch::Tensor & map) {
+    const bool even = map.size(2) % 2 == 0 && map.size(3) % 2 == 0 && map.size(4) % 2 == 0;
+    return even && InOnePass(context, map, *this) ? PoolAndCrop(map).first : torch::max_pool3d(map, 2, 2);
+  };
   x = Tapped(context, "stem", stem->forward(x, context));
   x = Tapped(context, "res1", res1->forward(x, context));
-  x = torch::max_pool3d(x, 2, 2);
-  x = Tapped(context, "res2", res2->forward(x, context));
-  x = torch::max_pool3d(x, 2, 2);
-  x = Tapped(context, "res3", res3->forward(x, context));
-  x = torch::max_pool3d(x, 2, 2);
-  x = Tapped(context, "res4", res4->forward(x, context));
-  x = context.ApplyReLU(bn(x)).mean({ 2, 3, 4 }, true);
+  x = Tapped(context, "res2", res2->forward(pooled(x), context));
+  x = Tapped(context, "res3", res3->forward(pooled(x), context));
+  x = Tapped(context, "res4", res4->forward(pooled(x), context));
+  x = InOnePass(context, x, *this) ? NormalizeAndRectify(x, *bn).first : context.ApplyReLU(bn(x));
+  x = x.mean({ 2, 3, 4 }, true);
   x = torch::dropout(context.ApplyReLU(fc1(x)), Options.Dropout, is_training());
   x = torch::dropout(context.ApplyReLU(fc2(x)), Options.Dropout, is_training());
   return fc3(x).flatten(1);

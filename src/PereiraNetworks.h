@@ -64,6 +64,7 @@ struct ResidualBlockImpl : torch::nn::Module
   torch::nn::Conv3d      conv1, conv2;
   torch::nn::Conv3d      shortcut{ nullptr }; // only where the channels change
   double                 SpatialDropout;
+  bool                   Padded;
 };
 TORCH_MODULE(ResidualBlock);
 

@@ -41,6 +41,7 @@
 #include <fstream>
 #include <functional>
 #include <iomanip>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <set>
@@ -108,11 +109,19 @@ private:
   at::Tensor m_State;
 };
 
+/** The samples of a step, as the step takes them. */
+struct TrainingBatch
+{
+  torch::Tensor             Input;         // channels-last, in the step's precision
+  torch::Tensor             Tumour, Brain; // segmentation: of the voxels that have logits
+  std::vector<std::int64_t> Grades;        // grading
+};
+
 /** Prepares the batches of the next steps on a thread of its own, in order. */
 class BatchLoader
 {
 public:
-  using Batch = std::vector<std::pair<AugmentationPipeline::Patch, int>>; // patch and grade
+  using Batch = TrainingBatch;
   using MakeBatch = std::function<Batch(std::uint64_t)>;
 
   BatchLoader(std::uint64_t firstStep, MakeBatch make)
@@ -278,20 +287,31 @@ struct CohortPlan
   std::vector<std::string>                      Problems;
 };
 
+/** Puts the patch with its background into a batch [N, C, z, y, x] in channels-last. */
 void
-AddBackground(const PreparedCase & prepared, AugmentationPipeline::Patch & patch)
+PutSample(const PreparedCase &                prepared,
+          const AugmentationPipeline::Patch & patch,
+          const torch::Tensor &               input,
+          std::int64_t                        sample)
 {
-  const std::size_t voxels = patch.Brain.size();
-  for (unsigned int c = 0; c < AugmentationPipeline::Channels; ++c)
+  const std::int64_t start = sample * input.stride(0);
+  if (input.scalar_type() == torch::kBFloat16)
   {
-    if (prepared.Background[c] != 0.0F)
-    {
-      for (std::size_t i = 0; i < voxels; ++i)
-      {
-        patch.Intensities[c * voxels + i] += prepared.Background[c];
-      }
-    }
+    AugmentationPipeline::Interleave(
+      patch, prepared.Background, static_cast<std::uint16_t *>(input.mutable_data_ptr()) + start);
   }
+  else
+  {
+    AugmentationPipeline::Interleave(patch, prepared.Background, input.mutable_data_ptr<float>() + start);
+  }
+}
+
+/** A new batch for PutSample(). */
+torch::Tensor
+EmptyInput(std::int64_t samples, std::int64_t side, torch::ScalarType type)
+{
+  return torch::empty({ samples, AugmentationPipeline::Channels, side, side, side },
+                      torch::TensorOptions().dtype(type).memory_format(torch::MemoryFormat::ChannelsLast3d));
 }
 
 bool
@@ -1125,8 +1145,19 @@ TorchModelTrainer::Session::CutCube(const PreparedCase &            prepared,
 BatchLoader::Batch
 TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
 {
-  BatchLoader::Batch batch(m_Trainer.m_BatchSize);
+  const auto         samples = static_cast<std::int64_t>(m_Trainer.m_BatchSize);
+  const auto         size = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
+  const std::int64_t halo = m_Segmentation ? m_SegmentationNetwork->Halo() : 0;
   const double       shift = m_Augmentation.Strength("shift");
+  BatchLoader::Batch batch;
+  // Convolutions round their input to bfloat16 first: done here, it is half the memory.
+  batch.Input =
+    EmptyInput(samples, size, m_Trainer.m_Precision == PrecisionEnum::BFloat16 ? torch::kBFloat16 : torch::kFloat32);
+  if (m_Segmentation)
+  {
+    batch.Tumour = torch::empty({ samples, 1, size - 2 * halo, size - 2 * halo, size - 2 * halo });
+    batch.Brain = torch::empty_like(batch.Tumour);
+  }
   for (unsigned int item = 0; item < m_Trainer.m_BatchSize; ++item)
   {
     CounterRandom random(m_Trainer.m_Seed, step, item);
@@ -1160,11 +1191,9 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
         break;
       }
     }
-    const auto &         list = candidates[cohort];
-    const PreparedCase & prepared = m_Training[list[random.Below(static_cast<std::int64_t>(list.size()))]];
-    const auto           size = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
-    auto &               patch = batch[item].first;
-    batch[item].second = prepared.Grade;
+    const auto &                    list = candidates[cohort];
+    const PreparedCase &            prepared = m_Training[list[random.Below(static_cast<std::int64_t>(list.size()))]];
+    AugmentationPipeline::Patch     patch;
     AugmentationPipeline::Placement placement;
     std::array<double, 3>           moved{ { 0, 0, 0 } };
     if (m_Segmentation)
@@ -1190,7 +1219,7 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
       const std::int64_t at[3] = { voxel % volume.Size[0],
                                    voxel / volume.Size[0] % volume.Size[1],
                                    voxel / (volume.Size[0] * volume.Size[1]) };
-      const double       outputSide = static_cast<double>(size - 2 * m_SegmentationNetwork->Halo());
+      const double       outputSide = static_cast<double>(size - 2 * halo);
       for (unsigned int a = 0; a < 3; ++a)
       {
         // The middle of an even patch lies between two voxels: an unturned patch is then cut without interpolation.
@@ -1228,7 +1257,30 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
       patch = CutCube(prepared, low, high, m_Trainer.m_Margin, m_Trainer.m_Region == "brain", size, placement, moved);
     }
     m_Augmentation.ChangeScanner(random, patch);
-    AddBackground(prepared, patch);
+    PutSample(prepared, patch, batch.Input, item);
+    if (m_Segmentation)
+    {
+      const std::int64_t inner = size - 2 * halo;
+      float *            tumour = batch.Tumour.mutable_data_ptr<float>() + item * inner * inner * inner;
+      float *            brain = batch.Brain.mutable_data_ptr<float>() + item * inner * inner * inner;
+      for (std::int64_t z = halo; z < size - halo; ++z)
+      {
+        for (std::int64_t y = halo; y < size - halo; ++y)
+        {
+          const std::int64_t line = (z * size + y) * size + halo;
+          for (std::int64_t x = line; x < line + inner; ++x)
+          {
+            const float inside = patch.Brain[x] > 0.5F ? 1.0F : 0.0F;
+            *brain++ = inside;
+            *tumour++ = inside * patch.Tumour[x];
+          }
+        }
+      }
+    }
+    else
+    {
+      batch.Grades.push_back(prepared.Grade);
+    }
   }
   return batch;
 }
@@ -1269,18 +1321,7 @@ TorchModelTrainer::Session::IsDone() const
 double
 TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double rate)
 {
-  const auto samples = static_cast<std::int64_t>(batch.size());
-  const auto n = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
-  const auto asTensor = [](const std::vector<float> & values, torch::IntArrayRef shape) {
-    return torch::from_blob(const_cast<float *>(values.data()), shape);
-  };
-  torch::Tensor x =
-    torch::empty({ samples, 4, n, n, n }, torch::TensorOptions().memory_format(torch::MemoryFormat::ChannelsLast3d));
-  for (std::int64_t i = 0; i < samples; ++i)
-  {
-    x[i].copy_(asTensor(batch[i].first.Intensities, { 4, n, n, n }));
-  }
-  x = x.to(m_Device);
+  const torch::Tensor x = batch.Input.to(m_Device);
 
   // By the step, so that a resumed run does the same.
   if (m_Trainer.m_NormalizationSteps > 0 && m_Trainer.m_Step >= m_Trainer.m_NormalizationSteps)
@@ -1306,20 +1347,8 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
   torch::Tensor loss;
   if (m_Segmentation)
   {
-    const std::int64_t inner = logits.size(2);
-    const std::int64_t halo = (n - inner) / 2;
-    torch::Tensor      target = torch::empty({ samples, 1, inner, inner, inner });
-    torch::Tensor      brain = torch::empty_like(target);
-    const auto         cut = [&](const std::vector<float> & values) {
-      return asTensor(values, { 1, n, n, n }).narrow(1, halo, inner).narrow(2, halo, inner).narrow(3, halo, inner);
-    };
-    for (std::int64_t i = 0; i < samples; ++i)
-    {
-      target[i].copy_(cut(batch[i].first.Tumour));
-      brain[i].copy_(cut(batch[i].first.Brain) > 0.5);
-    }
-    target = target.to(m_Device) * brain.to(m_Device);
-    brain = brain.to(m_Device);
+    const torch::Tensor target = batch.Tumour.to(m_Device);
+    const torch::Tensor brain = batch.Brain.to(m_Device);
     const torch::Tensor logarithm = torch::log_softmax(logits, 1);
     const torch::Tensor tumourLog = logarithm.narrow(1, 1, 1);
     const double        restWeight = m_ClassWeights.empty() ? 1.0 : m_ClassWeights[0];
@@ -1335,18 +1364,14 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
   }
   else
   {
-    std::vector<std::int64_t> grades;
-    for (const auto & sample : batch)
-    {
-      grades.push_back(sample.second);
-    }
     torch::nn::functional::CrossEntropyFuncOptions options;
     options.label_smoothing(m_Trainer.m_LabelSmoothing);
     if (!m_ClassWeights.empty())
     {
       options.weight(torch::tensor(m_ClassWeights).to(m_Device));
     }
-    loss = torch::nn::functional::cross_entropy(logits, torch::tensor(grades, torch::kInt64).to(m_Device), options);
+    loss =
+      torch::nn::functional::cross_entropy(logits, torch::tensor(batch.Grades, torch::kInt64).to(m_Device), options);
   }
   for (auto & group : m_Optimizer->param_groups())
   {
@@ -1408,12 +1433,11 @@ TorchModelTrainer::Session::Score()
     }
     else
     {
-      const auto                  n = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
-      AugmentationPipeline::Patch patch =
+      const auto                        n = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
+      const AugmentationPipeline::Patch patch =
         CutCube(c, c.BoxLow, c.BoxHigh, m_Trainer.m_Margin, m_Trainer.m_Region == "brain", n, {}, { { 0, 0, 0 } });
-      AddBackground(c, patch);
-      const torch::Tensor x =
-        torch::from_blob(patch.Intensities.data(), { 1, 4, n, n, n }).contiguous(torch::MemoryFormat::ChannelsLast3d);
+      const torch::Tensor x = EmptyInput(1, n, torch::kFloat32);
+      PutSample(c, patch, x, 0);
       score.Value = torch::softmax(this->Forward(x.to(m_Device)).cpu(), 1)[0][1].item<double>();
     }
     m_Trainer.m_Scores.push_back(score);
@@ -1453,6 +1477,7 @@ TorchModelTrainer::Session::Run()
   m_Trainer.m_Step = 0;
   m_Trainer.m_BestStep = 0;
   m_Trainer.m_Seconds = 0.0;
+  m_Trainer.m_LastScore = std::numeric_limits<double>::quiet_NaN();
   if (m_Trainer.m_Resume)
   {
     this->LoadCheckpoint();
@@ -1505,8 +1530,9 @@ TorchModelTrainer::Session::Run()
         const auto from = Clock::now();
         m_Trainer.Report("Scoring " + std::to_string(m_Validation.size()) + " cases");
         this->Score();
-        this->NoteScore(meanScore());
-        row << meanScore();
+        m_Trainer.m_LastScore = meanScore();
+        this->NoteScore(m_Trainer.m_LastScore);
+        row << m_Trainer.m_LastScore;
         scoring += secondsSince(from);
       }
       m_Log << row.str() << '\n';
@@ -1514,6 +1540,7 @@ TorchModelTrainer::Session::Run()
       if (secondsSince(saved) > 60.0 * m_Trainer.m_CheckpointMinutes)
       {
         save();
+        m_Trainer.Report("Step " + std::to_string(m_Trainer.m_Step) + " is kept");
       }
     }
   }
@@ -1848,6 +1875,7 @@ TorchModelTrainer::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "Step: " << m_Step << std::endl;
   os << indent << "BestStep: " << m_BestStep << std::endl;
   os << indent << "LastLoss: " << m_LastLoss << std::endl;
+  os << indent << "LastScore: " << m_LastScore << std::endl;
   os << indent << "Seconds: " << m_Seconds << std::endl;
   os << indent << "Status: " << m_Status << std::endl;
   os << indent << "Scores:";

@@ -934,6 +934,167 @@ TEST_F(TorchModelTrainer, CystsAndOffsetsStayWhereTheyBelong)
   EXPECT_LT(seam, 0.5F);
 }
 
+TEST_F(TorchModelTrainer, ResamplesAsTheFormulaSays)
+{
+  MarkedVolume       volume;
+  itk::CounterRandom random(12);
+  // Of a bfloat16 the upper half of a float32's bits is stored.
+  std::vector<std::uint16_t> halves(volume.Intensities.size());
+  for (std::size_t i = 0; i < volume.Intensities.size(); ++i)
+  {
+    const auto    value = static_cast<float>(random.Normal());
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &value, sizeof(bits));
+    bits &= 0xFFFF0000U;
+    halves[i] = static_cast<std::uint16_t>(bits >> 16);
+    std::memcpy(&volume.Intensities[i], &bits, sizeof(bits));
+  }
+  for (std::size_t i = 0; i < volume.Brain.size(); ++i)
+  {
+    volume.Brain[i] = static_cast<std::uint8_t>(random.Below(256));
+    volume.Tumour[i] = static_cast<std::uint8_t>(random.Below(256));
+  }
+  Pipeline pipeline;
+  for (const char * const name : { "rotation-3d=60", "zoom=0.4", "mirror" })
+  {
+    pipeline.Add(name);
+  }
+  constexpr std::int64_t n = 15;
+  for (int trial = 0; trial < 6; ++trial)
+  {
+    // Beside the middle, so that a part of the cube lies outside.
+    Pipeline::Placement placement;
+    placement.Centre = { { random.Uniform(2.0, 22.0), random.Uniform(2.0, 18.0), random.Uniform(2.0, 14.0) } };
+    pipeline.Turn(random, placement);
+    Pipeline::Patch patch;
+    Pipeline::Patch patchOfHalves;
+    Pipeline::Resample(volume.View(), placement, n, patch);
+    Pipeline::Volume stored = volume.View();
+    stored.Intensities = nullptr;
+    stored.BFloat16Intensities = halves.data();
+    Pipeline::Resample(stored, placement, n, patchOfHalves);
+    EXPECT_EQ(patch.Intensities, patchOfHalves.Intensities);
+    std::int64_t outside = 0;
+    for (std::int64_t voxel = 0; voxel < n * n * n; ++voxel)
+    {
+      const double at[3] = { voxel % n - 7.0, voxel / n % n - 7.0, voxel / (n * n) - 7.0 };
+      double       point[3];
+      for (int a = 0; a < 3; ++a)
+      {
+        point[a] = placement.Centre[a] + placement.Matrix[a][0] * at[0] + placement.Matrix[a][1] * at[1] +
+                   placement.Matrix[a][2] * at[2];
+      }
+      double expected[6] = {};
+      for (std::int64_t z = 0; z < volume.Size[2]; ++z)
+      {
+        for (std::int64_t y = 0; y < volume.Size[1]; ++y)
+        {
+          for (std::int64_t x = 0; x < volume.Size[0]; ++x)
+          {
+            const double weight = std::max(0.0, 1.0 - std::abs(point[0] - x)) *
+                                  std::max(0.0, 1.0 - std::abs(point[1] - y)) *
+                                  std::max(0.0, 1.0 - std::abs(point[2] - z));
+            if (weight > 0.0)
+            {
+              const std::size_t i = static_cast<std::size_t>((z * volume.Size[1] + y) * volume.Size[0] + x);
+              for (int c = 0; c < 4; ++c)
+              {
+                expected[c] += weight * volume.Intensities[i * 4 + c];
+              }
+              expected[4] += weight * volume.Brain[i] / 255.0;
+              expected[5] += weight * volume.Tumour[i] / 255.0;
+            }
+          }
+        }
+      }
+      outside += expected[4] == 0.0 ? 1 : 0;
+      for (int c = 0; c < 4; ++c)
+      {
+        ASSERT_NEAR(patch.Intensities[c * n * n * n + voxel], expected[c], 1e-5); // weights in float32
+      }
+      ASSERT_NEAR(patch.Brain[voxel], expected[4], 1e-5);
+      ASSERT_NEAR(patch.Tumour[voxel], expected[5], 1e-5);
+    }
+    EXPECT_GT(outside, 0);
+  }
+}
+
+TEST_F(TorchModelTrainer, InterleavesOntoTheBackground)
+{
+  Pipeline::Patch patch;
+  patch.Side = 5;
+  patch.Brain.assign(125, 1.0F);
+  patch.Tumour.assign(125, 0.0F);
+  itk::CounterRandom random(3);
+  for (int i = 0; i < 500; ++i)
+  {
+    patch.Intensities.push_back(static_cast<float>(random.Normal()));
+  }
+  const std::array<float, 4> background{ { 0.0F, -1.5F, 2.0F, 0.25F } };
+  std::vector<float>         sample(500);
+  std::vector<std::uint16_t> halves(500);
+  Pipeline::Interleave(patch, background, sample.data());
+  Pipeline::Interleave(patch, background, halves.data());
+  for (int i = 0; i < 125; ++i)
+  {
+    for (int c = 0; c < 4; ++c)
+    {
+      const float value = patch.Intensities[c * 125 + i] + background[c];
+      ASSERT_EQ(sample[4 * i + c], value);
+      const std::uint32_t bits = static_cast<std::uint32_t>(halves[4 * i + c]) << 16;
+      float               rounded;
+      std::memcpy(&rounded, &bits, sizeof(bits));
+      ASSERT_NEAR(rounded, value, std::abs(value) / 256.0F); // eight bits of mantissa, rounded to the nearest
+    }
+  }
+}
+
+TEST_F(TorchModelTrainer, NoiseIsNormalAndOfEachVoxel)
+{
+  constexpr std::int64_t n = 40;
+  Pipeline               pipeline;
+  pipeline.Add("noise=0.5");
+  unsigned int noisy = 0;
+  for (std::uint64_t trial = 0; trial < 10; ++trial)
+  {
+    Pipeline::Patch patch;
+    patch.Side = n;
+    patch.Intensities.assign(4 * n * n * n, 1.0F);
+    patch.Brain.assign(n * n * n, 1.0F);
+    patch.Tumour.assign(n * n * n, 0.0F);
+    itk::CounterRandom random(8, trial);
+    pipeline.ChangeScanner(random, patch);
+    for (int c = 0; c < 4; ++c)
+    {
+      const float * const v = patch.Intensities.data() + c * n * n * n;
+      if (v[0] == 1.0F && v[7] == 1.0F)
+      {
+        continue;
+      }
+      ++noisy;
+      double moments[5] = {};
+      double neighbours = 0.0;
+      for (std::int64_t i = 0; i < n * n * n; ++i)
+      {
+        const double d = v[i] - 1.0;
+        moments[1] += d;
+        moments[2] += d * d;
+        moments[4] += d * d * d * d;
+        neighbours += i > 0 ? d * (v[i - 1] - 1.0) : 0.0;
+      }
+      const double count = static_cast<double>(n * n * n);
+      const double variance = moments[2] / count;
+      EXPECT_LE(variance, 0.26);
+      // Five deviations of what 64000 normal numbers give.
+      EXPECT_LT(std::abs(moments[1] / count), 5.0 * std::sqrt(variance / count));
+      EXPECT_LT(std::abs(neighbours / count), 5.0 * variance / std::sqrt(count));
+      EXPECT_NEAR(moments[4] / count / (variance * variance), 3.0, 5.0 * std::sqrt(24.0 / count));
+    }
+  }
+  EXPECT_GT(noisy, 1u); // of 40, one in five on average
+  EXPECT_LT(noisy, 20u);
+}
+
 TEST_F(TorchModelTrainer, GammaIsThePapersTransformation)
 {
   MarkedVolume        volume;

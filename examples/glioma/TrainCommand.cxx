@@ -28,8 +28,11 @@
 #endif
 
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <limits>
@@ -41,6 +44,7 @@ namespace glioma
 {
 namespace
 {
+namespace fs = std::filesystem;
 using Trainer = itk::TorchModelTrainer;
 
 /** For the signal handler alone. */
@@ -127,12 +131,22 @@ ShowProgress(const Trainer & trainer)
     return;
   }
   last = Clock::now();
+  char validation[64] = "";
+  if (std::isfinite(trainer.GetLastScore()))
+  {
+    std::snprintf(validation,
+                  sizeof(validation),
+                  ", validation %.4f (best: step %llu)",
+                  trainer.GetLastScore(),
+                  static_cast<unsigned long long>(trainer.GetBestStep()));
+  }
   std::fprintf(stderr,
-               "%sstep %llu, %.0f s, loss %.4f%s",
+               "%sstep %llu, %.0f s, loss %.4f%s%s",
                terminal ? "\r\033[K" : "",
                static_cast<unsigned long long>(trainer.GetStep()),
                trainer.GetSeconds(),
                sum / steps,
+               validation,
                terminal ? "" : "\n");
   std::fflush(stderr);
   sum = 0.0;
@@ -191,8 +205,20 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
   const auto observe = [&](const itk::EventObject & event, std::function<void()> action) {
     trainer->AddObserver(event, [action](const itk::EventObject &) { action(); });
   };
-  observe(itk::ProgressEvent(),
-          [&] { std::cerr << (::isatty(STDERR_FILENO) != 0 ? "\r\033[K" : "") << trainer->GetStatus() << std::endl; });
+  observe(itk::ProgressEvent(), [&] {
+    std::cerr << (::isatty(STDERR_FILENO) != 0 ? "\r\033[K" : "") << trainer->GetStatus() << std::endl;
+    if (trainer->GetStep() > 1 && fs::exists(options.Output))
+    {
+      try
+      {
+        DrawTrainingCurve(options.Output); // to be looked at while it runs
+      }
+      catch (const itk::ExceptionObject & error)
+      {
+        std::cerr << "glioma train: " << error.GetDescription() << std::endl;
+      }
+    }
+  });
   observe(itk::IterationEvent(), [&] { ShowProgress(*trainer); });
 
 #ifdef __GLIBC__
@@ -200,6 +226,8 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
   ::mallopt(M_MMAP_MAX, 0);
   ::mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   ::mallopt(M_TOP_PAD, 256 << 20);
+  // torch then asks for large pages: some hundredths more. Read when its first tensor is made.
+  ::setenv("THP_MEM_ALLOC_ENABLE", "1", 0);
 #endif
   runningTrainer = trainer.GetPointer();
   std::signal(SIGINT, StopTraining);

@@ -51,8 +51,9 @@ def center_crop(x, like):
 
 
 class Residual(nn.Module):
-    def __init__(self, given, out, padded):
+    def __init__(self, given, out, padded, spatial_dropout=0.0):
         super().__init__()
+        self.spatial_dropout = spatial_dropout
         self.bn1, self.bn2 = nn.BatchNorm3d(given), nn.BatchNorm3d(out)
         self.conv1 = nn.Conv3d(given, out, 3, padding=int(padded), bias=False)
         self.conv2 = nn.Conv3d(out, out, 3, padding=int(padded), bias=False)
@@ -60,7 +61,10 @@ class Residual(nn.Module):
             self.shortcut = nn.Conv3d(given, out, 1, bias=False)
 
     def forward(self, x):
-        y = self.conv2(functional.relu(self.bn2(self.conv1(functional.relu(self.bn1(x))))))
+        y = functional.relu(self.bn2(self.conv1(functional.relu(self.bn1(x)))))
+        if self.spatial_dropout > 0:
+            y = functional.dropout3d(y, self.spatial_dropout, self.training)
+        y = self.conv2(y)
         x = center_crop(x, y)
         return y + (self.shortcut(x) if hasattr(self, "shortcut") else x)
 
@@ -77,15 +81,15 @@ class Stem(nn.Module):
 
 
 class SegmentationNetwork(nn.Module):
-    def __init__(self, width, levels, padded=False, channels=4, classes=2):
+    def __init__(self, width, levels, padded=False, channels=4, classes=2, spatial_dropout=0.0):
         super().__init__()
         self.levels = levels
         self.stem = Stem(channels, width, padded)
         for level in range(levels):
-            setattr(self, f"enc{level}", Residual(width * 2 ** max(level - 1, 0), width * 2**level, padded))
+            setattr(self, f"enc{level}", Residual(width * 2 ** max(level - 1, 0), width * 2**level, padded, spatial_dropout))
         for level in range(levels - 1):
             setattr(self, f"red{level}", nn.Conv3d(width * 2 ** (level + 1), width * 2**level, 1, bias=False))
-            setattr(self, f"dec{level}", Residual(width * 2**level, width * 2**level, padded))
+            setattr(self, f"dec{level}", Residual(width * 2**level, width * 2**level, padded, spatial_dropout))
         self.bn = nn.BatchNorm3d(width)
         self.head = nn.Conv3d(width, classes, 1)
 
@@ -103,8 +107,9 @@ class SegmentationNetwork(nn.Module):
 
 
 class GradingNetwork(nn.Module):
-    def __init__(self, width, padded=False, channels=4, classes=2):
+    def __init__(self, width, padded=False, channels=4, classes=2, dropout=0.0):
         super().__init__()
+        self.dropout = dropout
         self.stem = Stem(channels, width, padded)
         self.res1 = Residual(width, width, padded)
         self.res2 = Residual(width, 2 * width, padded)
@@ -123,7 +128,9 @@ class GradingNetwork(nn.Module):
         for name in ("res2", "res3", "res4"):
             taps[name] = x = getattr(self, name)(functional.max_pool3d(x, 2))
         x = functional.relu(self.bn(x)).mean((2, 3, 4), keepdim=True)
-        return self.fc3(functional.relu(self.fc2(functional.relu(self.fc1(x))))).flatten(1)
+        for layer in (self.fc1, self.fc2):
+            x = functional.dropout(functional.relu(layer(x)), self.dropout, self.training)
+        return self.fc3(x).flatten(1)
 
 
 def read_metadata(bundle):
