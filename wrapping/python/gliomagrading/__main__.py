@@ -27,16 +27,21 @@ def main() -> int:
     cohort.add_argument("--threads", type=int, default=1, help="threads of a case (default: 1)")
     cohort.add_argument("--timeout", type=float, default=3600.0, help="seconds for a case, 0: no limit (default: 3600)")
     cohort.add_argument("--retries", type=int, default=0, help="more attempts for a case that failed (default: 0)")
+    cohort.add_argument(
+        "--memory-limit", type=float, help="MiB at which a case is ended, 0: no limit (default: twice the estimate of the largest case)"
+    )
     cohort.epilog = "What follows -- goes to `glioma grade`, such as: -- --segmentation-model BUNDLE --explain none"
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     options = parser.parse_args(given[:end])
-    if options.threads < 1 or options.retries < 0 or options.timeout < 0 or (options.workers or 1) < 1:
+    if options.threads < 1 or options.retries < 0 or options.timeout < 0 or (options.workers is not None and options.workers < 1):
         parser.error("--threads and --workers want 1 or more, --timeout and --retries 0 or more")
+    if options.memory_limit is not None and options.memory_limit < 0:
+        parser.error("--memory-limit wants 0 or more")
     try:
         statuses = grade_cohort(
             options.cohort, options.output, workers=options.workers, scheduler=options.scheduler, threads=options.threads,
-            timeout=options.timeout, retries=options.retries, arguments=given[end + 1 :], report=_shown,
+            timeout=options.timeout, retries=options.retries, memory_limit=options.memory_limit, arguments=given[end + 1 :], report=_shown,
         )
     except (ValueError, OSError, ImportError) as error:
         print(f"gliomagrading cohort: {error}", file=sys.stderr)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gliomagrading
 import gliomagrading.cohort as cohort
 from gliomagrading._program import environment, path as program_path
 
@@ -28,15 +29,32 @@ STUB = """
 import json, os, signal, sys, time
 arguments = sys.argv[1:]
 if "--estimate" in arguments:
-    sys.exit(1)
+    print("Estimate (nothing is written): 1.0 s, 0.25 GiB of memory")
+    sys.exit(0)
 t1 = arguments[arguments.index("--t1") + 1]
-name = os.path.basename(t1).split("_")[0]
+name = os.path.basename(t1).split("_")[0].rstrip("0123456789")
 with open(os.path.join(os.path.dirname(t1), "runs.txt"), "a") as runs:
     runs.write(name + "\\n")
+with open(t1 + ".pid", "w") as pid:
+    pid.write(str(os.getpid()))
 if name == "fails":
     print("first line", file=sys.stderr)
-    print("stub: the image is <bad> & so on", file=sys.stderr)
+    print("stub: the image " + t1 + " is <bad> & so on, see /home/someone/else.log", file=sys.stderr)
     sys.exit(1)
+if name == "hungry":
+    kept = bytearray(400 << 20)
+    time.sleep(600)
+if name == "meets":
+    number = int(os.environ["STUB_NUMBER"])
+    end = time.monotonic() + 60
+    while len(open(os.path.join(os.path.dirname(t1), "runs.txt")).readlines()) < number:
+        if time.monotonic() > end:
+            sys.exit(1)
+        time.sleep(0.05)
+if name == "ends-its-worker" or name == "ends-its-worker-once" and not os.path.exists(t1 + ".again"):
+    open(t1 + ".again", "w").close()
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
 if name == "crashes":
     os.kill(os.getpid(), signal.SIGSEGV)
 if name == "hangs":
@@ -49,6 +67,11 @@ if name == "slow":
 output = arguments[arguments.index("--output") + 1]
 os.makedirs(output)
 document = {"grade": "HGG", "probabilities": {"LGG": 0.25, "HGG": 0.75}, "verdict": "review", "reasons": ["<script>alert(1)</script>"]}
+if name == "z-last":
+    document["warnings"] = ["Research use only.", "Not <validated>."]
+if name == "a-first":
+    document = {"grade": None, "probabilities": None, "warnings": ["Not <validated>."]}
+
 with open(os.path.join(output, "result.json"), "w") as file:
     json.dump(document, file)
 """
@@ -88,12 +111,13 @@ def test_one_bad_case_stops_no_other(tmp_path: pathlib.Path) -> None:
     assert {n: s.state for n, s in by_name.items()} == {
         "z-last": "done", "fails": "failed", "crashes": "crashed", "hangs": "timed out", "flaky": "done", "a-first": "done",
     }
-    assert by_name["fails"].reason == "stub: the image is <bad> & so on" and by_name["fails"].attempts == 2
+    assert by_name["fails"].reason == "stub: the image fails_t1.nii.gz is <bad> & so on, see else.log" and by_name["fails"].attempts == 2
     assert by_name["crashes"].reason == "SIGSEGV" and by_name["flaky"].attempts == 2 and by_name["a-first"].attempts == 1
     rows = list(csv.DictReader((output / "status.csv").open()))
     assert [row["case"] for row in rows] == names
     assert rows[0]["grade"] == "HGG" and rows[0]["probability"] == "0.75" and rows[1]["reason"] == by_name["fails"].reason
     page = (output / "summary.html").read_text()
+    assert page.count("Not &lt;validated&gt;.") == 1
     assert "&lt;script&gt;" in page and "<script" not in page and "&lt;bad&gt; &amp; so on" in page
     assert 'href="cases/z-last/report.html"' in page and str(tmp_path) not in page
     assert page.index(">z-last<") < page.index(">fails<") < page.index(">a-first<")
@@ -104,26 +128,87 @@ def test_one_bad_case_stops_no_other(tmp_path: pathlib.Path) -> None:
     again = cohort.grade_cohort(table, output, workers=2, timeout=1.0, program=stub)
     assert sorted(runs_of(tmp_path / "cohort")[len(before) :]) == ["crashes", "fails", "hangs"]
     assert [s.state for s in again] == [s.state for s in statuses]
+    assert [s for s in again if s.state == "done"] == [s for s in statuses if s.state == "done"]
+    with pytest.raises(ValueError, match=r"results of other options \(none\)"):
+        cohort.grade_cohort(table, output, workers=1, program=stub, arguments=["--explain", "none"])
+
+
+def test_a_case_may_be_called_as_it_likes(tmp_path: pathlib.Path) -> None:
+    names = [".hidden", "-dash", "..two"]
+    table, stub = make_cohort(tmp_path / "cohort", names)
+    for _ in range(2):
+        assert [s.state for s in cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)] == ["done"] * 3
+    assert len(runs_of(tmp_path / "cohort")) == 3
+    assert sorted(p.name for p in (tmp_path / "output" / "cases").iterdir()) == sorted(names)
+
+
+def test_a_case_that_takes_too_much_memory_is_ended(tmp_path: pathlib.Path) -> None:
+    table, stub = make_cohort(tmp_path / "cohort", ["hungry", "modest"])
+    hungry, modest = cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub, memory_limit=200.0)
+    assert hungry.state == "failed" and re.match(r"took \d+ MiB of memory; the limit of a case is 200 MiB", hungry.reason)
+    assert modest.state == "done"
+
+
+def test_a_lost_worker_loses_no_case(tmp_path: pathlib.Path) -> None:
+    table, stub = make_cohort(tmp_path / "cohort", ["ends-its-worker-once", "ends-its-worker", "other"])
+    once, always, other = cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)
+    assert once.state == other.state == "done"
+    assert always.state == "crashed" and always.reason == "its worker was lost again and again"
+
+
+def test_two_runs_into_one_folder_are_refused(tmp_path: pathlib.Path) -> None:
+    table, stub = make_cohort(tmp_path / "cohort", ["one"])
+    with cohort._lock(str(tmp_path)):
+        with pytest.raises(ValueError, match="Another run writes"):
+            cohort.grade_cohort(table, tmp_path, workers=1, program=stub)
+    assert cohort.grade_cohort(table, tmp_path, workers=1, program=stub)[0].state == "done"
+
+
+def start_and_wait(folder: pathlib.Path, table: str, stub: "list[str]") -> "subprocess.Popen[bytes]":
+    """A run of its own, with all but its slow case done."""
+    output = folder / "output"
+    script = (
+        "import sys\nfrom gliomagrading import cohort\n"
+        "if __name__ == '__main__':\n    cohort.grade_cohort(sys.argv[1], sys.argv[2], workers=2, program=sys.argv[3:])\n"
+    )  # two workers, so that the slow case keeps none waiting
+    (folder / "script.py").write_text(script)
+    process = subprocess.Popen(
+        [sys.executable, str(folder / "script.py"), table, str(output), *stub], env={**os.environ, "STUB_SECONDS": "300"},
+        start_new_session=True, stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not all(cohort.is_done(str(output), name) for name in ("one", "two")) or "slow" not in runs_of(folder / "cohort"):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    return process
+
+
+def has_ended(process: int) -> bool:
+    """Gone, or there only until someone asks how it ended."""
+    try:
+        return pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path: pathlib.Path) -> None:
+    """A terminal sends it to every process of the group."""
+    table, stub = make_cohort(tmp_path / "cohort", ["one", "slow", "two"])
+    process = start_and_wait(tmp_path, table, stub)
+    case = int((tmp_path / "cohort" / "slow_t1.nii.gz.pid").read_text())
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) != 0
+    output = tmp_path / "output"
+    assert sorted(p.name for p in (output / "cases").iterdir()) == ["one", "two"] and not (output / ".running").exists()
+    assert has_ended(case)
+    assert [row["state"] for row in csv.DictReader((output / "status.csv").open())] == ["done", "waiting", "done"]
 
 
 def test_a_killed_run_goes_on(tmp_path: pathlib.Path) -> None:
     names = ["one", "slow", "two"]
     table, stub = make_cohort(tmp_path / "cohort", names)
     output = tmp_path / "output"
-    workers = "2"  # so that the slow case keeps none waiting
-    script = (
-        "import sys\nfrom gliomagrading import cohort\n"
-        f"if __name__ == '__main__':\n    cohort.grade_cohort(sys.argv[1], sys.argv[2], workers={workers}, program=sys.argv[3:])\n"
-    )
-    (tmp_path / "script.py").write_text(script)
-    process = subprocess.Popen(
-        [sys.executable, str(tmp_path / "script.py"), table, str(output), *stub], env={**os.environ, "STUB_SECONDS": "300"},
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while not all(cohort.is_done(str(output), name) for name in ("one", "two")) or "slow" not in runs_of(tmp_path / "cohort"):
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.1)
+    process = start_and_wait(tmp_path, table, stub)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert cohort.is_done(str(output), "one") and not cohort.is_done(str(output), "slow")
@@ -161,12 +246,38 @@ def test_a_scheduler_of_the_user(tmp_path: pathlib.Path) -> None:
     assert [s.state for s in statuses] == ["done", "done"]
 
 
+def test_every_thread_of_a_cluster_works(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import distributed
+
+    dask: Any = distributed
+
+    number = 24
+    monkeypatch.setenv("STUB_NUMBER", str(number))
+    table, stub = make_cohort(tmp_path / "cohort", [f"meets{i}" for i in range(number)])
+    with dask.LocalCluster(
+        n_workers=6, threads_per_worker=4, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        statuses = cohort.grade_cohort(table, tmp_path / "output", scheduler=cluster.scheduler_address, program=stub)
+    assert {s.state for s in statuses} == {"done"}
+
+
 def test_memory_limits_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cohort, "available_memory", lambda: 10000.0)
     assert cohort.number_of_workers(8, 2000.0, 1) == 4
     assert cohort.number_of_workers(3, 2000.0, 1) == 3
     assert cohort.number_of_workers(3, 50000.0, 1) == 1
     assert cohort.number_of_workers(5, None, 2) == 5
+
+
+def test_the_program_estimates_the_memory(phantom: Phantom, bundles: Bundles) -> None:
+    f = phantom.files
+    case = cohort.Case("phantom", (f["T1"], f["T1c"], f["T2"], f["FLAIR"]))
+    options = ["--segmentation-model", bundles.segmentation, "--grading-model", bundles.grading]
+    command = cohort._command([program_path()], case, 1, options)
+    estimate = cohort.estimate_memory(command, environment())
+    assert estimate is not None and 50 < estimate < 4000
+    told = cohort.estimate_memory([*command, "--register", "--reference", "t2", "--test-explanation"], environment())
+    assert told is not None and told == pytest.approx(estimate, rel=0.2)
 
 
 def test_bad_tables_are_refused_at_once(tmp_path: pathlib.Path) -> None:
@@ -265,3 +376,25 @@ def test_a_folder_of_phantoms_from_the_command_line(tmp_path: pathlib.Path, bund
     assert (tmp_path / "out" / "cases" / name / "report.html").exists()
     wrong = subprocess.run([sys.executable, "-m", "gliomagrading", "cohort", str(folder)], capture_output=True, text=True)
     assert wrong.returncode == 2
+
+
+def test_no_reason_names_a_folder(tmp_path: pathlib.Path, phantom: Phantom, bundles: Bundles) -> None:
+    """The real program with files that it refuses."""
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    lines = ["case,t1,t1c,t2,flair"]
+    for name in ("broken", "empty"):
+        files = [f"{name}_{s}.nii.gz" for s in ("t1", "t1c", "t2", "flair")]
+        for file in files:
+            (folder / file).write_bytes(b"" if name == "empty" else b"no image at all")
+        lines.append(",".join([name, *files]))
+    (folder / "COHORT.csv").write_text("\n".join(lines) + "\n")
+    with pytest.warns(gliomagrading.GliomaGradingWarning, match="could not be estimated"):
+        statuses = cohort.grade_cohort(
+            folder / "COHORT.csv", tmp_path / "output", workers=1, arguments=["--grading-model", bundles.grading]
+        )
+    assert [s.state for s in statuses] == ["failed", "failed"]
+    for status in statuses:
+        assert f"{status.case}_t1.nii.gz" in status.reason and "/" not in status.reason.replace("I/O", ""), status
+    for file in ("status.csv", "summary.html"):
+        assert str(tmp_path) not in (tmp_path / "output" / file).read_text()
