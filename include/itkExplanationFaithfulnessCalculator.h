@@ -103,7 +103,7 @@ public:
   itkSetMacro(Seed, std::uint64_t);
   itkGetConstMacro(Seed, std::uint64_t);
 
-  /** Runs the model. */
+  /** Runs the model. A ProgressEvent comes before each run; what its observer throws ends the computation. */
   void
   Compute();
 

@@ -105,6 +105,7 @@ ExplanationFaithfulnessCalculator<TMapImage>::Follow(const std::vector<std::uint
         changed[voxel * components + c] = isTaken == deletes ? nothing : whole[voxel * components + c];
       }
     }
+    this->InvokeEvent(ProgressEvent());
     const std::vector<double> logits = m_Model->ComputeLogits(view);
     curve[step] = CalibratedProbabilities(logits, m_Model->GetManifest().Temperature)
                     .at(static_cast<std::size_t>(m_ClassToExplain));

@@ -85,7 +85,7 @@ public:
   void
   ClearLayerNames();
 
-  /** Runs the model. */
+  /** Runs the model. ProgressEvents come in between; what their observer throws ends the computation. */
   void
   Compute();
 

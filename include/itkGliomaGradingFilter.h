@@ -404,6 +404,8 @@ private:
   void
   BeginStage(const std::string & name, float progress);
   void
+  StopIfAborted(float progress);
+  void
   EndStage();
 
   TorchModel::ConstPointer m_SegmentationModel;

@@ -335,6 +335,13 @@ GliomaGradingFilter<TInputImage, TMaskImage>::BeginStage(const std::string & nam
 {
   m_CurrentStage = name;
   m_StageStart = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  this->StopIfAborted(progress);
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::StopIfAborted(float progress)
+{
   this->UpdateProgress(progress);
   if (this->GetAbortGenerateData())
   {
@@ -779,6 +786,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeAndExplain()
   }
   request.GuidedBackpropagation = m_Explain == ExplainEnum::GuidedBackpropagation || m_Explain == ExplainEnum::All;
   request.ExplainProbability = m_ExplainProbability;
+  request.Between = [this] { this->StopIfAborted(0.88f); };
   if (m_ClassToExplain >= 0)
   {
     request.Classes.push_back(static_cast<unsigned int>(m_ClassToExplain));
@@ -1527,6 +1535,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::RunExplanationTests()
 {
   this->BeginStage("test-explanation", 0.98f);
   const auto add = [this](const std::string & name, double value) { m_Quality.emplace_back(name, value); };
+  const auto stop = [this](const EventObject &) { this->StopIfAborted(0.98f); };
   bool       isFirst = true;
   const auto follow = [&](const auto * map, const std::string & name) {
     using MapType = std::remove_const_t<std::remove_pointer_t<decltype(map)>>;
@@ -1536,6 +1545,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::RunExplanationTests()
     calculator->SetMapImage(map);
     calculator->SetClassToExplain(m_ExplainedClass);
     calculator->SetNumberOfChanceOrders(isFirst ? 1 : 0); // the same for all maps
+    calculator->AddObserver(ProgressEvent(), stop);
     calculator->Compute();
     add(name + "-deletion-area", calculator->GetDeletionArea());
     add(name + "-insertion-area", calculator->GetInsertionArea());
@@ -1545,11 +1555,6 @@ GliomaGradingFilter<TInputImage, TMaskImage>::RunExplanationTests()
       add("chance-insertion-area", calculator->GetChanceInsertionArea());
     }
     isFirst = false;
-    this->UpdateProgress(0.98f);
-    if (this->GetAbortGenerateData())
-    {
-      throw ProcessAborted(__FILE__, __LINE__);
-    }
   };
   for (const auto & layer : m_GradCAM)
   {
@@ -1569,6 +1574,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::RunExplanationTests()
     {
       calculator->AddLayerName(layer.first);
     }
+    calculator->AddObserver(ProgressEvent(), stop);
     calculator->Compute();
     for (unsigned int map = 0; map < calculator->GetMapNames().size(); ++map)
     {

@@ -109,12 +109,15 @@ void
 GradeClassifierFilter<TInputImage>::GenerateData()
 {
   this->UpdateProgress(0.0F);
-  if (this->GetAbortGenerateData())
-  {
-    throw ProcessAborted(__FILE__, __LINE__);
-  }
+  const auto between = [this] {
+    if (this->GetAbortGenerateData())
+    {
+      throw ProcessAborted(__FILE__, __LINE__);
+    }
+  };
+  between();
   const TorchClassifierInput<InputImageType> input(*this->GetInput());
-  const std::vector<double> values = m_Model->ComputeLogits(input.GetView(), this->GetNumberOfWorkUnits());
+  const std::vector<double> values = m_Model->ComputeLogits(input.GetView(), this->GetNumberOfWorkUnits(), between);
 
   const std::vector<std::string> & names = m_Model->GetManifest().ClassNames;
   const auto                       classes = static_cast<unsigned int>(values.size());

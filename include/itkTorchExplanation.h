@@ -21,6 +21,7 @@
 #include "itkTorchVolume.h"
 
 #include <array>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,8 @@ struct TorchExplanationRequest
   bool AllowOtherActivations{ false };
   /** Explain the probability instead of the logit (a saturated softmax has no gradient). */
   bool ExplainProbability{ false };
+  /** Is called before the forward and each backward: what it throws ends the run. */
+  std::function<void()> Between;
 };
 
 /** \class TorchGradCAM

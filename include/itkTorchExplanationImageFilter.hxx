@@ -227,6 +227,13 @@ TorchExplanationImageFilter<TInputImage, TOutputImage>::Explain()
     {
       m_Explanation = nullptr;
       const TorchClassifierInput<InputImageType> region(*input);
+      request.Between = [this] {
+        this->UpdateProgress(this->GetProgress());
+        if (this->GetAbortGenerateData())
+        {
+          throw ProcessAborted(__FILE__, __LINE__);
+        }
+      };
       m_Explanation = std::make_shared<const TorchExplanation>(
         m_Model->Explain(region.GetView(), request, this->GetNumberOfWorkUnits()));
       m_Origin = origin;

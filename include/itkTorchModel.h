@@ -183,6 +183,10 @@ public:
    * probabilities. */
   std::vector<double>
   ComputeLogits(const TorchVolumeView & input, unsigned int maximumThreads = 0) const;
+  std::vector<double>
+  ComputeLogits(const TorchVolumeView &       input,
+                unsigned int                  maximumThreads,
+                const std::function<void()> & between) const;
 
   /** One forward and as many backwards as asked. */
   TorchExplanation

@@ -162,6 +162,13 @@ ExplainWithBackend(const ModelBackend &                    backend,
                              << names << ". GradCAM is possible, or allow them to pass their own gradient");
   }
 
+  const auto between = [&request] {
+    if (request.Between)
+    {
+      request.Between();
+    }
+  };
+  between();
   const torch::Tensor           x = input.detach().requires_grad_(request.GuidedBackpropagation);
   const ModelBackend::TracedRun run =
     backend.ForwardTraced(x, layers, request.GuidedBackpropagation ? guided : std::shared_ptr<bool>());
@@ -256,6 +263,7 @@ ExplainWithBackend(const ModelBackend &                    backend,
     const torch::Tensor score = scores[label];
     if (!activations.empty())
     {
+      between();
       const auto gradients = torch::autograd::grad({ score }, activations, {}, true, false, true);
       for (std::size_t layer = 0; layer < layers.size(); ++layer)
       {
@@ -269,6 +277,7 @@ ExplainWithBackend(const ModelBackend &                    backend,
     }
     if (request.GuidedBackpropagation)
     {
+      between();
       *guided = true;
       const torch::Tensor gradient = torch::autograd::grad({ score }, { x }, {}, true)[0];
       *guided = false;

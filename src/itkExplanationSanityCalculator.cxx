@@ -221,6 +221,7 @@ ExplanationSanityCalculator::Compute()
   request.Layers = m_LayerNames;
   request.Classes = { m_ClassToExplain };
   request.GuidedBackpropagation = true;
+  request.Between = [this] { this->InvokeEvent(ProgressEvent()); };
 
   TorchVolumeView view;
   view.Buffer = m_RegionImage->GetBufferPointer();

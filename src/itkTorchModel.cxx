@@ -677,6 +677,14 @@ TorchModel::RunDense(const TorchVolumeView &       input,
 std::vector<double>
 TorchModel::ComputeLogits(const TorchVolumeView & input, unsigned int maximumThreads) const
 {
+  return this->ComputeLogits(input, maximumThreads, {});
+}
+
+std::vector<double>
+TorchModel::ComputeLogits(const TorchVolumeView &       input,
+                          unsigned int                  maximumThreads,
+                          const std::function<void()> & between) const
+{
   this->CheckInput(input);
   if (m_Manifest.Task != "grading")
   {
@@ -687,7 +695,7 @@ TorchModel::ComputeLogits(const TorchVolumeView & input, unsigned int maximumThr
     const TorchThreads  threads(this->ThreadsFor(maximumThreads));
     torch::NoGradGuard  noGradient;
     const torch::Tensor tensor = TensorOf(input, m_Manifest.AxisOrder == "xyz", DeviceOf(m_Device));
-    torch::Tensor       output = m_Backend->Forward(tensor).to(torch::kCPU, torch::kFloat64);
+    torch::Tensor       output = m_Backend->Forward(tensor, between).to(torch::kCPU, torch::kFloat64);
     if (output.numel() != static_cast<int64_t>(m_Manifest.ClassNames.size()))
     {
       itkExceptionMacro("The model gave " << output.numel() << " numbers; its manifest names "

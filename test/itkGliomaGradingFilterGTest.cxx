@@ -828,6 +828,22 @@ TEST(GliomaGradingFilter, ReportsProgressAndStops)
     });
     EXPECT_THROW(stopped->Update(), itk::ProcessAborted) << stage;
   }
+  // Inside a stage too: between the backwards of an explanation, and between the runs of its test.
+  for (const char * const stage : { "grade-and-explain", "test-explanation" })
+  {
+    const auto   stopped = Grading(head, segmentation, grading);
+    FilterType * raw = stopped;
+    unsigned int events = 0;
+    stopped->TestExplanationOn();
+    stopped->AddObserver(itk::ProgressEvent(), [raw, stage, &events](const itk::EventObject &) {
+      if (std::string(raw->GetCurrentStage()) == stage && ++events == 3)
+      {
+        raw->AbortGenerateDataOn();
+      }
+    });
+    EXPECT_THROW(stopped->Update(), itk::ProcessAborted) << stage;
+    EXPECT_EQ(events, 3U) << stage;
+  }
 }
 
 // Two equal tumours, one of them at the image's border, and one sequence given twice; then limits that nothing meets.

@@ -86,6 +86,26 @@ TEST(GradeClassifierFilter, GivesTheModelsLogitsAndTheirSoftmax)
   EXPECT_NE(filter->GetLogits()[0], logits[0]);
 }
 
+TEST(GradeClassifierFilter, CanBeEndedBetweenTheLayers)
+{
+  const TemporaryFolder folder;
+  const auto            model = LoadSeeded(folder / "bundle", TinyGradingManifest());
+  const auto            image = Region();
+  itk::TorchVolumeView  view;
+  view.Buffer = image->GetBufferPointer();
+  view.Components = 4;
+  view.RegionSize = image->GetLargestPossibleRegion().GetSize();
+  unsigned int calls = 0;
+  const auto   stop = [&calls] {
+    if (++calls == 3)
+    {
+      throw itk::ProcessAborted(__FILE__, __LINE__);
+    }
+  };
+  EXPECT_THROW(model->ComputeLogits(view, 0, stop), itk::ProcessAborted);
+  EXPECT_EQ(calls, 3U);
+}
+
 TEST(GradeClassifierFilter, DividesTheLogitsByTheManifestsTemperature)
 {
   const TemporaryFolder   folder;
