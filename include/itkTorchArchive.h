@@ -28,8 +28,8 @@
 namespace itk
 {
 /** \class TorchArchive
- * \brief What a TorchScript file holds, read from the entries of its archive: nothing is run or deserialized, so that a
- * file of unknown origin can be looked at before it is trusted.
+ * \brief What a TorchScript file or a package of AOTInductor holds, read from the entries of its archive: nothing is
+ * run or deserialized, so that a file of unknown origin can be looked at before it is trusted.
  * \ingroup GliomaGrading
  */
 struct GliomaGrading_EXPORT TorchArchive
@@ -44,13 +44,16 @@ struct GliomaGrading_EXPORT TorchArchive
     std::string Class;
   };
 
-  /** Class of the whole; empty: the file is an archive of torch, but no TorchScript. */
+  /** Class of the whole; empty: the file is no TorchScript. */
   std::string         Class;
   std::vector<Module> Modules; // in the order of the program, at most 4096
   std::size_t         Tensors{ 0 };
   std::uint64_t       TensorBytes{ 0 };
-  std::uint64_t       SourceBytes{ 0 }; // of the program
-  std::uint64_t       Version{ 0 };     // of the format
+  std::uint64_t       SourceBytes{ 0 };   // of the program
+  std::uint64_t       CompiledBytes{ 0 }; // of a package's libraries; 0: it is none
+  std::string         CompiledDevice;     // "cpu", "cuda", as the package says it
+  std::string         InstructionSet;     // "AVX512 AVX512_VNNI AMX_TILE", as the package says it
+  std::uint64_t       Version{ 0 };       // of the format
 
   /** Throws where the file is no archive that torch writes. */
   static TorchArchive

@@ -20,6 +20,7 @@
 #include "itkMacro.h"
 
 #include <caffe2/serialize/inline_container.h>
+#include <nlohmann/json.hpp>
 
 #include <cctype>
 #include <map>
@@ -191,6 +192,23 @@ TorchArchive::Read(const std::string & file)
           itkGenericExceptionMacro("its program has more than " << MaximumSource << " bytes");
         }
         ReadClasses(PackageOf(record), source, classes);
+      }
+      else if (record.rfind("data/aotinductor/", 0) == 0)
+      {
+        if (endsWith("wrapper_metadata.json"))
+        {
+          const auto said = nlohmann::json::parse(Text(reader, record), nullptr, false);
+          const auto text = [&said](const char * key) {
+            const bool there = said.is_object() && said.contains(key) && said[key].is_string();
+            return there ? said[key].get<std::string>() : std::string();
+          };
+          archive.CompiledDevice = text("AOTI_DEVICE_KEY");
+          archive.InstructionSet = text("AOTI_CPU_ISA");
+        }
+        else if (endsWith(".so"))
+        {
+          archive.CompiledBytes += reader.getRecordSize(record);
+        }
       }
       else if (record == "data.pkl")
       {

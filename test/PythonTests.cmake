@@ -26,7 +26,7 @@ add_test(NAME Python:EqualsMonai COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURREN
 )
 set_tests_properties(Python:EqualsMonai PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
 add_test(NAME Python:CompiledPackage COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_compiled_package.py"
-                                             "$<TARGET_FILE:RunBundle>"
+                                             "$<TARGET_FILE:RunBundle>" ${_glioma}
 )
 set_tests_properties(Python:CompiledPackage PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
 

@@ -88,6 +88,12 @@ void
 ShowArchive(const std::string & file)
 {
   const itk::TorchArchive archive = itk::TorchArchive::Read(file);
+  if (archive.CompiledBytes > 0)
+  {
+    Line("file", "compiled by AOTInductor for " + archive.CompiledDevice + " " + archive.InstructionSet);
+    Line("program", std::to_string(archive.CompiledBytes) + " bytes of machine code");
+    return;
+  }
   Line("file", archive.Class.empty() ? "an archive of torch without a TorchScript program" : "TorchScript");
   Line("class", archive.Class);
   Line("program", std::to_string(archive.SourceBytes) + " bytes");

@@ -4,7 +4,7 @@
 """A segmentation network that AOTInductor compiled here, as models/model.pt2 of a bundle, against eager PyTorch; and the
 refusal of one for another processor.
 
-python3 test_compiled_package.py RUN_BUNDLE
+python3 test_compiled_package.py RUN_BUNDLE [GLIOMA]
 Exit code 77: torch cannot be imported, or cannot compile here.
 """
 import hashlib
@@ -84,6 +84,13 @@ def main():
         difference = (found - expected[0]).abs().max().item()
         print(f"compiled package: {difference:.1e}")
         assert expected.var() > 1e-4 and difference < 1e-5, difference
+
+        for glioma in sys.argv[2:]:
+            for path in (bundle, os.path.join(bundle, "models", "model.pt2")):
+                shown = subprocess.run([glioma, "inspect", path], capture_output=True, text=True)
+                assert shown.returncode == 0, shown.stderr
+                for part in ("compiled by AOTInductor", "machine code", "not loaded" if path == bundle else "Nothing"):
+                    assert part in shown.stdout, shown.stdout
 
         # Two patches that overlap: MONAI's windows, at starts 0 and 18 along x.
         wide = torch.randn(1, 4, 16, 32, 42)
