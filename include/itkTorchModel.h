@@ -57,7 +57,8 @@ public:
  * models/model.ts (TorchScript) or models/model.pt2 (compiled by AOTInductor: inference only). Size and SHA-256 of the
  * weights are checked before anything is deserialized. TorchScript and compiled code are programs: they are refused
  * until SetTrustModelCode(true). A graph may give a tensor, or a tuple, list or dictionary whose first tensor counts.
- * For a lone file set what its manifest would say with SetManifest().
+ * For a lone file set what its manifest would say with SetManifest(), for a bundle of MONAI what its metadata leaves
+ * open.
  *
  * All compute methods are const, may be called from several threads, and throw ExceptionObject with path, channels,
  * size, device and the runtime's message.
@@ -98,8 +99,8 @@ public:
   itkSetMacro(NumberOfThreads, unsigned int);
   itkGetConstMacro(NumberOfThreads, unsigned int);
 
-  /** What the model expects. Set it before Load() for a lone TorchScript file; after Load() it is what the bundle says.
-   */
+  /** What the model expects. Set it before Load() for a lone file, or for what a bundle leaves open (both saying
+   * something else is refused); after Load() it is what holds. */
   void
   SetManifest(const TorchModelManifest & manifest);
   const TorchModelManifest &
@@ -223,6 +224,7 @@ private:
   Precision                     m_Precision{ Precision::Float32 };
   unsigned int                  m_NumberOfThreads{ 0 };
   TorchModelManifest            m_Manifest;
+  TorchModelManifest            m_GivenManifest; // by SetManifest()
   bool                          m_ManifestWasSet{ false };
   std::string                   m_LoadedKey;           // what is loaded, to load nothing twice
   double                        m_BytesOfVoxel{ 0.0 }; // of another graph, measured

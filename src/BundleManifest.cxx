@@ -450,10 +450,50 @@ PutText(Json & json, const char * key, const std::string & value)
     json[key] = value;
   }
 }
+/** Takes from what was set what a bundle leaves open; throws where both say something else. */
+void
+CompleteManifest(TorchModelManifest & manifest, const TorchModelManifest & given, const std::string & path)
+{
+  const TorchModelManifest open;
+  const auto               complete = [&](const char * name, const auto member) {
+    if (given.*member == open.*member)
+    {
+      return;
+    }
+    if (manifest.*member != open.*member && manifest.*member != given.*member)
+    {
+      itkGenericExceptionMacro("The bundle '" << path << "' and SetManifest() contradict each other in " << name
+                                              << ": leave it out of SetManifest()");
+    }
+    manifest.*member = given.*member;
+  };
+  complete("task", &TorchModelManifest::Task);
+  complete("channels", &TorchModelManifest::ChannelNames);
+  complete("classes", &TorchModelManifest::ClassNames);
+  complete("output_activation", &TorchModelManifest::OutputActivation);
+  complete("axis_order", &TorchModelManifest::AxisOrder);
+  complete("orientation", &TorchModelManifest::Orientation);
+  complete("spacing", &TorchModelManifest::Spacing);
+  complete("preparation.bias_correction", &TorchModelManifest::BiasCorrection);
+  complete("preparation.lower_quantile", &TorchModelManifest::LowerQuantile);
+  complete("preparation.upper_quantile", &TorchModelManifest::UpperQuantile);
+  complete("preparation.standardization", &TorchModelManifest::Standardization);
+  complete("preparation.outside_value", &TorchModelManifest::OutsideValue);
+  complete("region.of", &TorchModelManifest::Region);
+  complete("region.fit_mode", &TorchModelManifest::FitMode);
+  complete("region.margin", &TorchModelManifest::Margin);
+  complete("region.output_size", &TorchModelManifest::OutputSize);
+  complete("patch_size", &TorchModelManifest::PatchSize);
+  complete("halo", &TorchModelManifest::Halo);
+  complete("tile_step", &TorchModelManifest::TileStep);
+  complete("weights.bytes", &TorchModelManifest::WeightsBytes);
+  complete("weights.sha256", &TorchModelManifest::WeightsSha256);
+  complete("weights.instruction_set", &TorchModelManifest::InstructionSet);
+}
 } // namespace
 
 TorchModelManifest
-ReadBundleManifest(const std::string & bundle)
+ReadBundleManifest(const std::string & bundle, const TorchModelManifest & given)
 {
   if (!fs::exists(fs::path(bundle) / "configs/metadata.json"))
   {
@@ -554,10 +594,10 @@ ReadBundleManifest(const std::string & bundle)
   region.ReadWhole("output_size", manifest.OutputSize, 0, 2048);
   region.Read("minimum_component_share", manifest.MinimumComponentShare, 0.0, 1.0);
 
-  if (manifest.Task == "segmentation")
+  if ((manifest.Task.empty() ? given.Task : manifest.Task) == "segmentation")
   {
     image.ReadShape(manifest.PatchSize, manifest.TileStep);
-    if (manifest.AxisOrder != "xyz")
+    if ((manifest.AxisOrder.empty() ? given.AxisOrder : manifest.AxisOrder) != "xyz")
     {
       std::swap(manifest.PatchSize[0], manifest.PatchSize[2]);
     }
@@ -608,6 +648,8 @@ ReadBundleManifest(const std::string & bundle)
   golden.ReadWhole("seed", manifest.GoldenSeed, 0, std::numeric_limits<std::uint64_t>::max());
   golden.ReadVector("size", manifest.GoldenSize, 512u);
   golden.ReadList("output", manifest.GoldenOutput);
+
+  CompleteManifest(manifest, given, bundle);
 
   if (manifest.WeightsFile.empty())
   {

@@ -24,11 +24,11 @@
 
 namespace itk
 {
-/** Reads BUNDLE/configs/metadata.json (and BUNDLE/gliomagrading.json, which adds what MONAI's file does not say).
- * Untrusted: every key is checked for type and range, paths that leave the bundle are refused, no `$` or `_target_` is
- * evaluated. */
+/** Reads BUNDLE/configs/metadata.json (and BUNDLE/gliomagrading.json, which adds what MONAI's file does not say); what
+ * both leave open is taken from \a given. Untrusted: every key is checked for type and range, paths that leave the
+ * bundle are refused, no `$` or `_target_` is evaluated. */
 TorchModelManifest
-ReadBundleManifest(const std::string & bundle);
+ReadBundleManifest(const std::string & bundle, const TorchModelManifest & given = {});
 
 /** Writes BUNDLE/configs/metadata.json under a temporary name, then renames. */
 void

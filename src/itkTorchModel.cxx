@@ -214,6 +214,7 @@ void
 TorchModel::SetManifest(const TorchModelManifest & manifest)
 {
   m_Manifest = manifest;
+  m_GivenManifest = manifest;
   m_ManifestWasSet = true;
   m_Backend = nullptr;
   this->Modified();
@@ -229,19 +230,14 @@ TorchModel::ReadManifest()
   std::error_code error;
   if (std::filesystem::is_directory(m_Path, error))
   {
-    if (m_ManifestWasSet)
-    {
-      itkExceptionMacro("SetManifest() is for a lone TorchScript file; '"
-                        << m_Path
-                        << "' is a bundle. What its metadata does not say belongs into its gliomagrading.json");
-    }
-    m_Manifest = ReadBundleManifest(m_Path);
+    m_Manifest = ReadBundleManifest(m_Path, m_GivenManifest);
     return;
   }
   if (!std::filesystem::exists(m_Path, error))
   {
     itkExceptionMacro("The model '" << m_Path << "' does not exist");
   }
+  m_Manifest = m_GivenManifest;
   if (!m_ManifestWasSet)
   {
     itkExceptionMacro(

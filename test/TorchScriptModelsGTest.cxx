@@ -28,6 +28,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -333,4 +334,41 @@ TEST_F(TorchScriptModels, ArchivesAreListedWithoutBeingRun)
   std::ofstream(text) << "no archive";
   EXPECT_CONTAINS(MessageOf([&] { itk::TorchArchive::Read(text); }), "is not an archive of torch");
   EXPECT_CONTAINS(MessageOf([&] { itk::TorchArchive::Read(m_Folder / "absent.ts"); }), "absent.ts");
+}
+
+TEST_F(TorchScriptModels, AMonaiBundleIsCompletedOnTheModel)
+{
+  const std::string bundle = m_Folder / "bundle";
+  std::filesystem::create_directories(bundle + "/configs");
+  std::filesystem::create_directories(bundle + "/models");
+  Network("    return torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1])\n").save(bundle + "/models/model.ts");
+  std::ofstream(bundle + "/configs/metadata.json") << R"({"version": "0.1", "network_data_format": {
+    "inputs": {"image": {"num_channels": 2, "dtype": "float32", "spatial_shape": ["2*n", "4*n", "*"],
+                         "channel_def": {"0": "T1", "1": "T2"}}},
+    "outputs": {"pred": {"num_channels": 2, "channel_def": {"0": "background", "1": "tumour"}}}}})";
+  auto model = itk::TorchModel::New();
+  model->SetPath(bundle);
+  model->TrustModelCodeOn();
+  EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "does not say: task, output_activation, axis_order");
+  itk::TorchModelManifest said;
+  said.Task = "segmentation";
+  said.OutputActivation = "logits";
+  said.AxisOrder = "zyx";
+  model->SetManifest(said);
+  const std::string unknown = MessageOf([&] { model->Load(); });
+  EXPECT_CONTAINS(unknown, "states no size and SHA-256");
+  const std::string digest = unknown.substr(unknown.find("\"sha256\": \"") + 11, 64);
+  said.WeightsBytes = std::filesystem::file_size(bundle + "/models/model.ts");
+  said.WeightsSha256 = digest;
+  model->SetManifest(said);
+  model->Load();
+  EXPECT_EQ(model->GetManifest().TileStep, 4u);
+  EXPECT_EQ(model->GetManifest().ClassNames[1], "tumour");
+  auto filter = Filter(model);
+  filter->Update();
+  EXPECT_LT(Difference(filter, torch::softmax(torch::conv3d(m_Tensor, Kernel(), {}, 1, 1), 1)), 1e-5);
+  said.ChannelNames = { "T1", "FLAIR" };
+  model->SetManifest(said);
+  EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "contradict each other in channels");
+  EXPECT_FALSE(model->IsLoaded());
 }
