@@ -7,6 +7,7 @@ import os
 from typing import Any, Literal, Optional, Sequence, Union
 
 from . import _library
+from .errors import ModelError
 from .images import PathLike
 
 Task = Literal["segmentation", "grading"]
@@ -124,7 +125,11 @@ class Model:
         if manifest is not None:
             self._model.set_manifest(_to_core(manifest))
         if load:
-            self._model.load()
+            try:
+                self._model.load()
+            except ModelError as error:
+                # What gives consent in C++ and on the command line has another name here.
+                raise ModelError(str(error).replace("SetTrustModelCode(true), or --trust-model", "trust_model=True")) from None
         elif manifest is None:
             self._model.read_manifest()
         _library.pass_on_warnings()

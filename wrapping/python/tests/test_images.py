@@ -3,6 +3,7 @@
 """What comes back: the kind that was given, in its place, with shared memory where the library allows it."""
 
 import gc
+import importlib.util
 import pickle
 import warnings
 from typing import Any
@@ -106,7 +107,10 @@ def test_outputs_of_numpy_and_itk_are_views(head: Head) -> None:
 
 
 def test_the_input_may_go_first_and_the_filter_too(head: Head) -> None:
-    for make in (head.as_sitk, head.as_own, np.array):
+    makes: list[Any] = [head.as_sitk, head.as_own, np.array]
+    if importlib.util.find_spec("itk") is not None:
+        makes.append(head.as_itk)
+    for make in makes:
         volume, _ = images.to_volume(make(head.arrays[1]), "the image")
         gc.collect()
         filler = [np.full(head.arrays[1].shape, 7.0, np.float32) for _ in range(8)]
@@ -118,6 +122,33 @@ def test_the_input_may_go_first_and_the_filter_too(head: Head) -> None:
     for out in outputs:
         np.testing.assert_allclose(out, standardized(head), atol=2e-5)
     del filler
+
+
+def test_an_image_of_itk_outlives_what_made_it(head: Head) -> None:
+    """Its voxels are those of C++, whose filter and volume are gone; a pipeline of itk goes on with it."""
+    itk = pytest.importorskip("itk")
+    outputs = [gg.masked_standardize(head.as_itk(np.array(head.arrays[0])), head.as_itk(head.brain)) for _ in range(4)]
+    gc.collect()
+    filler = [np.full(head.arrays[0].shape, 7.0, np.float32) for _ in range(8)]
+    for out in outputs:
+        np.testing.assert_allclose(itk.array_from_image(out), standardized(head), atol=2e-5)
+        twice = itk.multiply_image_filter(out, constant=2.0)
+        np.testing.assert_allclose(itk.array_from_image(twice), 2.0 * standardized(head), atol=4e-5)
+    del filler
+
+
+@pytest.mark.parametrize("kind", ["numpy", "own"])
+def test_a_result_never_is_the_input(head: Head, kind: str) -> None:
+    """Writing to a result leaves the input as it was, also where a filter has nothing to do."""
+    make: Any = np.array if kind == "numpy" else head.as_own
+    image, brain = make(np.array(head.arrays[0])), make(np.array(head.brain))
+    results = [
+        gg.brain_mask(image), gg.n4_bias_correction_chain(image, brain, maximum_number_of_iterations=(1,)),
+        gg.masked_standardize(image, brain), gg.bounding_box_roi(image, brain, margin=0, output_size=0),
+        gg.bounding_box_roi(image, make(np.ones_like(head.brain)), margin=0, output_size=0),
+    ]
+    for result in results:
+        assert not np.shares_memory(np.asarray(result), np.asarray(image)) and not np.shares_memory(np.asarray(result), np.asarray(brain))
 
 
 def test_an_image_gives_back_its_memory(head: Head) -> None:
@@ -202,6 +233,10 @@ def test_an_own_image_becomes_the_others(head: Head) -> None:
     )
     copied = pickle.loads(pickle.dumps(gg.brain_mask(own)))
     np.testing.assert_array_equal(copied.array, gg.brain_mask(own).array)
+    image, details = gg.masked_standardize(head.as_itk(head.arrays[0]), head.as_itk(head.brain), details=True)
+    image_again, details_again = pickle.loads(pickle.dumps((image, details)))
+    assert details_again == details
+    np.testing.assert_array_equal(itk.array_view_from_image(image_again), itk.array_view_from_image(image))
     np.testing.assert_array_equal(np.asarray(own), own.array)
 
 

@@ -11,7 +11,7 @@ from typing import Iterator
 
 import pytest
 
-from gliomagrading import _library
+from gliomagrading import _library, _version
 
 BUILD = os.environ.get("GLIOMAGRADING_BUILD", "")
 # Libraries that every Debian with a Python has.
@@ -57,14 +57,26 @@ def test_every_library_is_there_or_of_the_system(site: pathlib.Path) -> None:
     binaries = [*package.glob("*.so"), *(package / "lib").iterdir(), package / "bin" / "glioma"]
     assert len(binaries) > 10
     beside = {path.name for path in (package / "lib").iterdir()}
+    assert not [name for name in beside if re.match(r"lib(torch|c10)", name)], "LibTorch is the package torch's"
     for binary in binaries:
         said = subprocess.run(["readelf", "-d", str(binary)], capture_output=True, text=True)
         if said.returncode != 0:
             pytest.skip("readelf is missing")
+        for path in re.findall(r"\((?:RPATH|RUNPATH)\).*\[(.*)\]", said.stdout):
+            # A build that is no wheel also leads to the torch that it was configured with.
+            others = {place for place in path.split(":") if not place.startswith("$ORIGIN")}
+            assert {os.path.realpath(place) for place in others} <= {f"{_library.torch_folder()}/lib"}, f"{binary.name} looks into {path}"
         for needed in re.findall(r"\(NEEDED\).*\[(.*)\]", said.stdout):
             known = needed in beside or OF_THE_SYSTEM.match(needed) or re.match(r"lib(torch|torch_cpu|c10|gomp)[-.]", needed)
             assert known, f"{binary.name} needs {needed}"
             assert "fftw" not in needed
+
+
+def test_the_minor_version_of_torch_is_pinned() -> None:
+    """To that whose LibTorch the extension was built with; a build of its own takes the same."""
+    minor = _library._minor(_version.__torch_version__)
+    text = (pathlib.Path(__file__).resolve().parents[3] / "pyproject.toml").read_text()
+    assert re.findall(r'"(torch=[^"]*)"', text) == [f"torch=={minor}.*"] * 2
 
 
 def test_licences_come_along(site: pathlib.Path) -> None:
