@@ -20,6 +20,7 @@
 
 %{
 #define SWIG_FILE_WITH_INIT
+#include "CaseFilters.h"
 #include "CaseGrading.h"
 #include "FilterRun.h"
 #include "ImageFilters.h"
@@ -88,3 +89,4 @@ namespace gliomagrading { class Volume; }
 %include "ImageFilters.h"
 %include "ModelFilters.h"
 %include "CaseGrading.h"
+%include "CaseFilters.h"

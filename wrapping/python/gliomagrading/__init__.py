@@ -35,9 +35,19 @@ from .filters import (
     n4_bias_field_correction,
     torch_segmentation,
 )
+from .checks import Faithfulness, Sanity, explanation_faithfulness, explanation_sanity
 from .grading import GradeResult, grade
 from .images import Image
 from .model import Manifest, Model, demonstration_bundle, write_seeded_bundle
+from .sequences import (
+    Preparation,
+    Registration,
+    SequenceOrder,
+    rigid_registration,
+    rigid_resample,
+    sequence_order,
+    sequence_preparation,
+)
 
 check_torch()
 
@@ -46,6 +56,7 @@ __all__ = [
     "BrainMaskDetails",
     "Classification",
     "Error",
+    "Faithfulness",
     "GliomaGradingWarning",
     "GradCAMMaps",
     "GradeResult",
@@ -56,15 +67,21 @@ __all__ = [
     "Model",
     "ModelError",
     "N4Details",
+    "Preparation",
     "Quality",
     "RegionDetails",
+    "Registration",
+    "Sanity",
     "SegmentationDetails",
+    "SequenceOrder",
     "StandardizeDetails",
     "__version__",
     "bounding_box_roi",
     "brain_mask",
     "demonstration_bundle",
+    "explanation_faithfulness",
     "explanation_quality",
+    "explanation_sanity",
     "get_number_of_threads",
     "grad_cam",
     "grade",
@@ -73,6 +90,10 @@ __all__ = [
     "masked_standardize",
     "n4_bias_correction_chain",
     "n4_bias_field_correction",
+    "rigid_registration",
+    "rigid_resample",
+    "sequence_order",
+    "sequence_preparation",
     "set_number_of_threads",
     "torch_segmentation",
     "versions",

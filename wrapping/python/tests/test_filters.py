@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The filters beside SimpleITK, NumPy and the C++ program; parameters, progress, interrupts and exceptions."""
 
+import dataclasses
 import inspect
 import os
+import pathlib
 import pickle
 import re
 import signal
@@ -16,7 +18,7 @@ import pytest
 import gliomagrading as gg
 from gliomagrading._library import core
 
-from conftest import Bundles, Head, Phantom, run_program
+from conftest import GRADING, SEGMENTATION, Bundles, Head, Phantom, run_program
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -136,7 +138,7 @@ def test_demonstration_bundles_come_along() -> None:
 def test_a_program_is_refused_without_consent(tmp_path: Any, bundles: Bundles) -> None:
     lone = tmp_path / "model.ts"
     lone.write_bytes(b"PK\x03\x04nothing")
-    with pytest.raises(gg.ModelError, match="[Tt]rust"):
+    with pytest.raises(gg.ModelError, match="only with your consent: trust_model=True$"):
         gg.Model(
             lone,
             manifest=gg.Manifest(
@@ -233,6 +235,14 @@ def snake(name: str) -> str:
         (gg.grad_cam, "GradCAM", {}),
         (gg.guided_backpropagation, "GuidedBackpropagation", {}),
         (gg.grade, "CaseGrading", {"explain": ("none", "gradcam", "guided-backprop", "all")}),
+        (
+            gg.sequence_preparation, "SequencePreparation",
+            {"bias_correction": ("n4", "none"), "standardization": ("brain", "image")},
+        ),
+        (gg.rigid_registration, "RigidRegistration", {}),
+        (gg.rigid_resample, "RigidResample", {}),
+        (gg.explanation_faithfulness, "ExplanationFaithfulness", {}),
+        (gg.explanation_sanity, "ExplanationSanity", {}),
     ],
 )
 def test_every_parameter_is_reachable_with_the_default_of_cxx(function: Any, run: str, enumerations: Any) -> None:
@@ -248,7 +258,7 @@ def test_every_parameter_is_reachable_with_the_default_of_cxx(function: Any, run
         if name in enumerations:
             assert enumerations[name][there] == here
         elif name == "class_to_explain":
-            assert there == -1 and here is None
+            assert there == (-1 if here is None else here)
         elif isinstance(there, (tuple, list)) or not isinstance(there, (bool, int, float, str)):
             values = list(there)
             if here is not None:
@@ -264,16 +274,28 @@ def test_every_filter_of_the_headers_has_its_parameters() -> None:
 
     images_and_models = {
         "mask_image", "confidence_image", "model", "support", "tumour_mask", "brain_mask", "region_labels",
-        "brain_mask_image", "tumour_mask_image", "segmentation_model", "grading_model",
+        "brain_mask_image", "tumour_mask_image", "segmentation_model", "grading_model", "region_image", "map_image", "mask",
+        "reference_image", "reference_mask_image",
     }
-    of_memory = {"number_of_statistics_divisions", "keep_intermediates", "tile_memory"}
+    of_memory = {"number_of_statistics_divisions", "keep_intermediates", "keep_corrected", "tile_memory"}
     functions: dict[str, Any] = {
         "BrainMaskFilter": gg.brain_mask, "N4BiasCorrectionChainFilter": gg.n4_bias_correction_chain,
         "MaskedStandardizeFilter": gg.masked_standardize, "BoundingBoxROIFilter": gg.bounding_box_roi,
         "GradCAMImageFilter": gg.grad_cam, "GuidedBackpropagationImageFilter": gg.guided_backpropagation,
         "ExplanationQualityFilter": gg.explanation_quality, "GliomaGradingFilter": gg.grade,
-        "TorchSegmentationFilter": gg.torch_segmentation,
+        "TorchSegmentationFilter": gg.torch_segmentation, "GradeClassifierFilter": gg.grade_classifier,
+        "SequencePreparationFilter": gg.sequence_preparation, "RigidRegistrationFilter": gg.rigid_registration,
+        "RigidResampleImageFilter": gg.rigid_resample, "SequenceOrderCalculator": gg.sequence_order,
+        "ExplanationFaithfulnessCalculator": gg.explanation_faithfulness, "ExplanationSanityCalculator": gg.explanation_sanity,
     }
+    # Every filter of the module, but those that only others are made of.
+    parts = {
+        "AxisAlignedResampleImageFilter", "FromModelSpaceFilter", "MaskedIntensityStatisticsFilter", "ModelSpaceFilter",
+        "TorchExplanationImageFilter", "UprightGridCalculator",
+    }
+    headers = (pathlib.Path(__file__).resolve().parents[3] / "include").glob("itk*.h")
+    classes = {path.stem[3:] for path in headers if path.stem.endswith(("Filter", "Calculator"))}
+    assert classes - parts == set(functions) == set(CLASSES)
     for name, function in functions.items():
         parameters = set(re.findall(r"^    (\w+): ", CLASSES[name], re.MULTILINE))
         missing = parameters - set(inspect.signature(function).parameters) - images_and_models - of_memory
@@ -318,6 +340,32 @@ def test_an_interrupt_ends_the_filter(head: Head) -> None:
     finally:
         timer.cancel()
     gg.brain_mask(head.arrays[0])
+
+
+@pytest.mark.parametrize("part", ["segmentation", "test-explanation"])
+def test_an_interrupt_ends_a_network(part: str, phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Between the layers of a tile, and between the runs of an explanation's test."""
+    folder = tmp_path_factory.mktemp("slow")
+    seen: list[str] = []
+
+    def interrupt(progress: float, stage: str) -> None:
+        if not seen and (part == "segmentation" or stage == "test-explanation"):
+            seen.append(stage)
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    if part == "segmentation":
+        # One tile of minutes.
+        gg.write_seeded_bundle(folder / "wide", dataclasses.replace(SEGMENTATION, width=64), 1)
+        array = np.ones((160, 160, 160, 4), np.float32)
+        with pytest.raises(KeyboardInterrupt):
+            gg.torch_segmentation(array, folder / "wide", tile_memory=4096, progress=interrupt)
+    else:
+        gg.write_seeded_bundle(folder / "wide", dataclasses.replace(GRADING, width=16, output_size=96), 1)
+        with pytest.raises(KeyboardInterrupt):
+            gg.grade(
+                phantom.files, tumour_mask=phantom.tumour, grading_model=folder / "wide", test_explanation=True, progress=interrupt
+            )
+    assert seen
 
 
 def test_other_threads_run_meanwhile(head: Head) -> None:
@@ -399,6 +447,31 @@ def test_grade_gives_the_bits_of_the_program(phantom: Phantom, bundles: Bundles)
         assert wanted == got
     copied = pickle.loads(pickle.dumps(by_image))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(copied.gradcam["res3"]), sitk.GetArrayFromImage(by_image.gradcam["res3"]))
+
+
+def test_a_given_mask_is_not_the_result(phantom: Phantom, bundles: Bundles) -> None:
+    images = [gg.Image.read(phantom.files[name]) for name in ("T1", "T1c", "T2", "FLAIR")]
+    tumour = gg.Image.read(phantom.tumour, mask=True)
+    brain = gg.brain_mask(images)
+    result = gg.grade(images, tumour_mask=tumour, brain_mask=brain, grading_model=bundles.grading, explain="none")
+    assert result.brain_mask is not None
+    assert not np.shares_memory(result.tumour.array, tumour.array) and not np.shares_memory(result.brain_mask.array, brain.array)
+
+
+def test_the_example_of_the_readme(phantom: Phantom, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newcomer's ten lines, as they are printed, from images of SimpleITK to a grade and what explains it."""
+    here = pathlib.Path(__file__).resolve().parent
+    code = re.findall(r"```python\n(.*?)```", (here.parent / "README.md").read_text(), re.DOTALL)[0]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 10
+    for name, path in phantom.files.items():
+        os.symlink(path, tmp_path / f"{name.lower()}.nii.gz")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["result"].grade in ("LGG", "HGG")
+    assert sitk.GetArrayFromImage(sitk.ReadImage("tumour.nii.gz")).any()
+    assert sitk.GetArrayFromImage(sitk.ReadImage("gradcam-res4.nii.gz")).shape == names["images"][0].GetSize()[::-1]
+    assert sitk.ReadImage("guided-backprop.nii.gz").GetNumberOfComponentsPerPixel() == 4
 
 
 def test_grade_says_what_it_is_for(phantom: Phantom) -> None:
