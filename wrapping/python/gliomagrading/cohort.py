@@ -397,7 +397,9 @@ def _grade_cohort(
     if scheduler is None:
         number = min(number_of_workers(workers, estimate, threads), len(missing))
         cluster: Any = dask.LocalCluster(
-            n_workers=number, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None,
+            n_workers=number, threads_per_worker=1, processes=True, host="127.0.0.1",
+            # Their pages are here alone too, at a port that is free.
+            dashboard_address="127.0.0.1:0", worker_dashboard_address="127.0.0.1:0",
             memory_limit=0, silence_logs=50, local_directory=tempfile.mkdtemp(prefix=".dask-", dir=_work_folder(output)),
         )
         client = dask.Client(cluster)

@@ -3,6 +3,8 @@
 """Cohorts: what is found in folders, and cases that fail, crash or hang beside others."""
 
 import csv
+import importlib
+import importlib.util
 import json
 import os
 import pathlib
@@ -222,17 +224,24 @@ def test_the_scheduler_listens_here_alone(tmp_path: pathlib.Path, monkeypatch: p
     import distributed
 
     seen = {}
+    listening: "set[str]" = set()
     made = distributed.LocalCluster
 
     class Watched(made):  # type: ignore[misc, valid-type]
         def __init__(self, **arguments: object) -> None:
             super().__init__(**arguments)
             seen["address"] = self.scheduler_address
+            psutil: Any = importlib.import_module("psutil")
+            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+                for connection in process.net_connections(kind="inet"):
+                    if connection.status == "LISTEN":
+                        listening.add(connection.laddr.ip)
 
     monkeypatch.setattr(distributed, "LocalCluster", Watched)
     table, stub = make_cohort(tmp_path / "cohort", ["one"])
     cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)
     assert re.match(r"tcp://127\.0\.0\.1:\d+$", seen["address"])
+    assert listening == {"127.0.0.1"}, "no page of Dask is open to the network"
 
 
 def test_a_scheduler_of_the_user(tmp_path: pathlib.Path) -> None:
@@ -359,6 +368,24 @@ def test_folders_of_dicom_are_found(tmp_path: pathlib.Path) -> None:
     assert "P3: T1 is ambiguous: its folder holds 2 image series" in done.stdout
 
 
+def look_at_the_summary(page: pathlib.Path, name: str) -> None:
+    """The thumbnail is drawn and leads to the report, and the page asks for nothing else; without a browser: nothing."""
+    file = pathlib.Path(__file__).resolve().parents[3] / "test" / "python" / "headless_browser.py"
+    specification = importlib.util.spec_from_file_location("headless_browser", file)
+    assert specification is not None and specification.loader is not None
+    module: Any = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    program = module.find_chromium()
+    if program is None:
+        return
+    with module.Browser(program) as browser:
+        browser.open(str(page))
+        browser.wait("document.images.length == 1 && document.images[0].complete")
+        assert browser.evaluate("document.images[0].naturalWidth") > 100
+        assert browser.evaluate("document.images[0].parentElement.href").endswith(f"/cases/{name}/report.html")
+        assert not browser.complaints() and not browser.requests()
+
+
 def test_a_folder_of_phantoms_from_the_command_line(tmp_path: pathlib.Path, bundles: Bundles, phantom: Phantom) -> None:
     """The command as a user calls it, with the real program."""
     folder = pathlib.Path(phantom.files["T1"]).parent.parent
@@ -374,6 +401,7 @@ def test_a_folder_of_phantoms_from_the_command_line(tmp_path: pathlib.Path, bund
     name = next((tmp_path / "out" / "cases").iterdir()).name
     assert json.loads((tmp_path / "out" / "cases" / name / "result.json").read_text())["schema"] == "glioma-grade-result/1"
     assert (tmp_path / "out" / "cases" / name / "report.html").exists()
+    look_at_the_summary(tmp_path / "out" / "summary.html", name)
     wrong = subprocess.run([sys.executable, "-m", "gliomagrading", "cohort", str(folder)], capture_output=True, text=True)
     assert wrong.returncode == 2
 
