@@ -31,6 +31,7 @@
 
 namespace itk
 {
+class DeviceStreams;
 class ModelBackend;
 
 /** \class TorchModelEnums
@@ -166,6 +167,27 @@ public:
                 unsigned int                  maximumThreads,
                 const std::function<void()> & between) const;
 
+  /** \class Patch
+   * A patch on its way through the model.
+   * \ingroup GliomaGrading */
+  class Patch;
+  using PatchPointer = std::shared_ptr<Patch>;
+
+  /** Begins what ComputeProbabilities() (\a activated) or ComputeOutput() does; EndPatch() gives the result. Beside the
+   * processor a device works on the patch meanwhile, and the voxels may go at once; on the processor it is done when
+   * this returns. */
+  PatchPointer
+  BeginPatch(const TorchVolumeView &       input,
+             bool                          activated,
+             unsigned int                  maximumThreads,
+             const std::function<void()> & between) const;
+  TorchVolume
+  EndPatch(const PatchPointer & patch) const;
+
+  /** Patches that are worth being begun before the first one is ended: 2 on a device beside the processor, else 1. */
+  unsigned int
+  GetPatchesInFlight() const;
+
   /** Puts the activation that the manifest names (softmax, sigmoid or none) on one voxel of ComputeOutput(). */
   void
   Activate(float * voxel) const;
@@ -218,17 +240,18 @@ private:
   std::string
   Context(const TorchVolumeView & input) const;
 
-  std::string                   m_Path;
-  std::string                   m_Device{ "cpu" };
-  bool                          m_TrustModelCode{ false };
-  Precision                     m_Precision{ Precision::Float32 };
-  unsigned int                  m_NumberOfThreads{ 0 };
-  TorchModelManifest            m_Manifest;
-  TorchModelManifest            m_GivenManifest; // by SetManifest()
-  bool                          m_ManifestWasSet{ false };
-  std::string                   m_LoadedKey;           // what is loaded, to load nothing twice
-  double                        m_BytesOfVoxel{ 0.0 }; // of another graph, measured
-  std::shared_ptr<ModelBackend> m_Backend;
+  std::string                    m_Path;
+  std::string                    m_Device{ "cpu" };
+  bool                           m_TrustModelCode{ false };
+  Precision                      m_Precision{ Precision::Float32 };
+  unsigned int                   m_NumberOfThreads{ 0 };
+  TorchModelManifest             m_Manifest;
+  TorchModelManifest             m_GivenManifest; // by SetManifest()
+  bool                           m_ManifestWasSet{ false };
+  std::string                    m_LoadedKey;           // what is loaded, to load nothing twice
+  double                         m_BytesOfVoxel{ 0.0 }; // of another graph, measured
+  std::shared_ptr<ModelBackend>  m_Backend;
+  std::shared_ptr<DeviceStreams> m_Streams; // of a device beside the processor
 };
 
 /** Prints the name of a precision. */

@@ -264,8 +264,8 @@ private:
   TilesOf(const PlanType & plan, const RegionType & piece) const;
   bool
   HasMaskVoxel(const RegionType & region) const;
-  TorchVolume
-  RunTile(const RegionType & readRegion, std::vector<float> & padded, const std::function<void()> & between) const;
+  TorchModel::PatchPointer
+  BeginTile(const RegionType & readRegion, std::vector<float> & padded, const std::function<void()> & between) const;
   void
   WriteVoxels(const RegionType & region, const float * probabilities, const SizeType & stored, const IndexType & first);
   std::array<std::vector<float>, 3>

@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <limits>
 
 namespace itk
@@ -516,10 +517,10 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::HasMaskVoxel(con
 }
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>
-TorchVolume
-TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::RunTile(const RegionType &            readRegion,
-                                                                        std::vector<float> &          padded,
-                                                                        const std::function<void()> & between) const
+TorchModel::PatchPointer
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::BeginTile(const RegionType &            readRegion,
+                                                                          std::vector<float> &          padded,
+                                                                          const std::function<void()> & between) const
 {
   const TInputImage * input = this->GetInput();
   const RegionType    largest = input->GetLargestPossibleRegion();
@@ -528,11 +529,7 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::RunTile(const Re
   const SizeType      size = readRegion.GetSize();
   const ThreadIdType  threads =
     std::min<ThreadIdType>(this->GetNumberOfWorkUnits(), this->GetMultiThreader()->GetMaximumNumberOfThreads());
-  const bool blended = m_Model->GetManifest().Halo == 0;
-  const auto run = [&](const TorchVolumeView & tile) {
-    return blended ? m_Model->ComputeOutput(tile, threads, between)
-                   : m_Model->ComputeProbabilities(tile, threads, between);
-  };
+  const bool      blended = m_Model->GetManifest().Halo == 0;
   TorchVolumeView view;
   view.Components = components;
   view.RegionSize = size;
@@ -542,7 +539,7 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::RunTile(const Re
                   static_cast<OffsetValueType>(components) * input->ComputeOffset(readRegion.GetIndex());
     view.RowStride = buffered.GetSize(0);
     view.SliceStride = buffered.GetSize(0) * buffered.GetSize(1);
-    return run(view);
+    return m_Model->BeginPatch(view, !blended, threads, between);
   }
   std::vector<float> outside(components, static_cast<float>(m_Model->GetManifest().OutsideValue));
   for (unsigned int component = 0; component < m_OutsideValues.Size(); ++component)
@@ -582,7 +579,7 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::RunTile(const Re
     }
   }
   view.Buffer = padded.data();
-  return run(view);
+  return m_Model->BeginPatch(view, !blended, threads, between);
 }
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>
@@ -869,6 +866,29 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
     this->WriteVoxels(piece, nullptr, SizeType(), IndexType());
   }
 
+  // A device beside the processor works on one tile while the next one is copied.
+  struct BegunTile
+  {
+    RegionType               Written;
+    IndexType                Start;
+    TorchModel::PatchPointer Patch;
+  };
+  std::deque<BegunTile> begun;
+  const auto            endFirst = [&] {
+    const BegunTile tile = begun.front();
+    begun.pop_front();
+    const TorchVolume result = m_Model->EndPatch(tile.Patch);
+    ++m_NumberOfComputedTiles;
+    if (blended)
+    {
+      this->AddBlended(tile.Written, tile.Start, result, window, floor, sum, weight);
+    }
+    else
+    {
+      this->WriteVoxels(tile.Written, result.Buffer.data(), result.RegionSize, tile.Start);
+    }
+  };
+
   std::vector<float> padded;
   std::size_t        number = 0;
   unsigned int       layers = 0;
@@ -901,14 +921,15 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
       readIndex[axis] -= plan[axis].Halo;
       readSize[axis] = static_cast<SizeValueType>(plan[axis].Tile);
     }
-    const TorchVolume result = this->RunTile(RegionType(readIndex, readSize), padded, between);
-    ++m_NumberOfComputedTiles;
-    if (!blended)
+    begun.push_back({ written, tile.GetIndex(), this->BeginTile(RegionType(readIndex, readSize), padded, between) });
+    if (begun.size() >= m_Model->GetPatchesInFlight())
     {
-      this->WriteVoxels(written, result.Buffer.data(), result.RegionSize, tile.GetIndex());
-      continue;
+      endFirst();
     }
-    this->AddBlended(written, tile.GetIndex(), result, window, floor, sum, weight);
+  }
+  while (!begun.empty())
+  {
+    endFirst();
   }
   if (blended)
   {

@@ -20,6 +20,7 @@
 #include "itkCalibratedProbabilities.h"
 #include "BundleManifest.h"
 #include "BundleWriter.h"
+#include "DeviceStreams.h"
 #include "ExplanationEngine.h"
 #include "FusedSegmentation.h"
 #include "ModelBackend.h"
@@ -347,9 +348,12 @@ TorchModel::Load()
   }
   try
   {
-    m_Backend = isNative     ? MakeNativeBackend(m_Manifest, weights, device, bfloat16)
+    m_Streams = device.is_cpu() ? nullptr : std::make_shared<DeviceStreams>(device);
+    // Beside the processor autocast chooses what is bfloat16.
+    const bool converted = bfloat16 && device.is_cpu();
+    m_Backend = isNative     ? MakeNativeBackend(m_Manifest, weights, device, converted)
                 : isCompiled ? MakeInductorBackend(m_Manifest, weights, device)
-                             : MakeTorchScriptBackend(m_Manifest, weights, device, bfloat16);
+                             : MakeTorchScriptBackend(m_Manifest, weights, device, converted);
   }
   catch (const ExceptionObject &)
   {
@@ -598,11 +602,35 @@ TorchModel::EstimateOperations(const Size<3> & patch) const
   return static_cast<double>(patch[0]) * static_cast<double>(patch[1]) * static_cast<double>(patch[2]);
 }
 
+class TorchModel::Patch
+{
+public:
+  torch::Tensor             Output; // [1, classes, z, y, x] for the processor
+  std::optional<c10::Event> Done;   // beside the processor: when it is there
+  std::string               Context;
+  unsigned int              Threads{ 0 };
+};
+
+unsigned int
+TorchModel::GetPatchesInFlight() const
+{
+  return m_Streams ? 2 : 1;
+}
+
 TorchVolume
 TorchModel::RunDense(const TorchVolumeView &       input,
                      unsigned int                  maximumThreads,
                      bool                          activated,
                      const std::function<void()> & between) const
+{
+  return this->EndPatch(this->BeginPatch(input, activated, maximumThreads, between));
+}
+
+TorchModel::PatchPointer
+TorchModel::BeginPatch(const TorchVolumeView &       input,
+                       bool                          activated,
+                       unsigned int                  maximumThreads,
+                       const std::function<void()> & between) const
 {
   this->CheckInput(input);
   if (m_Manifest.Task != "segmentation")
@@ -613,21 +641,40 @@ TorchModel::RunDense(const TorchVolumeView &       input,
   const bool xyz = m_Manifest.AxisOrder == "xyz";
   try
   {
-    const TorchThreads threads(this->ThreadsFor(maximumThreads));
-    torch::NoGradGuard noGradient;
-    torch::Tensor      tensor = TensorOf(input, xyz, DeviceOf(m_Device));
-    if (!m_Manifest.Network.empty() && !std::isfinite(tensor.sum().item<float>()))
+    const TorchThreads  threads(this->ThreadsFor(maximumThreads));
+    torch::NoGradGuard  noGradient;
+    const torch::Device device = DeviceOf(m_Device);
+    torch::Tensor       tensor = TensorOf(input, xyz, torch::kCPU);
+    const auto          patch = std::make_shared<Patch>();
+    patch->Context = this->Context(input);
+    patch->Threads = this->ThreadsFor(maximumThreads);
+    const bool isFinite = std::isfinite(tensor.sum().item<float>());
+    if (!isFinite)
     {
       // The fused ReLU of our own networks would turn it into a number.
-      itkExceptionMacro("The input holds NaN or infinity (" << this->Context(input) << ")");
+      if (!m_Manifest.Network.empty())
+      {
+        itkExceptionMacro("The input holds NaN or infinity (" << patch->Context << ")");
+      }
+      patch->Context = "its input holds NaN or infinity; " + patch->Context;
     }
-    torch::Tensor output = m_Backend->Forward(tensor, between);
+    const std::optional<c10::Stream> stream = m_Streams ? std::optional<c10::Stream>(m_Streams->Next()) : std::nullopt;
+    const c10::OptionalStreamGuard   onStream(stream);
+    if (stream)
+    {
+      tensor = DeviceStreams::Upload(tensor, device);
+    }
+    torch::Tensor output;
+    {
+      const BFloat16Autocast autocast(device, stream && m_Precision == Precision::BFloat16);
+      output = m_Backend->Forward(tensor, between);
+    }
     if (output.dim() != 5 || output.size(0) != 1 ||
         output.size(1) != static_cast<int64_t>(m_Manifest.ClassNames.size()))
     {
       itkExceptionMacro("The model gave an output of shape " << output.sizes() << "; its manifest names "
                                                              << m_Manifest.ClassNames.size() << " classes ("
-                                                             << this->Context(input) << ")");
+                                                             << patch->Context << ")");
     }
     output = output.to(torch::kFloat32);
     if (activated)
@@ -645,16 +692,16 @@ TorchModel::RunDense(const TorchVolumeView &       input,
       {
         itkExceptionMacro("The model gave " << output.size(4 - axis) << " voxels on axis " << axis
                                             << "; its manifest says a halo of " << m_Manifest.Halo << ", which leaves "
-                                            << expected << " (" << this->Context(input) << ")");
+                                            << expected << " (" << patch->Context << ")");
       }
     }
-    if (!torch::isfinite(output).all().item<bool>())
+    if (stream)
     {
-      itkExceptionMacro("The model gave NaN or infinity"
-                        << (torch::isfinite(tensor).all().item<bool>() ? "" : ": its input holds NaN or infinity")
-                        << " (" << this->Context(input) << ")");
+      patch->Done.emplace(device.type());
+      output = DeviceStreams::Download(output, *stream, *patch->Done);
     }
-    return VolumeOf(output);
+    patch->Output = output;
+    return patch;
   }
   catch (const ExceptionObject &)
   {
@@ -667,6 +714,38 @@ TorchModel::RunDense(const TorchVolumeView &       input,
   catch (const std::exception & e)
   {
     itkExceptionMacro("The forward failed (" << this->Context(input) << "): " << e.what());
+  }
+}
+
+TorchVolume
+TorchModel::EndPatch(const PatchPointer & patch) const
+{
+  try
+  {
+    const TorchThreads threads(patch->Threads);
+    torch::NoGradGuard noGradient;
+    if (patch->Done)
+    {
+      patch->Done->synchronize();
+    }
+    const torch::Tensor output = std::move(patch->Output);
+    if (!std::isfinite(output.sum().item<float>()) && !torch::isfinite(output).all().item<bool>())
+    {
+      itkExceptionMacro("The model gave NaN or infinity (" << patch->Context << ")");
+    }
+    return VolumeOf(output);
+  }
+  catch (const ExceptionObject &)
+  {
+    throw;
+  }
+  catch (const c10::Error & e)
+  {
+    itkExceptionMacro("The forward failed (" << patch->Context << "): " << e.what_without_backtrace());
+  }
+  catch (const std::exception & e)
+  {
+    itkExceptionMacro("The forward failed (" << patch->Context << "): " << e.what());
   }
 }
 

@@ -372,3 +372,42 @@ TEST_F(TorchScriptModels, AMonaiBundleIsCompletedOnTheModel)
   EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "contradict each other in channels");
   EXPECT_FALSE(model->IsLoaded());
 }
+
+TEST_F(TorchScriptModels, GiveTheSameOnCuda)
+{
+  if (!torch::cuda::is_available())
+  {
+    GTEST_SKIP() << "No CUDA device is here";
+  }
+  const auto file = Save(Network("    return torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1])\n"));
+  const auto native = m_Folder / "native";
+  auto       manifest = TinySegmentationManifest(4, 3, false);
+  manifest.ChannelNames = { "T1", "T2" };
+  itk::TorchModel::WriteSeededBundle(native, manifest, 1);
+  for (const bool foreign : { true, false })
+  {
+    std::vector<std::vector<float>> found;
+    for (const char * device : { "cpu", "cuda:0", "cuda:0" })
+    {
+      auto model = foreign ? Unloaded(file) : itk::TorchModel::New();
+      model->SetPath(foreign ? file : native);
+      model->SetDevice(device);
+      if (found.size() == 2)
+      {
+        model->SetPrecision(itk::TorchModel::Precision::BFloat16);
+      }
+      model->Load();
+      auto filter = Filter(model);
+      filter->SetTileSize(foreign ? itk::Size<3>{ { 8, 8, 8 } } : itk::Size<3>{ { 52, 52, 52 } });
+      filter->Update();
+      EXPECT_GT(filter->GetNumberOfComputedTiles(), 1u);
+      const float * begin = filter->GetProbabilities()->GetBufferPointer();
+      found.emplace_back(begin, begin + 2 * 12 * 10 * 9);
+    }
+    for (std::size_t k = 0; k < found[0].size(); ++k)
+    {
+      ASSERT_NEAR(found[1][k], found[0][k], 1e-3);
+      ASSERT_NEAR(found[2][k], found[0][k], 0.1);
+    }
+  }
+}
