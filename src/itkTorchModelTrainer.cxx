@@ -369,7 +369,7 @@ struct TorchModelTrainer::Session
   void
   Run();
 
-  static AugmentationPipeline::Patch
+  static void
   CutCube(const PreparedCase &            prepared,
           std::array<double, 3>           low,
           std::array<double, 3>           high,
@@ -377,7 +377,8 @@ struct TorchModelTrainer::Session
           bool                            stretch,
           std::int64_t                    size,
           AugmentationPipeline::Placement placement,
-          const std::array<double, 3> &   shift);
+          const std::array<double, 3> &   shift,
+          AugmentationPipeline::Patch &   patch);
 
   torch::Tensor
   Forward(const torch::Tensor & x)
@@ -406,6 +407,7 @@ struct TorchModelTrainer::Session
   std::vector<double>                      m_CohortWeights;
   CohortPlan                               m_Plan;
   AugmentationPipeline                     m_Augmentation;
+  mutable AugmentationPipeline::Patch      m_Patch; // of the loader's thread: its memory serves the next sample
   PereiraSegmentationNetwork               m_SegmentationNetwork{ nullptr };
   PereiraGradingNetwork                    m_GradingNetwork{ nullptr };
   std::unique_ptr<torch::optim::Optimizer> m_Optimizer;
@@ -1110,7 +1112,7 @@ TorchModelTrainer::Session::WriteBundle()
   fs::remove_all(old);
 }
 
-AugmentationPipeline::Patch
+void
 TorchModelTrainer::Session::CutCube(const PreparedCase &            prepared,
                                     std::array<double, 3>           low,
                                     std::array<double, 3>           high,
@@ -1118,7 +1120,8 @@ TorchModelTrainer::Session::CutCube(const PreparedCase &            prepared,
                                     bool                            stretch,
                                     std::int64_t                    size,
                                     AugmentationPipeline::Placement placement,
-                                    const std::array<double, 3> &   shift)
+                                    const std::array<double, 3> &   shift,
+                                    AugmentationPipeline::Patch &   patch)
 {
   std::array<double, 3> sides;
   for (unsigned int a = 0; a < 3; ++a)
@@ -1137,9 +1140,7 @@ TorchModelTrainer::Session::CutCube(const PreparedCase &            prepared,
       placement.Matrix[a][b] *= sides[a] / static_cast<double>(size);
     }
   }
-  AugmentationPipeline::Patch patch;
   AugmentationPipeline::Resample(prepared.View(), placement, size, patch);
-  return patch;
 }
 
 BatchLoader::Batch
@@ -1193,7 +1194,7 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
     }
     const auto &                    list = candidates[cohort];
     const PreparedCase &            prepared = m_Training[list[random.Below(static_cast<std::int64_t>(list.size()))]];
-    AugmentationPipeline::Patch     patch;
+    AugmentationPipeline::Patch &   patch = m_Patch;
     AugmentationPipeline::Placement placement;
     std::array<double, 3>           moved{ { 0, 0, 0 } };
     if (m_Segmentation)
@@ -1254,7 +1255,7 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
         each = shift * random.Uniform(-0.5, 0.5);
       }
       m_Augmentation.Turn(random, placement);
-      patch = CutCube(prepared, low, high, m_Trainer.m_Margin, m_Trainer.m_Region == "brain", size, placement, moved);
+      CutCube(prepared, low, high, m_Trainer.m_Margin, m_Trainer.m_Region == "brain", size, placement, moved, patch);
     }
     m_Augmentation.ChangeScanner(random, patch);
     PutSample(prepared, patch, batch.Input, item);
@@ -1433,9 +1434,9 @@ TorchModelTrainer::Session::Score()
     }
     else
     {
-      const auto                        n = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
-      const AugmentationPipeline::Patch patch =
-        CutCube(c, c.BoxLow, c.BoxHigh, m_Trainer.m_Margin, m_Trainer.m_Region == "brain", n, {}, { { 0, 0, 0 } });
+      const auto                  n = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
+      AugmentationPipeline::Patch patch;
+      CutCube(c, c.BoxLow, c.BoxHigh, m_Trainer.m_Margin, m_Trainer.m_Region == "brain", n, {}, { { 0, 0, 0 } }, patch);
       const torch::Tensor x = EmptyInput(1, n, torch::kFloat32);
       PutSample(c, patch, x, 0);
       score.Value = torch::softmax(this->Forward(x.to(m_Device)).cpu(), 1)[0][1].item<double>();
