@@ -24,9 +24,11 @@
 #include "EvaluationPlots.h"
 #include "ExplanationStudy.h"
 #include "GradeCommand.h"
+#include "HealthyHalf.h"
 #include "OutputFolder.h"
 
 #include "itkCohortReader.h"
+#include "itkImageFileWriter.h"
 #include "itkTorchModel.h"
 
 #include <algorithm>
@@ -36,6 +38,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -68,6 +71,7 @@ struct EvaluateOptions
   bool                     temperature{ false };
   bool                     storeTemperature{ false };
   bool                     baselines{ false };
+  bool                     scannerControl{ false };
   bool                     allowOneGrade{ false };
   std::string              output;
   bool                     force{ false };
@@ -422,6 +426,120 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
   }
 }
 
+void
+WriteText(const std::string & path, const std::string & text)
+{
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file)
+  {
+    throw std::runtime_error("Cannot write " + fs::path(path).filename().string() +
+                             "; free some space, or choose another --output.");
+  }
+}
+
+/** Grades each scored case again without its tumour, into OUTPUT/control; what was done with the same result is kept.
+ */
+void
+ControlCases(const EvaluateOptions & options, const Chosen & chosen)
+{
+  const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
+  const fs::path                    control = fs::path(options.output) / "control";
+  fs::create_directories(control);
+  for (std::size_t i = 0; i < chosen.Scored.size(); ++i)
+  {
+    const CohortCase & c = chosen.Scored[i];
+    const std::string  folder = (fs::path(options.output) / "cases" / c.Name).string();
+    const std::string  of = DigestOfFiles({ folder + "/result.json" });
+    const fs::path     path = control / (c.Name + ".json");
+    {
+      std::ifstream file(path, std::ios::binary);
+      const Json    earlier = file ? Json::parse(file, nullptr, false) : Json();
+      if (earlier.is_object() && earlier.value("of", "") == of)
+      {
+        continue;
+      }
+    }
+    std::cerr << "[control " << i + 1 << '/' << chosen.Scored.size() << "] " << c.Name << std::endl;
+    Json              json{ { "of", of }, { "probability_hgg", nullptr }, { "filled_share", nullptr } };
+    const std::string tumour = FindImage(folder, "tumour");
+    if (tumour.empty() || IsEmpty(tumour))
+    {
+      json["undefined"] = "no tumour was found";
+    }
+    else
+    {
+      std::array<SequenceImageType::Pointer, 4> sequences;
+      for (unsigned int s = 0; s < 4; ++s)
+      {
+        sequences[s] = ReadSequence(c.Sequences[s], roles[s]);
+      }
+      const HealthyHalf healthy = ReplaceTumour(sequences, ReadMask(tumour, "the tumour mask"));
+      json["filled_share"] = healthy.FilledShare;
+      if (!healthy.Undefined.empty())
+      {
+        json["undefined"] = healthy.Undefined;
+      }
+      else
+      {
+        CaseToGrade one;
+        for (unsigned int s = 0; s < 4; ++s)
+        {
+          one.Sequences[s] = (control / (c.Name + '-' + roles[s] + ".nii")).string();
+          itk::WriteImage(healthy.Sequences[s], one.Sequences[s]);
+        }
+        one.BrainMask = c.BrainMask;
+        one.TumourMask = tumour;
+        one.GradingModel = options.gradingModel.empty() ? FindDefaultModel("grading") : options.gradingModel;
+        one.TrustModel = options.trustModel;
+        one.Device = options.device;
+        one.Precision = options.precision;
+        one.Threads = options.threads;
+        one.Output = (control / c.Name).string();
+        GradeCase(one);
+        std::for_each(one.Sequences.begin(), one.Sequences.end(), [](const std::string & file) { fs::remove(file); });
+        std::ifstream file(fs::path(one.Output) / "result.json", std::ios::binary);
+        json["probability_hgg"] = Json::parse(file).at("probabilities").at("HGG");
+      }
+    }
+    WriteText(path.string(), json.dump(2) + '\n');
+  }
+}
+
+/** What ControlCases() left beside the cases of a row; empty: nothing. */
+std::vector<ScannerControl>
+ReadControls(const std::string & folder, const std::vector<CasePrediction> & cases)
+{
+  std::vector<ScannerControl> controls;
+  const fs::path              control = fs::path(folder).parent_path() / "control";
+  if (!fs::is_directory(control))
+  {
+    return controls;
+  }
+  for (const CasePrediction & c : cases)
+  {
+    ScannerControl one;
+    std::ifstream  file(control / (c.Name + ".json"), std::ios::binary);
+    const Json     json = file ? Json::parse(file, nullptr, false) : Json();
+    if (!json.is_object() || json.value("of", "") != DigestOfFiles({ c.Folder + "/result.json" }))
+    {
+      one.Undefined = "it was not made with this result";
+    }
+    else
+    {
+      const auto number = [&](const char * key) {
+        return json[key].is_number() ? json[key].get<double>() : std::numeric_limits<double>::quiet_NaN();
+      };
+      one.ProbabilityHGG = number("probability_hgg");
+      one.FilledShare = number("filled_share");
+      one.Undefined = json.value("undefined", "");
+    }
+    controls.push_back(one);
+  }
+  return controls;
+}
+
 /** Writes the temperature into BUNDLE/configs/metadata.json; what the model had before is multiplied. */
 void
 StoreTemperature(const std::string & bundle, double temperature)
@@ -447,19 +565,6 @@ StoreTemperature(const std::string & bundle, double temperature)
     }
   }
   fs::rename(partial, path);
-}
-
-void
-WriteText(const std::string & path, const std::string & text)
-{
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file)
-  {
-    throw std::runtime_error("Cannot write " + fs::path(path).filename().string() +
-                             "; free some space, or choose another --output.");
-  }
 }
 
 const std::array<const char *, 3> explainedMaps{ { "gradcam-res3", "gradcam-res4", "guided-backprop" } };
@@ -506,6 +611,10 @@ Evaluate(EvaluateOptions options)
   {
     Refuse(problems);
     GradeCases(options, chosen);
+    if (options.scannerControl)
+    {
+      ControlCases(options, chosen);
+    }
     rows.push_back(ReadRow(options.name, (fs::path(options.output) / "cases").string(), chosen, problems));
   }
   for (const std::string & entry : options.predictions)
@@ -530,6 +639,10 @@ Evaluate(EvaluateOptions options)
       }
     }
     rows[i].FitsTemperature = options.temperature;
+    if (options.scannerControl && !rows[i].Cases.empty())
+    {
+      rows[i].Controls = ReadControls(fs::path(rows[i].Cases.front().Folder).parent_path().string(), rows[i].Cases);
+    }
   }
 
   std::vector<std::string> names{ "evaluation.md", "evaluation.tex", "roc.png", "reliability.png", "evaluation.json" };
@@ -594,10 +707,10 @@ Evaluate(EvaluateOptions options)
   context.Set = chosen.Set;
   context.Notes = chosen.Notes;
   context.Output = options.output;
-  context.Parameters = { { "explain", options.explain }, { "temperature", options.temperature },
-                         { "device", options.device },   { "precision", options.precision },
-                         { "runs_models", runsModels },  { "bootstrap_resamples", 2000 },
-                         { "calibration_bins", 10 } };
+  context.Parameters = { { "explain", options.explain },  { "temperature", options.temperature },
+                         { "device", options.device },    { "precision", options.precision },
+                         { "runs_models", runsModels },   { "scanner_control", options.scannerControl },
+                         { "bootstrap_resamples", 2000 }, { "calibration_bins", 10 } };
   context.Seconds = Now() - start;
   const Json evaluation = DescribeEvaluation(rows, context);
   DrawReceiverCurves(rows, output.PathOf("roc.png"));
@@ -690,6 +803,10 @@ AddEvaluateCommand(CLI::App & application, int & exitCode)
   command->add_flag("--baselines",
                     options->baselines,
                     "Score two rules without a network too: a threshold of FLAIR and T2, and the share that enhances");
+  command->add_flag("--scanner-control",
+                    options->scannerControl,
+                    "Grade each case again with healthy tissue of its other half in the tumour's place: the grade must "
+                    "become undecided (with --predictions: where an earlier run did)");
   command->add_flag("--allow-one-grade", options->allowOneGrade, "Go on where all cases are LGG, or all are HGG");
   command->add_option("--output", options->output, "Folder that gets evaluation.json, tables and pictures")->required();
   command->add_flag(

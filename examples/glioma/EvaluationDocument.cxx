@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "EvaluationDocument.h"
 
+#include "itkReviewThresholds.h"
 #include "itkVersion.h"
 
 #include <algorithm>
@@ -162,6 +163,57 @@ DescribeBaselines(const EvaluationRow & row)
 }
 
 Json
+DescribeControls(const EvaluationRow & row)
+{
+  if (row.Controls.empty())
+  {
+    return nullptr;
+  }
+  const double        undecided = itk::ReviewThresholds().ProbabilityGap;
+  std::vector<double> before;
+  std::vector<double> after;
+  std::vector<double> scores;
+  std::vector<bool>   isHGG;
+  std::size_t         open = 0;
+  Json                cases = Json::array();
+  for (std::size_t i = 0; i < row.Controls.size(); ++i)
+  {
+    const ScannerControl & control = row.Controls[i];
+    const GradedCase &     graded = row.Cases[i].Graded;
+    Json                   one{ { "case", row.Cases[i].Name },
+                                { "probability_hgg", Finite(graded.ProbabilityHGG) },
+                                { "control_probability_hgg", Finite(control.ProbabilityHGG) },
+                                { "filled_share", Finite(control.FilledShare) } };
+    if (!control.Undefined.empty())
+    {
+      one["undefined"] = control.Undefined;
+    }
+    else
+    {
+      before.push_back(std::abs(2.0 * graded.ProbabilityHGG - 1.0));
+      after.push_back(std::abs(2.0 * control.ProbabilityHGG - 1.0));
+      open += after.back() < undecided ? 1 : 0;
+      scores.push_back(control.ProbabilityHGG);
+      isHGG.push_back(graded.IsHGG);
+    }
+    cases.push_back(one);
+  }
+  const auto         high = std::count(isHGG.begin(), isHGG.end(), true);
+  const char * const none = "no case has a control";
+  Json               json;
+  json["gap"] = ToJson(EstimateMean(before, none));
+  json["control_gap"] = ToJson(EstimateMean(after, none));
+  json["undecided"] = ToJson(EstimateShare(open, after.size(), none));
+  json["undecided_below"] = undecided;
+  json["control_auc"] =
+    ToJson(high == 0                                        ? UndefinedEstimate("no case with a control is HGG")
+           : static_cast<std::size_t>(high) == isHGG.size() ? UndefinedEstimate("no case with a control is LGG")
+                                                            : AreaUnderCurve(scores, isHGG));
+  json["cases"] = cases;
+  return json;
+}
+
+Json
 DescribeTemperature(const EvaluationRow & row)
 {
   if (!row.FitsTemperature)
@@ -219,6 +271,7 @@ DescribeRow(const EvaluationRow & row, const std::string & output)
   json["temperature"] = DescribeTemperature(row);
   json["segmentation"] = DescribeSegmentation(row.Cases);
   json["baselines"] = DescribeBaselines(row);
+  json["scanner_control"] = DescribeControls(row);
   json["roc"] = ReceiverCurve(graded);
   json["reliability"] = Json::array();
   for (const ReliabilityBin & bin : ReliabilityBins(graded))
@@ -483,6 +536,34 @@ WriteMarkdown(const Json & evaluation)
           << "): the FLAIR/T2 threshold has a mean Dice of " << WithInterval(row["baselines"]["threshold_dice"])
           << "; the share of the predicted tumour that enhances on T1c has a ROC-AUC of "
           << WithInterval(row["baselines"]["enhancing_share_auc"]) << ".\n";
+    }
+  }
+  for (const Json & row : evaluation["rows"])
+  {
+    const Json & control = row["scanner_control"];
+    if (control.is_null())
+    {
+      continue;
+    }
+    out << "\n## Negative control for the scanner: " << row["name"].get<std::string>()
+        << "\n\nEach case is graded again with healthy tissue of its other half in the tumour's place. A grader that "
+           "looks at "
+           "the tumour is then undecided; one that knows the scanner or the site is as sure as before, and its ROC-AUC "
+           "stays "
+           "high.\n\nDistance of the two probabilities, mean: "
+        << WithInterval(control["gap"]) << " with the tumour, " << WithInterval(control["control_gap"])
+        << " without. Undecided (below " << Number(control["undecided_below"], 1)
+        << ") without it: " << WithInterval(control["undecided"])
+        << " of the cases. ROC-AUC without it (0.5 is wanted): " << WithInterval(control["control_auc"])
+        << ".\n\n| case | truth | P(HGG) | without the tumour |\n|---|---|---|---|\n";
+    for (std::size_t i = 0; i < control["cases"].size(); ++i)
+    {
+      const Json & c = control["cases"][i];
+      out << "| " << Escaped(c["case"], "_|") << " | " << row["cases"][i]["grade"].get<std::string>() << " | "
+          << Number(c["probability_hgg"]) << " | "
+          << (c.contains("undefined") ? "undefined: " + c["undefined"].get<std::string>()
+                                      : Number(c["control_probability_hgg"]))
+          << " |\n";
     }
   }
   if (!evaluation["comparisons"].empty())

@@ -289,6 +289,39 @@ class GliomaEvaluate(unittest.TestCase):
             now = json.loads((cold / "configs/metadata.json").read_text())["gliomagrading"]["temperature"]
             self.assertAlmostEqual(now, 0.5 * stored["value"])
 
+    def test_controls_for_the_scanner(self):
+        test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
+        for name in test:
+            (self.work / "masks" / name).mkdir(parents=True)
+            seg = self.brats / SUBJECTS[name][0] / name / f"{name}_seg.nii.gz"
+            sitk.WriteImage(sitk.Cast(sitk.ReadImage(str(seg)) > 0, sitk.sitkUInt8), str(self.work / "masks" / name / "tumour.nii.gz"))
+        models = ["--grading-model", self.folder / "grading", "--tumour-masks", self.work / "masks"]
+        row = self.evaluate(*models, "--scanner-control")["rows"][0]
+        control = row["scanner_control"]
+        self.assertEqual([c["case"] for c in control["cases"]], test)
+        values = [(c["probability_hgg"], c["control_probability_hgg"]) for c in control["cases"] if "undefined" not in c]
+        self.assertGreater(len(values), 0)
+        for before, after in values:
+            self.assertNotEqual(before, after)  # the tumour is another's tissue now
+        gaps = [abs(2 * after - 1) for _, after in values]
+        self.assertAlmostEqual(control["control_gap"]["value"], np.mean(gaps))
+        self.assertAlmostEqual(control["undecided"]["value"], np.mean([gap < 0.1 for gap in gaps]))
+        text = (self.output / "evaluation.md").read_text()
+        self.assertIn("## Negative control for the scanner", text)
+        self.assertEqual(list((self.output / "control").glob("*.nii")), [])  # the changed sequences do not stay
+        # It is kept, and found by an evaluation of what is there.
+        again = self.run_evaluate(*models, "--scanner-control", "--force")
+        self.assertNotIn("[control", again.stderr)
+        scored = self.evaluate("--predictions", self.output, "--scanner-control", output=self.work / "scored")["rows"][0]
+        self.assertEqual(scored["scanner_control"], control)
+        self.assertIsNone(self.evaluate("--predictions", self.output, output=self.work / "without")["rows"][0]["scanner_control"])
+        # Everything is tumour: there is no healthy half.
+        models[2:] = ["--segmentation-model", self.folder / "segmentation"]
+        row = self.evaluate(*models, "--scanner-control", output=self.work / "all")["rows"][0]
+        for case in row["scanner_control"]["cases"]:
+            self.assertIn("no healthy tissue", case["undefined"])
+        self.assertIn("no case has a control", row["scanner_control"]["control_gap"]["undefined"])
+
     def test_writes_a_cohort(self):
         table = self.work / "sub" / "COHORT.csv"
         command = [GLIOMA, "cohort", self.brats, "--split", self.split, "--output", table]
