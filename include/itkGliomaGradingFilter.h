@@ -124,6 +124,11 @@ public:
   itkSetInputMacro(TumourMaskImage, MaskImageType);
   itkGetInputMacro(TumourMaskImage, MaskImageType);
 
+  /** Optional regions by their values (0: none), such as ventricles and oedema, on any grid: GetQuality() then says how
+   * much of each map lies in each, "gradcam-res3-label-2-share". */
+  itkSetInputMacro(RegionLabelsImage, MaskImageType);
+  itkGetInputMacro(RegionLabelsImage, MaskImageType);
+
   /** Loaded model that finds the tumour. Not needed with a tumour mask. */
   itkSetConstObjectMacro(SegmentationModel, TorchModel);
   itkGetConstObjectMacro(SegmentationModel, TorchModel);
@@ -131,6 +136,10 @@ public:
   /** Loaded model that grades the tumour's region, or the brain's box where its manifest says the region brain. */
   itkSetConstObjectMacro(GradingModel, TorchModel);
   itkGetConstObjectMacro(GradingModel, TorchModel);
+
+  /** Optional second grader, of the whole brain: the verdict says where the two disagree. Default: none. */
+  itkSetConstObjectMacro(BrainGradingModel, TorchModel);
+  itkGetConstObjectMacro(BrainGradingModel, TorchModel);
 
   /** Default: All. */
   itkSetEnumMacro(Explain, ExplainEnum);
@@ -210,6 +219,21 @@ public:
     return m_Guided;
   }
 
+  /** The same maps of the whole brain's grader; null without one. */
+  std::vector<std::string>
+  GetBrainGradCAMLayers() const;
+  const RealImageType *
+  GetBrainGradCAM(const std::string & layer) const;
+  const MaskImageType *
+  GetBrainGradCAMSupport(const std::string & layer) const;
+  bool
+  GetBrainGradCAMHasPositiveCell(const std::string & layer) const;
+  const VectorImageType *
+  GetBrainGuidedBackpropagation() const
+  {
+    return m_OfBrain.Guided;
+  }
+
   /** With KeepIntermediates: the standardized sequences that the region was cut from, and the region. */
   const VectorImageType *
   GetPrepared() const
@@ -249,6 +273,30 @@ public:
   /** Class that the maps explain. */
   itkGetConstMacro(ExplainedClass, unsigned int);
 
+  /** What the whole brain's grader says; empty without one, or where no tumour was found. */
+  const std::string &
+  GetBrainGrade() const
+  {
+    return m_OfBrain.Grade;
+  }
+  const std::vector<double> &
+  GetBrainProbabilities() const
+  {
+    return m_OfBrain.Probabilities;
+  }
+  /** Class that its maps explain. */
+  unsigned int
+  GetBrainExplainedClass() const
+  {
+    return m_OfBrain.ExplainedClass;
+  }
+  /** Spacing in mm of the voxels that it saw, along its own axes. */
+  const std::array<double, 3> &
+  GetBrainRegionSpacing() const
+  {
+    return m_OfBrain.Spacing;
+  }
+
   itkGetConstMacro(TumourFound, bool);
   /** Volume of the label image's tumour, ml. */
   itkGetConstMacro(TumourVolume, double);
@@ -282,7 +330,8 @@ public:
   }
 
   /** Numbers of SequenceOrderCalculator and ExplanationQualityFilter by name, such as "gradcam-res3-tumour-share"; NaN:
-   * undefined. Maps are judged on their own grids, the border by guided backpropagation alone. */
+   * undefined. Maps are judged on their own grids, the border by guided backpropagation and the maps of a whole brain's
+   * grader. Those of BrainGradingModel begin with "brain-". */
   const std::vector<std::pair<std::string, double>> &
   GetQuality() const
   {
@@ -388,6 +437,8 @@ private:
   void
   BringMapsBack(const TorchExplanation & explanation);
   void
+  GradeWholeBrain();
+  void
   JudgeExplanation();
   void
   RunExplanationTests();
@@ -410,6 +461,7 @@ private:
 
   TorchModel::ConstPointer m_SegmentationModel;
   TorchModel::ConstPointer m_GradingModel;
+  TorchModel::ConstPointer m_BrainGradingModel;
   ExplainEnum              m_Explain{ ExplainEnum::All };
   int                      m_ClassToExplain{ -1 };
   bool                     m_ExplainProbability{ false };
@@ -448,6 +500,25 @@ private:
     typename MaskImageType::Pointer Support;
     bool                            HasPositiveCell{ false };
   };
+  /** The same from the whole brain. */
+  struct OfBrain
+  {
+    std::string                       Grade;
+    std::vector<double>               Probabilities;
+    unsigned int                      ExplainedClass{ 0 };
+    std::array<double, 3>             Spacing{ { 0.0, 0.0, 0.0 } };
+    std::map<std::string, LayerMaps>  GradCAM;
+    typename VectorImageType::Pointer Guided;
+  };
+  /** Null: there are none of this layer. */
+  static const LayerMaps *
+  FindLayer(const std::map<std::string, LayerMaps> & maps, const std::string & layer)
+  {
+    const auto found = maps.find(layer);
+    return found == maps.end() ? nullptr : &found->second;
+  }
+  OfBrain                                     m_OfBrain;
+  Pointer                                     m_WholeBrain; // grades with the second model
   std::map<std::string, LayerMaps>            m_GradCAM;
   typename VectorImageType::Pointer           m_Guided;
   typename VectorImageType::Pointer           m_GuidedRegion; // the same, on the region's grid

@@ -50,6 +50,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GliomaGradingFilter()
   this->SetNumberOfRequiredInputs(0);
   this->AddOptionalInputName("BrainMaskImage");
   this->AddOptionalInputName("TumourMaskImage");
+  this->AddOptionalInputName("RegionLabelsImage");
   this->SetCoordinateTolerance(1e-3);
   this->SetDirectionTolerance(1e-3);
 }
@@ -89,7 +90,8 @@ ModifiedTimeType
 GliomaGradingFilter<TInputImage, TMaskImage>::GetMTime() const
 {
   ModifiedTimeType time = Superclass::GetMTime();
-  for (const TorchModel * model : { m_SegmentationModel.GetPointer(), m_GradingModel.GetPointer() })
+  for (const TorchModel * model :
+       { m_SegmentationModel.GetPointer(), m_GradingModel.GetPointer(), m_BrainGradingModel.GetPointer() })
   {
     time = std::max(time, model ? model->GetMTime() : 0);
   }
@@ -146,8 +148,8 @@ template <typename TInputImage, typename TMaskImage>
 auto
 GliomaGradingFilter<TInputImage, TMaskImage>::GetGradCAM(const std::string & layer) const -> const RealImageType *
 {
-  const auto found = m_GradCAM.find(layer);
-  return found == m_GradCAM.end() ? nullptr : found->second.Map.GetPointer();
+  const LayerMaps * const maps = FindLayer(m_GradCAM, layer);
+  return maps ? maps->Map.GetPointer() : nullptr;
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -155,16 +157,53 @@ auto
 GliomaGradingFilter<TInputImage, TMaskImage>::GetGradCAMSupport(const std::string & layer) const
   -> const MaskImageType *
 {
-  const auto found = m_GradCAM.find(layer);
-  return found == m_GradCAM.end() ? nullptr : found->second.Support.GetPointer();
+  const LayerMaps * const maps = FindLayer(m_GradCAM, layer);
+  return maps ? maps->Support.GetPointer() : nullptr;
 }
 
 template <typename TInputImage, typename TMaskImage>
 bool
 GliomaGradingFilter<TInputImage, TMaskImage>::GetGradCAMHasPositiveCell(const std::string & layer) const
 {
-  const auto found = m_GradCAM.find(layer);
-  return found != m_GradCAM.end() && found->second.HasPositiveCell;
+  const LayerMaps * const maps = FindLayer(m_GradCAM, layer);
+  return maps && maps->HasPositiveCell;
+}
+
+template <typename TInputImage, typename TMaskImage>
+std::vector<std::string>
+GliomaGradingFilter<TInputImage, TMaskImage>::GetBrainGradCAMLayers() const
+{
+  std::vector<std::string> layers;
+  for (const auto & layer : m_OfBrain.GradCAM)
+  {
+    layers.push_back(layer.first);
+  }
+  return layers;
+}
+
+template <typename TInputImage, typename TMaskImage>
+auto
+GliomaGradingFilter<TInputImage, TMaskImage>::GetBrainGradCAM(const std::string & layer) const -> const RealImageType *
+{
+  const LayerMaps * const maps = FindLayer(m_OfBrain.GradCAM, layer);
+  return maps ? maps->Map.GetPointer() : nullptr;
+}
+
+template <typename TInputImage, typename TMaskImage>
+auto
+GliomaGradingFilter<TInputImage, TMaskImage>::GetBrainGradCAMSupport(const std::string & layer) const
+  -> const MaskImageType *
+{
+  const LayerMaps * const maps = FindLayer(m_OfBrain.GradCAM, layer);
+  return maps ? maps->Support.GetPointer() : nullptr;
+}
+
+template <typename TInputImage, typename TMaskImage>
+bool
+GliomaGradingFilter<TInputImage, TMaskImage>::GetBrainGradCAMHasPositiveCell(const std::string & layer) const
+{
+  const LayerMaps * const maps = FindLayer(m_OfBrain.GradCAM, layer);
+  return maps && maps->HasPositiveCell;
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -257,6 +296,24 @@ GliomaGradingFilter<TInputImage, TMaskImage>::VerifyPreconditions() const
     this->CheckModel(m_SegmentationModel, "segmentation", "segmentation");
   }
   this->CheckModel(m_GradingModel, "grading", "grading");
+  if (m_BrainGradingModel)
+  {
+    this->CheckModel(m_BrainGradingModel, "whole-brain grading", "grading");
+    if (m_BrainGradingModel->GetManifest().Region != "brain")
+    {
+      itkExceptionMacro("The whole-brain grading model " << m_BrainGradingModel->GetPath()
+                                                         << " is made for the region '"
+                                                         << m_BrainGradingModel->GetManifest().Region
+                                                         << "', not for 'brain'; give it as the grading model.");
+    }
+    if (m_BrainGradingModel->GetManifest().ClassNames != this->GetClassNames())
+    {
+      itkExceptionMacro("The grading model " << m_GradingModel->GetPath() << " and the whole-brain grading model "
+                                             << m_BrainGradingModel->GetPath()
+                                             << " do not have the same classes in the same order: their grades cannot "
+                                                "be compared.");
+    }
+  }
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -410,6 +467,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Reset()
 {
   m_Signature.clear();
   m_Upright = nullptr;
+  m_WholeBrain = nullptr;
   m_Labels = nullptr;
   m_Brain = nullptr;
   m_Probability = nullptr;
@@ -752,7 +810,18 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   m_RegionMapping = toModel->GetMapping().After(region->GetMapping());
 
   m_RegionReport.Tiny = !isOfBrain && region->HasStatus(StatusFlagEnum::Tiny);
-  m_RegionReport.TouchesBorder = !isOfBrain && region->HasStatus(StatusFlagEnum::TouchesBorder);
+  m_RegionReport.TouchesBorder = region->HasStatus(StatusFlagEnum::TouchesBorder);
+  if (isOfBrain)
+  {
+    const RegionType   whole = m_Labels->GetLargestPossibleRegion();
+    const RegionType & box = m_RegionReport.Box;
+    m_RegionReport.TouchesBorder = false;
+    for (unsigned int d = 0; d < ImageDimension; ++d)
+    {
+      m_RegionReport.TouchesBorder = m_RegionReport.TouchesBorder || box.GetIndex(d) == whole.GetIndex(d) ||
+                                     box.GetUpperIndex()[d] == whole.GetUpperIndex()[d];
+    }
+  }
   m_RegionReport.LeavesImage = region->HasStatus(StatusFlagEnum::LeavesImage);
   m_Region->DisconnectPipeline();
   m_RegionReport.OutputSize = manifest.OutputSize;
@@ -914,6 +983,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GenerateData()
   m_GradCAM.clear();
   m_Guided = nullptr;
   m_GuidedRegion = nullptr;
+  m_OfBrain = OfBrain();
   m_Grade.clear();
   m_Probabilities.clear();
   m_Logits.clear();
@@ -942,6 +1012,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GenerateData()
     if (m_TumourFound)
     {
       this->GradeAndExplain();
+      this->GradeWholeBrain();
       this->JudgeExplanation();
     }
     m_ReviewReasons = m_Findings.FindReasons(m_ReviewThresholds);
@@ -1171,6 +1242,12 @@ GliomaGradingFilter<TInputImage, TMaskImage>::MakeUpright()
   m_Upright->SetGradingModel(m_GradingModel);
   m_Upright->SetKeepIntermediates(m_KeepIntermediates);
   m_Upright->SetReviewThresholds(m_ReviewThresholds);
+  if (this->GetRegionLabelsImage())
+  {
+    auto regions = MaskImageType::New();
+    regions->Graft(this->GetRegionLabelsImage());
+    m_Upright->SetRegionLabelsImage(regions);
+  }
   for (const std::string & name : GetSequenceNames())
   {
     m_Upright->SetSequence(name, this->TurnSequence(this->GetSequence(name), m_Upright->GetBrainMaskImage()));
@@ -1194,6 +1271,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeUpright()
   m_Upright->SetClassToExplain(m_ClassToExplain);
   m_Upright->SetExplainProbability(m_ExplainProbability);
   m_Upright->SetTestExplanation(m_TestExplanation);
+  m_Upright->SetBrainGradingModel(m_BrainGradingModel);
   if (m_Upright->GetGradCAMLayers() != this->GetGradCAMLayers())
   {
     m_Upright->ClearGradCAMLayers();
@@ -1271,24 +1349,43 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeUpright()
     m_Logits = m_Upright->GetLogits();
     m_ExplainedClass = m_Upright->GetExplainedClass();
     m_Quality = m_Upright->GetQuality();
-    for (const std::string & layer : m_Upright->GetGradCAMLayers())
-    {
-      if (m_Upright->GetGradCAM(layer) == nullptr)
-      {
-        continue;
-      }
-      LayerMaps & maps = m_GradCAM[layer];
-      maps.Map = this->ResampleTo(m_Labels, m_Upright->GetGradCAM(layer));
-      maps.Support = this->ResampleTo(m_Labels, m_Upright->GetGradCAMSupport(layer));
-      maps.HasPositiveCell = m_Upright->GetGradCAMHasPositiveCell(layer);
+    const auto turnBack = [&](const RealImageType * map, const MaskImageType * support, bool hasPositiveCell) {
+      LayerMaps maps;
+      maps.Map = this->ResampleTo(m_Labels, map);
+      maps.Support = this->ResampleTo(m_Labels, support);
+      maps.HasPositiveCell = hasPositiveCell;
       for (SizeValueType i = 0; i < voxels; ++i)
       {
         maps.Map->GetBufferPointer()[i] *= static_cast<float>(maps.Support->GetBufferPointer()[i]);
+      }
+      return maps;
+    };
+    for (const std::string & layer : m_Upright->GetGradCAMLayers())
+    {
+      if (m_Upright->GetGradCAM(layer))
+      {
+        m_GradCAM[layer] = turnBack(m_Upright->GetGradCAM(layer),
+                                    m_Upright->GetGradCAMSupport(layer),
+                                    m_Upright->GetGradCAMHasPositiveCell(layer));
       }
     }
     if (m_Upright->GetGuidedBackpropagation())
     {
       m_Guided = this->ResampleTo(m_Labels, m_Upright->GetGuidedBackpropagation());
+    }
+    m_OfBrain.Grade = m_Upright->GetBrainGrade();
+    m_OfBrain.Probabilities = m_Upright->GetBrainProbabilities();
+    m_OfBrain.ExplainedClass = m_Upright->GetBrainExplainedClass();
+    m_OfBrain.Spacing = m_Upright->GetBrainRegionSpacing();
+    for (const std::string & layer : m_Upright->GetBrainGradCAMLayers())
+    {
+      m_OfBrain.GradCAM[layer] = turnBack(m_Upright->GetBrainGradCAM(layer),
+                                          m_Upright->GetBrainGradCAMSupport(layer),
+                                          m_Upright->GetBrainGradCAMHasPositiveCell(layer));
+    }
+    if (m_Upright->GetBrainGuidedBackpropagation())
+    {
+      m_OfBrain.Guided = this->ResampleTo(m_Labels, m_Upright->GetBrainGuidedBackpropagation());
     }
   }
   this->EndStage();
@@ -1458,7 +1555,12 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Judge(const TMapImage * map, const
   quality->SetInput(map);
   quality->SetTumourMask(m_Labels);
   quality->SetBrainMask(m_Brain);
-  quality->SetMeasureBorder(isGuided);
+  if (this->GetRegionLabelsImage())
+  {
+    quality->SetRegionLabels(this->GetRegionLabelsImage());
+  }
+  const bool isOfBrain = m_GradingModel->GetManifest().Region == "brain";
+  quality->SetMeasureBorder(isGuided || isOfBrain);
   quality->SetEnergyMode(isGuided ? QualityType::Energy::Absolute : QualityType::Energy::Positive);
   quality->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
   quality->Update();
@@ -1474,11 +1576,21 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Judge(const TMapImage * map, const
   add("peak-in-tumour", quality->GetPeakInTumour());
   add("outside-share", quality->GetOutsideShare());
   add("gini", quality->GetGini());
-  if (isGuided)
+  if (quality->GetMeasureBorder())
   {
     add("border-share", quality->GetBorderShare());
     add("border-chance", quality->GetBorderChance());
     add("border-ratio", quality->GetBorderRatio());
+  }
+  for (unsigned int i = 0; i < quality->GetLabels().Size(); ++i)
+  {
+    const std::string label = "label-" + std::to_string(static_cast<unsigned int>(quality->GetLabels()[i]));
+    add(label + "-share", quality->GetLabelShares()[i]);
+    add(label + "-chance", quality->GetLabelChances()[i]);
+    add(label + "-ratio", quality->GetLabelRatios()[i]);
+  }
+  if (isGuided)
+  {
     const auto & names = GetSequenceNames();
     for (unsigned int i = 0; i < std::min<std::size_t>(names.size(), quality->GetSequenceShares().Size()); ++i)
     {
@@ -1497,6 +1609,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Judge(const TMapImage * map, const
   ReviewFindings::Map finding;
   finding.Name = name;
   finding.Guided = isGuided;
+  finding.WholeBrain = isOfBrain;
   finding.TotalEnergy = quality->GetTotalEnergy();
   finding.TumourRatio = quality->GetTumourRatio();
   finding.TumourChance = quality->GetTumourChance();
@@ -1504,6 +1617,54 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Judge(const TMapImage * map, const
   finding.BorderRatio = quality->GetBorderRatio();
   finding.OutsideShare = quality->GetOutsideShare();
   m_Findings.Maps.push_back(finding);
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::GradeWholeBrain()
+{
+  if (!m_BrainGradingModel)
+  {
+    m_WholeBrain = nullptr;
+    return;
+  }
+  this->BeginStage("grade-whole-brain", 0.965f);
+  if (!m_WholeBrain)
+  {
+    m_WholeBrain = Self::New();
+    const auto view = [](const auto * image) {
+      const auto copy = std::remove_const_t<std::remove_pointer_t<decltype(image)>>::New();
+      copy->Graft(image);
+      copy->SetMetaDataDictionary(image->GetMetaDataDictionary());
+      return copy;
+    };
+    for (const std::string & name : GetSequenceNames())
+    {
+      m_WholeBrain->SetSequence(name, view(this->GetSequence(name)));
+    }
+    m_WholeBrain->SetBrainMaskImage(view(m_Brain.GetPointer()));
+    m_WholeBrain->SetTumourMaskImage(view(m_Labels.GetPointer()));
+    if (this->GetRegionLabelsImage())
+    {
+      m_WholeBrain->SetRegionLabelsImage(view(this->GetRegionLabelsImage()));
+    }
+    m_WholeBrain->SetCoordinateTolerance(this->GetCoordinateTolerance());
+    m_WholeBrain->SetDirectionTolerance(this->GetDirectionTolerance());
+    m_WholeBrain->TurnUprightOff();
+  }
+  m_WholeBrain->SetGradingModel(m_BrainGradingModel);
+  m_WholeBrain->SetExplain(m_Explain);
+  m_WholeBrain->SetClassToExplain(m_ClassToExplain);
+  m_WholeBrain->SetExplainProbability(m_ExplainProbability);
+  m_WholeBrain->SetTestExplanation(m_TestExplanation);
+  this->Run(m_WholeBrain.GetPointer(), 0.965f, 0.005f);
+  m_OfBrain.Grade = m_WholeBrain->m_Grade;
+  m_OfBrain.Probabilities = m_WholeBrain->m_Probabilities;
+  m_OfBrain.ExplainedClass = m_WholeBrain->m_ExplainedClass;
+  m_OfBrain.Spacing = m_WholeBrain->m_RegionReport.Spacing;
+  m_OfBrain.GradCAM = m_WholeBrain->m_GradCAM;
+  m_OfBrain.Guided = m_WholeBrain->m_Guided;
+  this->EndStage();
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -1527,6 +1688,20 @@ GliomaGradingFilter<TInputImage, TMaskImage>::JudgeExplanation()
     this->RunExplanationTests();
   }
   m_GuidedRegion = nullptr;
+  if (m_WholeBrain)
+  {
+    m_Findings.WholeBrainProbabilities = m_OfBrain.Probabilities;
+    const auto & numbers = m_WholeBrain->m_Quality; // those of the sequences first, which are known already
+    for (std::size_t i = m_WholeBrain->m_SequenceNumbers.size(); i < numbers.size(); ++i)
+    {
+      m_Quality.emplace_back("brain-" + numbers[i].first, numbers[i].second);
+    }
+    for (ReviewFindings::Map map : m_WholeBrain->m_Findings.Maps)
+    {
+      map.Name = "brain-" + map.Name;
+      m_Findings.Maps.push_back(map);
+    }
+  }
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -1597,6 +1772,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inden
   Superclass::PrintSelf(os, indent);
   itkPrintSelfObjectMacro(SegmentationModel);
   itkPrintSelfObjectMacro(GradingModel);
+  itkPrintSelfObjectMacro(BrainGradingModel);
+  itkPrintSelfObjectMacro(WholeBrain);
   os << indent << "Explain: " << m_Explain << std::endl;
   os << indent << "ClassToExplain: " << m_ClassToExplain << std::endl;
   os << indent << "ExplainProbability: " << (m_ExplainProbability ? "On" : "Off") << std::endl;
@@ -1627,6 +1804,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inden
   os << std::endl;
   itkPrintSelfObjectMacro(Guided);
   os << indent << "Grade: " << m_Grade << std::endl;
+  os << indent << "OfBrain: grade " << m_OfBrain.Grade << ", class " << m_OfBrain.ExplainedClass << ", "
+     << m_OfBrain.Probabilities.size() << " probabilities, " << m_OfBrain.GradCAM.size() << " layers" << std::endl;
   for (std::size_t i = 0; i < m_Probabilities.size(); ++i)
   {
     os << indent << "Class " << i << ": probability " << m_Probabilities[i] << ", logit " << m_Logits[i] << std::endl;

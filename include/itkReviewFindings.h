@@ -71,6 +71,7 @@ struct ReviewFindings
   {
     std::string Name;
     bool        Guided{ false };
+    bool        WholeBrain{ false }; // of a grader of the whole brain
     double      TotalEnergy{ Unknown };
     double      TumourRatio{ Unknown };
     double      TumourChance{ Unknown };
@@ -93,6 +94,12 @@ ReviewFindings::FindReasons(const ReviewThresholds & limits) const
     std::ostringstream out;
     out.precision(2);
     out << value;
+    return out.str();
+  };
+  const auto ratio = [](double value) {
+    std::ostringstream out;
+    out.precision(2);
+    out << std::fixed << value;
     return out.str();
   };
 
@@ -191,35 +198,42 @@ ReviewFindings::FindReasons(const ReviewThresholds & limits) const
     }
   }
 
-  const bool hasMaps = !Maps.empty();
-  const bool isSilent = std::all_of(Maps.begin(), Maps.end(), [](const Map & map) { return !(map.TotalEnergy > 0.0); });
-  if (hasMaps && isSilent)
+  for (const bool isOfBrain : { false, true })
   {
-    reasons.push_back("no map explains the grade: all are empty");
+    const auto isOfOther = [isOfBrain](const Map & map) { return map.WholeBrain != isOfBrain; };
+    const auto isSilent = [&](const Map & map) { return isOfOther(map) || !(map.TotalEnergy > 0.0); };
+    if (!std::all_of(Maps.begin(), Maps.end(), isOfOther) && std::all_of(Maps.begin(), Maps.end(), isSilent))
+    {
+      reasons.push_back(std::string("no map explains the grade") + (isOfBrain ? " from the whole brain" : "") +
+                        ": all are empty");
+    }
   }
   for (const Map & map : Maps)
   {
-    const bool isLow =
-      map.Guided ? map.TumourRatio < limits.GuidedTumourRatio
-                 : map.TumourRatio < limits.GradCAMTumourRatio && map.TumourChance <= limits.GradCAMLargestChance;
-    if (isLow)
+    const double tumourLimit = !map.Guided      ? limits.GradCAMTumourRatio
+                               : map.WholeBrain ? limits.BrainTumourRatio
+                                                : limits.GuidedTumourRatio;
+    if (map.TumourRatio < tumourLimit && (map.Guided || map.TumourChance <= limits.GradCAMLargestChance))
     {
-      reasons.push_back("the explanation lies outside the tumour: " + map.Name + " has " + two(map.TumourRatio) +
-                        " times the energy there that chance gives");
+      reasons.push_back("the explanation lies outside the tumour: " + map.Name + " has " + ratio(map.TumourRatio) +
+                        " times the energy there that chance gives (flagged below " + two(tumourLimit) + ")");
     }
     else if (map.TumourCoverage == 0.0)
     {
       reasons.push_back("the explanation lies outside the tumour: " + map.Name + " does not reach it");
     }
-    if (map.Guided && map.BorderRatio > limits.BorderRatio)
+    const double borderLimit = map.WholeBrain ? limits.BrainBorderRatio : limits.BorderRatio;
+    if (map.Guided && map.BorderRatio > borderLimit)
     {
-      reasons.push_back("border artefact suspected: " + map.Name + " has " + two(map.BorderRatio) +
-                        " times the energy at the brain's border that chance gives");
+      reasons.push_back("border artefact suspected: " + map.Name + " has " + ratio(map.BorderRatio) +
+                        " times the energy at the brain's border that chance gives (flagged above " + two(borderLimit) +
+                        ")");
     }
-    if (map.Guided && map.OutsideShare > limits.OutsideShare)
+    // Around the brain a grader of the whole brain sees much that is no brain.
+    if (map.Guided && !map.WholeBrain && map.OutsideShare > limits.OutsideShare)
     {
       reasons.push_back("border artefact suspected: " + two(100.0 * map.OutsideShare) + " % of " + map.Name +
-                        " lies outside the brain");
+                        " lies outside the brain (flagged above " + two(100.0 * limits.OutsideShare) + " %)");
     }
   }
   return reasons;

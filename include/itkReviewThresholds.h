@@ -39,6 +39,11 @@ struct ReviewThresholds
   double OutsideShare{ 0.25 };
   /** Guided backpropagation: outside the tumour where the energy in it is below this many times chance. */
   double GuidedTumourRatio{ 2.0 };
+  /** Guided backpropagation of a grader of the whole brain, which sees the border from farther: border artefact where
+   * the energy in the shell exceeds chance this often ... */
+  double BrainBorderRatio{ 1.5 };
+  /** ... and outside the tumour where the energy in it is below this many times chance. */
+  double BrainTumourRatio{ 1.0 };
   /** GradCAM: outside the tumour where the energy in it is below this many times chance ... */
   double GradCAMTumourRatio{ 0.4 };
   /** ... and chance is at most this: a layer whose cells cover little but tumour cannot miss it. */

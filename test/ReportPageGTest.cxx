@@ -148,6 +148,9 @@ ResultOf(const std::string & text)
   result["tumour_mask"] = "found";
   result["roi"] = { { "sides_mm", { 80.0, 80.0, 80.0 } } };
   result["explanation"] = { { "class", text }, { "gradcam", Json::object() } };
+  result["whole_brain"] = { { "grade", text },
+                            { "probabilities", { { text, 0.75 }, { "other", 0.25 } } },
+                            { "explanation", { { "class", text }, { "gradcam", Json::object() } } } };
   result["quality"] = { { "gradcam-" + text + "-tumour-share", 0.5 }, { text, 1.0 } };
   result["registration"] = nullptr;
   const Json model{ { "bundle", text },        { "name", text },          { "version", text },     { "sha256", text },
@@ -445,6 +448,7 @@ TEST(ReportPage, LetsNoTextOfACaseBecomeHtml)
   page.SetBrainMask(brain);
   page.SetTumour(tumour);
   page.AddGradCAM(nasty, image, brain, { { 4.0, 4.0, 4.0 } });
+  page.AddGradCAM(nasty, image, brain, { { 4.0, 4.0, 4.0 } }, true);
   page.SetViewerFile("");
   page.Write(path);
   const std::string html = Read(path);
@@ -456,7 +460,7 @@ TEST(ReportPage, LetsNoTextOfACaseBecomeHtml)
   EXPECT_EQ(html.find("unsafe-"), std::string::npos);
   // Without the viewer's library: says so, and has the slices.
   EXPECT_NE(html.find("This page has no interactive view"), std::string::npos);
-  EXPECT_EQ(Count(html, "<img src=\"data:image/png;base64,"), 6u);
+  EXPECT_EQ(Count(html, "<img src=\"data:image/png;base64,"), 9u);
   EXPECT_EQ(fs::exists(path + ".slice.png"), false);
 
   // The second time it has the same bytes, and another library than the one that is pinned is not taken.

@@ -457,10 +457,27 @@ TEST(GliomaGradingFilter, AHeadThatIsAskewIsStraightened)
   itk::TorchModel::WriteSeededBundle(folder / "s", SegmentationManifest(), 3);
   SetTensor(folder / "s", "head.weight", { 0.0F });
   SetTensor(folder / "s", "head.bias", { -0.5F, 0.5F });
-  const auto filter = Grading(head, Load(folder / "s"), LoadSeeded(folder / "g", GradingManifest(), 3));
+  const auto              filter = Grading(head, Load(folder / "s"), LoadSeeded(folder / "g", GradingManifest(), 3));
+  itk::TorchModelManifest ofBrain = GradingManifest();
+  ofBrain.BiasCorrection = "none";
+  ofBrain.Region = "brain";
+  ofBrain.FitMode = "stretch";
+  filter->SetBrainGradingModel(LoadSeeded(folder / "b", ofBrain, 3));
+  filter->SetRegionLabelsImage(head.Brain);
   filter->SetClassToExplain(0);
   filter->Update();
   EXPECT_TRUE(filter->GetWasTurnedUpright());
+  EXPECT_EQ(filter->GetBrainProbabilities().size(), 2u);
+  ExpectGridAndDictionary(filter->GetBrainGuidedBackpropagation(), head.Sequences[0]);
+  ExpectGridAndDictionary(filter->GetBrainGradCAM("res4"), head.Sequences[0]);
+  ExpectGridAndDictionary(filter->GetBrainGradCAMSupport("res4"), head.Sequences[0]);
+  std::set<std::string> numbers;
+  for (const auto & number : filter->GetQuality())
+  {
+    numbers.insert(number.first);
+  }
+  EXPECT_TRUE(numbers.count("brain-gradcam-res4-tumour-ratio"));
+  EXPECT_TRUE(numbers.count("guided-backprop-label-1-share"));
   ExpectGridAndDictionary(filter->GetOutput(), head.Sequences[0]);
   ExpectGridAndDictionary(filter->GetTumourProbability(), head.Sequences[0]);
   ExpectGridAndDictionary(filter->GetBrainMask(), head.Sequences[0]);
@@ -757,6 +774,167 @@ TEST(GliomaGradingFilter, ShowsAWholeBrainGraderTheBrainsBox)
   }
   EXPECT_FALSE(filter->GetRegionReport().Tiny);
   EXPECT_FALSE(filter->GetRegionReport().TouchesBorder);
+}
+
+// Two graders beside each other: the second gives what it gives alone, and the verdict tells where they disagree.
+TEST(GliomaGradingFilter, ASecondGraderSeesTheWholeBrain)
+{
+  const TemporaryFolder   folder;
+  const SyntheticHead     head;
+  itk::TorchModelManifest ofTumour = GradingManifest();
+  ofTumour.BiasCorrection = "none";
+  itk::TorchModelManifest ofBrain = ofTumour;
+  ofBrain.Region = "brain";
+  ofBrain.FitMode = "stretch";
+  ofBrain.Margin = 0.0;
+  const auto regions = MaskType::New();
+  regions->CopyInformation(head.Brain);
+  regions->SetRegions(head.Brain->GetLargestPossibleRegion());
+  regions->Allocate();
+  for (itk::ImageRegionIteratorWithIndex<MaskType> it(regions, regions->GetLargestPossibleRegion()); !it.IsAtEnd();
+       ++it)
+  {
+    it.Set(it.GetIndex()[0] % 3 == 0 ? 7 : 2);
+  }
+
+  itk::TorchModel::WriteSeededBundle(folder / "g", ofTumour, 3);
+  SetTensor(folder / "g", "fc3.bias", { 1000.0F, -1000.0F });
+  const auto filter = Grading(head, nullptr, Load(folder / "g"));
+  filter->SetTumourMaskImage(head.Tumour);
+  filter->SetRegionLabelsImage(regions);
+  filter->Update();
+  EXPECT_TRUE(filter->GetBrainGrade().empty());
+  EXPECT_TRUE(filter->GetBrainProbabilities().empty());
+  EXPECT_TRUE(filter->GetBrainGradCAMLayers().empty());
+  EXPECT_EQ(filter->GetBrainGuidedBackpropagation(), nullptr);
+  const auto has = [&](const std::string & start) {
+    const auto & reasons = filter->GetReviewReasons();
+    return std::count_if(
+      reasons.begin(), reasons.end(), [&](const std::string & reason) { return reason.rfind(start, 0) == 0; });
+  };
+  EXPECT_EQ(has("the graders disagree"), 0);
+
+  // Added afterwards it runs alone.
+  itk::TorchModel::WriteSeededBundle(folder / "b", ofBrain, 5);
+  SetTensor(folder / "b", "fc3.bias", { -1000.0F, 1000.0F });
+  const auto brainModel = Load(folder / "b");
+  filter->SetBrainGradingModel(brainModel);
+  filter->Update();
+  EXPECT_EQ(StagesOf(filter), (std::set<std::string>{ "grade-and-explain", "maps", "grade-whole-brain", "quality" }));
+  EXPECT_STREQ(filter->GetGrade(), "LGG");
+  EXPECT_EQ(filter->GetBrainGrade(), "HGG");
+  EXPECT_EQ(filter->GetBrainExplainedClass(), 1U);
+  EXPECT_EQ(has("the graders disagree: from the tumour's region LGG"), 1);
+
+  const auto alone = Grading(head, nullptr, brainModel);
+  alone->SetTumourMaskImage(head.Tumour);
+  alone->SetRegionLabelsImage(regions);
+  alone->Update();
+  EXPECT_EQ(filter->GetBrainProbabilities(), alone->GetProbabilities());
+  EXPECT_EQ(filter->GetBrainRegionSpacing(), alone->GetRegionReport().Spacing);
+  ExpectGridAndDictionary(filter->GetBrainGuidedBackpropagation(), head.Sequences[0]);
+  EXPECT_TRUE(oblique::SameVoxels(filter->GetBrainGuidedBackpropagation(), alone->GetGuidedBackpropagation()));
+  ASSERT_EQ(filter->GetBrainGradCAMLayers(), (std::vector<std::string>{ "res3", "res4" }));
+  for (const std::string & layer : filter->GetBrainGradCAMLayers())
+  {
+    ExpectGridAndDictionary(filter->GetBrainGradCAM(layer), head.Sequences[0]);
+    EXPECT_TRUE(oblique::SameVoxels(filter->GetBrainGradCAM(layer), alone->GetGradCAM(layer)));
+    EXPECT_TRUE(oblique::SameVoxels(filter->GetBrainGradCAMSupport(layer), alone->GetGradCAMSupport(layer)));
+    EXPECT_EQ(filter->GetBrainGradCAMHasPositiveCell(layer), alone->GetGradCAMHasPositiveCell(layer));
+  }
+
+  // Every number of its maps is there, under a name of its own; border numbers are for maps of the whole brain too.
+  std::map<std::string, double> quality;
+  for (const auto & number : filter->GetQuality())
+  {
+    EXPECT_TRUE(quality.emplace(number).second) << number.first;
+  }
+  std::size_t ofMaps = 0;
+  for (const auto & number : alone->GetQuality())
+  {
+    if (number.first.rfind("gradcam-", 0) == 0 || number.first.rfind("guided-backprop-", 0) == 0)
+    {
+      ++ofMaps;
+      ASSERT_EQ(quality.count("brain-" + number.first), 1U) << number.first;
+      const double value = quality.at("brain-" + number.first);
+      EXPECT_TRUE(value == number.second || (std::isnan(value) && std::isnan(number.second))) << number.first;
+    }
+  }
+  EXPECT_GT(ofMaps, 60U);
+  EXPECT_EQ(quality.count("brain-gradcam-res3-border-ratio"), 1U);
+  EXPECT_EQ(quality.count("gradcam-res3-border-ratio"), 0U);
+  EXPECT_NEAR(
+    quality.at("brain-guided-backprop-label-2-share") + quality.at("brain-guided-backprop-label-7-share"), 1.0, 1e-9);
+  EXPECT_NEAR(quality.at("guided-backprop-label-7-share"),
+              quality.at("guided-backprop-label-7-chance") * quality.at("guided-backprop-label-7-ratio"),
+              1e-9);
+
+  // Its maps have limits of their own.
+  itk::ReviewThresholds limits;
+  limits.BrainBorderRatio = limits.BorderRatio = 1e6;
+  limits.BrainTumourRatio = limits.GuidedTumourRatio = 0.0;
+  limits.OutsideShare = 1.0;
+  filter->SetReviewThresholds(limits);
+  filter->Update();
+  EXPECT_EQ(has("border artefact suspected"), 0);
+  limits.BrainBorderRatio = 0.0;
+  limits.BrainTumourRatio = 1e6;
+  filter->SetReviewThresholds(limits);
+  filter->Update();
+  EXPECT_EQ(has("border artefact suspected: brain-guided-backprop has"), 1);
+  EXPECT_EQ(has("border artefact suspected: guided-backprop"), 0);
+  EXPECT_EQ(has("the explanation lies outside the tumour: brain-guided-backprop has"), 1);
+
+  // Taken away it leaves nothing.
+  filter->SetBrainGradingModel(nullptr);
+  filter->Update();
+  EXPECT_TRUE(filter->GetBrainGrade().empty());
+  EXPECT_EQ(filter->GetBrainGradCAM("res3"), nullptr);
+  EXPECT_EQ(has("the graders disagree"), 0);
+
+  filter->SetBrainGradingModel(filter->GetGradingModel());
+  EXPECT_CONTAINS(MessageOf(filter), "is made for the region 'tumour', not for 'brain'");
+  ofBrain.ClassNames = { "HGG", "LGG" };
+  filter->SetBrainGradingModel(LoadSeeded(folder / "other", ofBrain));
+  EXPECT_CONTAINS(MessageOf(filter), "do not have the same classes in the same order");
+}
+
+// A grader of the whole brain does not hide that the tumour touches the image's border.
+TEST(GliomaGradingFilter, AWholeBrainGraderKnowsOfATumourAtTheBorder)
+{
+  const TemporaryFolder   folder;
+  const SyntheticHead     head;
+  itk::TorchModelManifest manifest = GradingManifest();
+  manifest.BiasCorrection = "none";
+  manifest.Region = "brain";
+  manifest.FitMode = "stretch";
+  const auto whole = head.Tumour->GetLargestPossibleRegion();
+  const auto filter = Grading(head, nullptr, LoadSeeded(folder / "g", manifest));
+  filter->SetExplain(Explain::None);
+  for (const bool atBorder : { false, true })
+  {
+    const auto tumour = MaskType::New();
+    tumour->CopyInformation(head.Tumour);
+    tumour->SetRegions(whole);
+    tumour->Allocate(true);
+    itk::Index<3> corner = whole.GetIndex();
+    for (unsigned int d = 0; d < 3; ++d)
+    {
+      corner[d] += static_cast<itk::IndexValueType>(whole.GetSize(d) / 2) - 2;
+    }
+    corner[2] = atBorder ? whole.GetUpperIndex()[2] - 3 : corner[2];
+    for (itk::ImageRegionIteratorWithIndex<MaskType> it(tumour, itk::ImageRegion<3>(corner, { { 4, 4, 4 } }));
+         !it.IsAtEnd();
+         ++it)
+    {
+      it.Set(1);
+    }
+    filter->SetTumourMaskImage(tumour);
+    filter->Update();
+    EXPECT_EQ(filter->GetRegionReport().TouchesBorder, atBorder);
+    const auto & reasons = filter->GetReviewReasons();
+    EXPECT_EQ(std::count(reasons.begin(), reasons.end(), "the tumour touches the border of the image"), atBorder);
+  }
 }
 
 TEST(GliomaGradingFilter, RefusesWhatItCannotUse)

@@ -134,17 +134,40 @@ TEST(ReviewFindings, EachReasonIsRaisedAlone)
   findings.Maps[0].TotalEnergy = 1.0; // one layer that is silent is a status, no reason
   EXPECT_TRUE(findings.FindReasons(ReviewThresholds()).empty());
 
+  // A second grader's maps are judged for themselves.
   findings = Clean();
-  findings.Maps[0].TumourRatio = 0.8;
+  findings.Maps.push_back(findings.Maps[0]);
+  findings.Maps.back().Name = "brain-guided-backprop";
+  findings.Maps.back().WholeBrain = true;
+  findings.Maps.back().OutsideShare = 0.5; // it sees much that is no brain
+  findings.Maps.back().TumourRatio = 1.2;
+  EXPECT_TRUE(findings.FindReasons(ReviewThresholds()).empty());
+  findings.Maps.back().TumourRatio = 0.5;
   ExpectOne(
     findings,
-    "the explanation lies outside the tumour: guided-backprop has 0.8 times the energy there that chance gives");
+    "the explanation lies outside the tumour: brain-guided-backprop has 0.50 times the energy there that chance "
+    "gives (flagged below 1)");
+  findings.Maps.back().TumourRatio = 1.2;
+  findings.Maps.back().BorderRatio = 5.0;
+  ExpectOne(findings,
+            "border artefact suspected: brain-guided-backprop has 5.00 times the energy at the brain's border that "
+            "chance gives (flagged above 1.5)");
+  findings.Maps.back().BorderRatio = 0.4;
+  findings.Maps.back().TotalEnergy = 0.0;
+  ExpectOne(findings, "no map explains the grade from the whole brain: all are empty");
+
+  findings = Clean();
+  findings.Maps[0].TumourRatio = 0.8;
+  ExpectOne(findings,
+            "the explanation lies outside the tumour: guided-backprop has 0.80 times the energy there that chance "
+            "gives (flagged below 2)");
   findings = Clean();
   findings.Maps[1].TumourRatio = 0.2; // below chance, but there is little else than tumour
   EXPECT_TRUE(findings.FindReasons(ReviewThresholds()).empty());
   findings.Maps[1].TumourChance = 0.3;
   ExpectOne(findings,
-            "the explanation lies outside the tumour: gradcam-res4 has 0.2 times the energy there that chance gives");
+            "the explanation lies outside the tumour: gradcam-res4 has 0.20 times the energy there that chance gives "
+            "(flagged below 0.4)");
   findings = Clean();
   findings.Maps[1].TumourCoverage = 0.0;
   findings.Maps[1].TumourRatio = ReviewFindings::Unknown;
@@ -152,12 +175,12 @@ TEST(ReviewFindings, EachReasonIsRaisedAlone)
 
   findings = Clean();
   findings.Maps[0].BorderRatio = 2.5;
-  ExpectOne(
-    findings,
-    "border artefact suspected: guided-backprop has 2.5 times the energy at the brain's border that chance gives");
+  ExpectOne(findings,
+            "border artefact suspected: guided-backprop has 2.50 times the energy at the brain's border that chance "
+            "gives (flagged above 1.6)");
   findings = Clean();
   findings.Maps[0].OutsideShare = 0.4;
-  ExpectOne(findings, "border artefact suspected: 40 % of guided-backprop lies outside the brain");
+  ExpectOne(findings, "border artefact suspected: 40 % of guided-backprop lies outside the brain (flagged above 25 %)");
 }
 
 // From a map to the verdict: a ball's surface lights up, then a place beside the tumour.

@@ -27,6 +27,7 @@
 #include "itkSha256.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
@@ -159,6 +160,28 @@ ReadMask(const std::string & path, const std::string & role, const std::vector<s
                  mask->GetBufferPointer(),
                  [](float v) { return static_cast<unsigned char>(v != 0.0f); });
   return mask;
+}
+
+MaskImageType::Pointer
+ReadLabels(const std::string & path, const std::string & role, const std::vector<std::string> & series)
+{
+  const SequenceImageType::Pointer values = ReadSequence(path, role, series);
+  auto                             labels = MaskImageType::New();
+  labels->CopyInformation(values);
+  labels->SetRegions(values->GetLargestPossibleRegion());
+  labels->Allocate();
+  const float * from = values->GetBufferPointer();
+  for (itk::SizeValueType i = 0; i < labels->GetLargestPossibleRegion().GetNumberOfPixels(); ++i)
+  {
+    const float value = from[i];
+    if (!(value >= 0.0f && value <= 255.0f) || value != std::floor(value))
+    {
+      throw std::runtime_error("A voxel of " + role + " (" + BaseName(path) + ") is " + std::to_string(value) +
+                               "; labels are whole numbers of 0 to 255.");
+    }
+    labels->GetBufferPointer()[i] = static_cast<unsigned char>(value);
+  }
+  return labels;
 }
 
 std::vector<std::string>

@@ -38,6 +38,10 @@ ReadSequence(const std::string & path, const std::string & role, const std::vect
 MaskImageType::Pointer
 ReadMask(const std::string & path, const std::string & role, const std::vector<std::string> & series = {});
 
+/** Reads an image of labels the same way; what is not a whole number of 0 to 255 is refused. */
+MaskImageType::Pointer
+ReadLabels(const std::string & path, const std::string & role, const std::vector<std::string> & series = {});
+
 /** The files that an input is read from: itself, or those of its DICOM series. Adds the entry of \a series that named
  * the series to \a used. */
 std::vector<std::string>

@@ -62,6 +62,8 @@ struct GradeOptions
   std::string                output;
   std::string                segmentationModel;
   std::string                gradingModel;
+  std::string                brainGradingModel;
+  std::string                regions;
   bool                       trustModel{ false };
   bool                       verify{ false };
   std::string                standardize;
@@ -215,6 +217,17 @@ DrawOverview(const FilterType & filter, const ResultDocument & document, const s
   {
     picture.AddLine("Grade: none, no tumour was found");
   }
+  if (!filter.GetBrainGrade().empty())
+  {
+    const auto & probabilities = filter.GetBrainProbabilities();
+    std::snprintf(text,
+                  sizeof(text),
+                  "From the whole brain: %s  P(%s) %.3f",
+                  filter.GetBrainGrade().c_str(),
+                  filter.GetBrainGrade().c_str(),
+                  *std::max_element(probabilities.begin(), probabilities.end()));
+    picture.AddLine(text);
+  }
   const auto & reasons = filter.GetReviewReasons();
   picture.AddLine(reasons.empty() ? "No flags; not a clinical acceptance"
                                   : "Review (" + std::to_string(reasons.size()) + "): " + reasons.front());
@@ -237,14 +250,14 @@ DrawOverview(const FilterType & filter, const ResultDocument & document, const s
 
 /** Sides of the cells of a layer in mm; 0 where the model does not say. */
 std::array<double, 3>
-CellOf(const FilterType & filter, const std::string & layer)
+CellOf(const itk::TorchModel & model, const std::string & layer, const std::array<double, 3> & voxel)
 {
   std::array<double, 3> sides{ { 0.0, 0.0, 0.0 } };
-  for (const itk::TorchLayerGeometry & geometry : filter.GetGradingModel()->GetManifest().Layers)
+  for (const itk::TorchLayerGeometry & geometry : model.GetManifest().Layers)
   {
     for (unsigned int d = 0; geometry.Layer == layer && d < 3; ++d)
     {
-      sides[d] = geometry.Step[d] * filter.GetRegionReport().Spacing[d];
+      sides[d] = geometry.Step[d] * voxel[d];
     }
   }
   return sides;
@@ -261,16 +274,33 @@ WriteReport(const FilterType & filter, const ResultDocument & document, const st
   }
   page.SetBrainMask(filter.GetBrainMask());
   page.SetTumour(filter.GetOutput());
+  const std::array<double, 3> & voxel = filter.GetRegionReport().Spacing;
   for (const std::string & layer : filter.GetGradCAMLayers())
   {
     if (filter.GetGradCAM(layer))
     {
-      page.AddGradCAM(layer, filter.GetGradCAM(layer), filter.GetGradCAMSupport(layer), CellOf(filter, layer));
+      page.AddGradCAM(layer,
+                      filter.GetGradCAM(layer),
+                      filter.GetGradCAMSupport(layer),
+                      CellOf(*filter.GetGradingModel(), layer, voxel));
     }
   }
   if (filter.GetGuidedBackpropagation())
   {
-    page.SetGuidedBackpropagation(filter.GetGuidedBackpropagation(), filter.GetRegionReport().Spacing);
+    page.AddGuidedBackpropagation(filter.GetGuidedBackpropagation(), voxel);
+  }
+  const std::array<double, 3> & voxelOfBrain = filter.GetBrainRegionSpacing();
+  for (const std::string & layer : filter.GetBrainGradCAMLayers())
+  {
+    page.AddGradCAM(layer,
+                    filter.GetBrainGradCAM(layer),
+                    filter.GetBrainGradCAMSupport(layer),
+                    CellOf(*filter.GetBrainGradingModel(), layer, voxelOfBrain),
+                    true);
+  }
+  if (filter.GetBrainGuidedBackpropagation())
+  {
+    page.AddGuidedBackpropagation(filter.GetBrainGuidedBackpropagation(), voxelOfBrain, true);
   }
   page.Write(path);
 }
@@ -423,6 +453,12 @@ Grade(const GradeOptions & options)
   }
   const itk::TorchModel::Pointer gradingModel = LoadModel(options.gradingModel, "grading", options);
   filter->SetGradingModel(gradingModel);
+  itk::TorchModel::Pointer brainGradingModel;
+  if (!options.brainGradingModel.empty())
+  {
+    brainGradingModel = LoadModel(options.brainGradingModel, "grading", options);
+    filter->SetBrainGradingModel(brainGradingModel);
+  }
   document.AddStage("load-models", Now() - start);
 
   // Everything that may be written, in this format and in those of an earlier run.
@@ -430,6 +466,23 @@ Grade(const GradeOptions & options)
   for (const std::string & layer : filter->GetGradCAMLayers())
   {
     const std::string stem = FileNameOfLayer(layer);
+    if (std::find(stems.begin(), stems.end(), stem) == stems.end())
+    {
+      stems.push_back(stem);
+    }
+  }
+  std::vector<std::string> layersOfBrain{ "res3", "res4" };
+  if (brainGradingModel)
+  {
+    for (const itk::TorchLayerGeometry & layer : brainGradingModel->GetManifest().Layers)
+    {
+      layersOfBrain.push_back(layer.Layer);
+    }
+  }
+  stems.push_back("brain-guided-backprop");
+  for (const std::string & layer : layersOfBrain)
+  {
+    const std::string stem = "brain-" + FileNameOfLayer(layer);
     if (std::find(stems.begin(), stems.end(), stem) == stems.end())
     {
       stems.push_back(stem);
@@ -470,6 +523,7 @@ Grade(const GradeOptions & options)
   std::vector<SequenceImageType::Pointer> sequences;
   MaskImageType::Pointer                  brainMask;
   MaskImageType::Pointer                  tumourMask;
+  MaskImageType::Pointer                  regions;
   for (std::size_t i = 0; i < sequenceNames.size(); ++i)
   {
     sequences.push_back(ReadSequence(options.sequences[i], sequenceNames[i], options.series));
@@ -484,6 +538,12 @@ Grade(const GradeOptions & options)
   {
     tumourMask = ReadMask(options.tumourMask, "the tumour mask", options.series);
     addInput("tumour-mask", options.tumourMask, "the tumour mask");
+  }
+  if (!options.regions.empty())
+  {
+    regions = ReadLabels(options.regions, "the regions", options.series);
+    addInput("regions", options.regions, "the regions");
+    filter->SetRegionLabelsImage(regions);
   }
   for (const std::string & entry : options.series)
   {
@@ -646,6 +706,11 @@ Grade(const GradeOptions & options)
     writeMap(filter->GetGradCAM(layer), FileNameOfLayer(layer));
   }
   writeMap(filter->GetGuidedBackpropagation(), "guided-backprop");
+  for (const std::string & layer : filter->GetBrainGradCAMLayers())
+  {
+    writeMap(filter->GetBrainGradCAM(layer), "brain-" + FileNameOfLayer(layer));
+  }
+  writeMap(filter->GetBrainGuidedBackpropagation(), "brain-guided-backprop");
   document.AddStage("write", Now() - start);
 
   start = Now();
@@ -677,7 +742,15 @@ Grade(const GradeOptions & options)
     {
       std::printf("%s P(%s) = %.3f", i ? "," : " ", classes[i].c_str(), filter->GetProbabilities()[i]);
     }
-    std::printf("\nTumour: %.1f ml\n", filter->GetTumourVolume());
+    std::printf("\n");
+    for (std::size_t i = 0; i < filter->GetBrainProbabilities().size(); ++i)
+    {
+      std::printf("%s P(%s) = %.3f",
+                  i ? "," : ("From the whole brain: " + filter->GetBrainGrade()).c_str(),
+                  classes[i].c_str(),
+                  filter->GetBrainProbabilities()[i]);
+    }
+    std::printf("%sTumour: %.1f ml\n", filter->GetBrainProbabilities().empty() ? "" : "\n", filter->GetTumourVolume());
   }
   else
   {
@@ -803,7 +876,7 @@ AddGradeCommand(CLI::App & application, int & exitCode)
     ->take_all()
     ->check([](const std::string & entry) {
       const auto                       equals = entry.find('=');
-      const std::array<std::string, 6> roles{ { "t1", "t1c", "t2", "flair", "brain-mask", "tumour-mask" } };
+      const std::array<std::string, 7> roles{ { "t1", "t1c", "t2", "flair", "brain-mask", "tumour-mask", "regions" } };
       const std::string                role = entry.substr(0, equals == std::string::npos ? 0 : equals);
       const bool isKnown = equals == std::string::npos || std::find(roles.begin(), roles.end(), role) != roles.end();
       return isKnown && !entry.empty() && equals + 1 != entry.size()
@@ -828,6 +901,10 @@ AddGradeCommand(CLI::App & application, int & exitCode)
   CLI::Option * const output = command->add_option("--output", options->output, "Folder that gets the results");
   command->add_option("--segmentation-model", options->segmentationModel, "Bundle (default: the demonstration's)");
   command->add_option("--grading-model", options->gradingModel, "Bundle (default: the demonstration's)");
+  CLI::Option * const brainGrading = command->add_option(
+    "--brain-grading-model", options->brainGradingModel, "Bundle of a second grader, which sees the whole brain");
+  CLI::Option * const regions = command->add_option(
+    "--regions", options->regions, "Image of labels, such as ventricles: how much of each map lies in each");
   command->add_flag("--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript)");
   command->add_flag("--verify", options->verify, "Run each model's golden pair before the case");
   command->add_option("--standardize", options->standardize, "Refuse models that were trained otherwise")
@@ -865,6 +942,8 @@ AddGradeCommand(CLI::App & application, int & exitCode)
       "--estimate", options->estimate, "Say how long the case would take and how much memory, and write nothing")
     ->excludes(registers)
     ->excludes(tests)
+    ->excludes(brainGrading)
+    ->excludes(regions)
     ->excludes(output);
   command->callback([options, &exitCode] {
     if (options->output.empty() && !options->estimate)

@@ -335,33 +335,48 @@ ReportPage::DescribeResult() const
     const Json & sides = result["roi"]["sides_mm"];
     facts.push_back({ { "name", "Graded region" }, { "value", Millimetres({ { sides[0], sides[1], sides[2] } }) } });
   }
+  if (result["whole_brain"].is_object())
+  {
+    const std::string grade = result["whole_brain"]["grade"];
+    facts.push_back(
+      { { "name", "Second grader, of the whole brain" },
+        { "value", grade + ", " + Percent(result["whole_brain"]["probabilities"][grade].get<double>()) } });
+  }
   return page;
 }
 
 Json
 ReportPage::DescribeMaps() const
 {
-  Json maps = Json::array();
+  Json       maps = Json::array();
+  const Json brain = m_Result["whole_brain"];
+  const auto ofBrain = [&brain](bool isOfBrain) {
+    return isOfBrain && brain.is_object() && brain["explanation"].is_object()
+             ? "Explains the class " + brain["explanation"]["class"].get<std::string>() +
+                 " of the second grader, which saw the whole brain. "
+             : std::string();
+  };
   for (const LayerMap & layer : m_GradCAM)
   {
     maps.push_back(
-      { { "title", "GradCAM " + layer.Layer },
+      { { "title", layer.Title() },
         { "resolution", "cells of " + Millimetres(layer.Cell) },
         { "text",
           LargestValue(layer.Map) > 0.0
-            ? "Where layer " + layer.Layer +
+            ? ofBrain(layer.OfBrain) + "Where layer " + layer.Layer +
                 " speaks for the class. Its cells are coarse: colours between their centres are interpolated."
-            : "Empty: no cell of layer " + layer.Layer + " speaks for the class." } });
+            : ofBrain(layer.OfBrain) + "Empty: no cell of layer " + layer.Layer + " speaks for the class." } });
   }
-  if (m_Guided)
+  for (const GuidedMap & guided : m_Guided)
   {
     maps.push_back(
-      { { "title", "Guided backpropagation" },
-        { "resolution", "voxels of " + Millimetres(m_GuidedVoxel) },
+      { { "title", guided.Title() },
+        { "resolution", "voxels of " + Millimetres(guided.Voxel) },
         { "text",
-          "Which voxels of each sequence move the network's answer. It does not tell the classes apart: the map "
-          "of another class looks nearly the same, so it says where the network looks and not why it chose "
-          "this grade." } });
+          ofBrain(guided.OfBrain) +
+            "Which voxels of each sequence move the network's answer. It does not tell the classes apart: the map "
+            "of another class looks nearly the same, so it says where the network looks and not why it chose "
+            "this grade." } });
   }
   return maps;
 }
@@ -376,7 +391,7 @@ ReportPage::DescribeQuality() const
   }
   const Json terms = Json::parse(ReportFiles::QualityJson());
   const Json measures = terms["measures"];
-  // The names are <map>-<measure>, or <map>-<part>-<measure> for a sequence or a region.
+  // The names are <map>-<measure>, <map>-<sequence>-<measure>, or <map>-label-<value>-<measure> for a region.
   std::vector<std::string> maps;
   for (const char * const prefix : { "", "brain-" })
   {
@@ -391,6 +406,7 @@ ReportPage::DescribeQuality() const
   Columns                                      images;
   Columns                                      wholeCase;
   std::vector<std::pair<std::string, Columns>> parts;
+  std::vector<std::pair<std::string, Columns>> regions;
   Json                                         others = Json::array();
   const auto add = [](Columns & columns, const std::string & prefix, const std::string & title) {
     const std::pair<std::string, std::string> column(prefix, title);
@@ -408,7 +424,18 @@ ReportPage::DescribeQuality() const
       map = key.rfind(candidate + '-', 0) == 0 && candidate.size() > map.size() ? candidate : map;
     }
     const std::string rest = map.empty() ? "" : key.substr(map.size() + 1);
-    std::string       ending;
+    const std::string label = "label-";
+    if (rest.rfind(label, 0) == 0)
+    {
+      if (regions.empty() || regions.back().first != map)
+      {
+        regions.emplace_back(map, Columns());
+      }
+      const std::string value = rest.substr(label.size(), rest.find('-', label.size()) - label.size());
+      add(regions.back().second, map + '-' + label + value + '-', "Region " + value);
+      continue;
+    }
+    std::string ending;
     for (const Json & measure : measures)
     {
       for (const char * const role : { "value", "chance", "ratio" })
@@ -463,6 +490,10 @@ ReportPage::DescribeQuality() const
   for (const auto & part : parts)
   {
     addTable(TitleOfMap(part.first) + ", each part by itself", part.second, measures);
+  }
+  for (const auto & region : regions)
+  {
+    addTable(TitleOfMap(region.first) + " in the regions of --regions", region.second, terms["regions"]);
   }
   addTable("Are the sequences what they are called?", images, terms["sequences"]);
   addTable("", wholeCase, terms["case"]);
@@ -580,7 +611,12 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
   {
     windows.push_back(FindGreyWindow(sequence.Image, m_Brain));
   }
-  const auto slice = [&](Plane kind, std::size_t sequence, const LayerMap * layer, double largest, double scale) {
+  const auto slice = [&](Plane             kind,
+                         std::size_t       sequence,
+                         const LayerMap *  layer,
+                         double            largest,
+                         const GuidedMap * guided,
+                         double            scale) {
     const SlicePlane & plane = slicePlanes.at(kind);
     Canvas             canvas(plane.Width, plane.Height);
     DrawSequence(canvas, 0, 0, plane, m_Sequences[sequence].Image, m_Brain, windows[sequence]);
@@ -592,9 +628,9 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
         DrawOutline(canvas, 0, 0, plane, layer->Support, whiteColour, true);
       }
     }
-    else if (scale > 0.0)
+    else if (guided && scale > 0.0)
     {
-      DrawSigned(canvas, 0, 0, plane, m_Guided, static_cast<unsigned int>(sequence), scale);
+      DrawSigned(canvas, 0, 0, plane, guided->Map, static_cast<unsigned int>(sequence), scale);
     }
     if (m_Tumour)
     {
@@ -609,9 +645,9 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
                  { "caption", caption },
                  { "alt",
                    caption + " slice" +
-                     (layer         ? " with GradCAM " + layer->Layer
-                      : scale > 0.0 ? " with guided backpropagation"
-                                    : "") } };
+                     (layer    ? " with " + layer->Title()
+                      : guided ? " with " + guided->Title()
+                               : "") } };
   };
 
   Json pictures = Json::array();
@@ -620,7 +656,7 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
   {
     for (std::size_t i = 0; i < m_Sequences.size(); ++i)
     {
-      slices.push_back(slice(plane, i, nullptr, 0.0, 0.0));
+      slices.push_back(slice(plane, i, nullptr, 0.0, nullptr, 0.0));
     }
   }
   pictures.push_back({ { "title", "Sequences" }, { "text", nullptr }, { "scale", nullptr }, { "slices", slices } });
@@ -632,24 +668,24 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
     slices = Json::array();
     for (const Plane plane : planes)
     {
-      slices.push_back(slice(plane, ground, &layer, largest, 0.0));
+      slices.push_back(slice(plane, ground, &layer, largest, nullptr, 0.0));
     }
     pictures.push_back(
-      { { "title", "GradCAM " + layer.Layer },
+      { { "title", layer.Title() },
         { "text", "Cells of " + Millimetres(layer.Cell) + (largest > 0.0 ? "." : "; the map is empty.") },
         { "scale", { { "heat", true }, { "signed", false }, { "largest", Formatted("%.3g", largest) } } },
         { "slices", slices } });
   }
-  const double scale = m_Guided ? GuidedScale(m_Guided) : 0.0;
-  if (m_Guided)
+  for (const GuidedMap & guided : m_Guided)
   {
+    const double scale = GuidedScale(guided.Map);
     slices = Json::array();
     for (std::size_t i = 0; i < m_Sequences.size(); ++i)
     {
-      slices.push_back(slice(Plane::Axial, i, nullptr, 0.0, scale));
+      slices.push_back(slice(Plane::Axial, i, nullptr, 0.0, &guided, scale));
     }
     pictures.push_back(
-      { { "title", "Guided backpropagation" },
+      { { "title", guided.Title() },
         { "text", "Each sequence has its own map. It does not tell the classes apart." },
         { "scale", { { "heat", false }, { "signed", true }, { "largest", Formatted("%.3g", scale) } } },
         { "slices", slices } });
@@ -730,31 +766,36 @@ ReportPage::PackVolumes(itk::SizeValueType voxels) const
     const double largest = LargestValue(layer.Map);
     if (largest > 0.0)
     {
-      addOverlay("GradCAM " + layer.Layer, "heat", largest);
+      addOverlay(layer.Title(), "heat", largest);
       add("overlays", 0, [map = layer.Map.GetPointer(), part = partOf(layer.Support), largest] {
         return PackMap(map, part, largest);
       });
     }
   }
-  const double scale = m_Guided ? GuidedScale(m_Guided) : 0.0;
-  if (scale > 0.0)
+  for (const GuidedMap & guided : m_Guided)
   {
+    const double scale = GuidedScale(guided.Map);
+    if (!(scale > 0.0))
+    {
+      continue;
+    }
     auto          reached = ReportMaskType::New();
-    const auto    components = m_Guided->GetNumberOfComponentsPerPixel();
-    const float * value = m_Guided->GetBufferPointer();
-    reached->CopyInformation(m_Guided);
-    reached->SetRegions(m_Guided->GetBufferedRegion());
+    const auto    components = guided.Map->GetNumberOfComponentsPerPixel();
+    const float * value = guided.Map->GetBufferPointer();
+    reached->CopyInformation(guided.Map);
+    reached->SetRegions(guided.Map->GetBufferedRegion());
     reached->Allocate();
-    const auto number = m_Guided->GetBufferedRegion().GetNumberOfPixels();
+    const auto number = guided.Map->GetBufferedRegion().GetNumberOfPixels();
     for (itk::SizeValueType i = 0; i < number; ++i, value += components)
     {
       reached->GetBufferPointer()[i] = std::any_of(value, value + components, [](float v) { return v != 0.0f; });
     }
     const ReportGrid part = partOf(reached);
-    addOverlay("Guided backpropagation", "signed", scale);
+    addOverlay(guided.Title(), "signed", scale);
     for (unsigned int c = 0; c < components; ++c)
     {
-      add("overlays", c, [this, part, c, scale] { return PackSignedMap(m_Guided, c, part, scale); });
+      add(
+        "overlays", c, [map = guided.Map.GetPointer(), part, c, scale] { return PackSignedMap(map, c, part, scale); });
     }
   }
   std::vector<std::string> packed(tasks.size());

@@ -70,22 +70,22 @@ public:
   }
 
   /** A layer's map; \a support is 0 where it says nothing, and may be null. \a cell: sides of the layer's cells in mm.
-   */
+   * \a ofBrain: of the second grader, which saw the whole brain. */
   void
   AddGradCAM(const std::string &           layer,
              const SliceImageType *        map,
              const SliceMaskType *         support,
-             const std::array<double, 3> & cell)
+             const std::array<double, 3> & cell,
+             bool                          ofBrain = false)
   {
-    m_GradCAM.push_back({ layer, map, support, cell });
+    m_GradCAM.push_back({ layer, map, support, cell, ofBrain });
   }
 
   /** One component a sequence; \a voxel: sides of the voxels that the model saw, in mm. */
   void
-  SetGuidedBackpropagation(const SliceVectorImageType * map, const std::array<double, 3> & voxel)
+  AddGuidedBackpropagation(const SliceVectorImageType * map, const std::array<double, 3> & voxel, bool ofBrain = false)
   {
-    m_Guided = map;
-    m_GuidedVoxel = voxel;
+    m_Guided.push_back({ map, voxel, ofBrain });
   }
 
   /** Another file of the viewer's library, or an empty text for none. */
@@ -115,6 +115,25 @@ private:
     SliceImageType::ConstPointer Map;
     SliceMaskType::ConstPointer  Support;
     std::array<double, 3>        Cell;
+    bool                         OfBrain;
+
+    std::string
+    Title() const
+    {
+      return (OfBrain ? "Whole brain: GradCAM " : "GradCAM ") + Layer;
+    }
+  };
+  struct GuidedMap
+  {
+    SliceVectorImageType::ConstPointer Map;
+    std::array<double, 3>              Voxel;
+    bool                               OfBrain;
+
+    std::string
+    Title() const
+    {
+      return OfBrain ? "Whole brain: guided backpropagation" : "Guided backpropagation";
+    }
   };
 
   nlohmann::ordered_json
@@ -132,15 +151,14 @@ private:
   std::string
   ReadViewer(std::string & reason) const;
 
-  nlohmann::ordered_json             m_Result;
-  std::string                        m_CaseName;
-  std::vector<Sequence>              m_Sequences;
-  SliceMaskType::ConstPointer        m_Brain;
-  SliceMaskType::ConstPointer        m_Tumour;
-  std::vector<LayerMap>              m_GradCAM;
-  SliceVectorImageType::ConstPointer m_Guided;
-  std::array<double, 3>              m_GuidedVoxel{ { 0.0, 0.0, 0.0 } };
-  std::string                        m_ViewerFile{ DefaultViewerFile() };
+  nlohmann::ordered_json      m_Result;
+  std::string                 m_CaseName;
+  std::vector<Sequence>       m_Sequences;
+  SliceMaskType::ConstPointer m_Brain;
+  SliceMaskType::ConstPointer m_Tumour;
+  std::vector<LayerMap>       m_GradCAM;
+  std::vector<GuidedMap>      m_Guided;
+  std::string                 m_ViewerFile{ DefaultViewerFile() };
 };
 } // namespace glioma
 

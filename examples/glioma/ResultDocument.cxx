@@ -96,6 +96,10 @@ ModelsOf(const ResultDocument::FilterType & filter)
   {
     models.emplace_back("grading", filter.GetGradingModel());
   }
+  if (filter.GetBrainGradingModel())
+  {
+    models.emplace_back("whole-brain grading", filter.GetBrainGradingModel());
+  }
   return models;
 }
 
@@ -244,6 +248,27 @@ ResultDocument::SetResult(const FilterType & filter)
     }
     json["explanation"] = { { "class", names.at(filter.GetExplainedClass()) }, { "gradcam", layers } };
   }
+  json["whole_brain"] = nullptr;
+  if (!filter.GetBrainProbabilities().empty())
+  {
+    Json & brain = json["whole_brain"];
+    brain["grade"] = filter.GetBrainGrade();
+    brain["probabilities"] = Json::object();
+    for (std::size_t i = 0; i < names.size(); ++i)
+    {
+      brain["probabilities"][names[i]] = filter.GetBrainProbabilities().at(i);
+    }
+    brain["explanation"] = nullptr;
+    if (filter.GetExplain() != itk::GliomaGradingFilterEnums::Explain::None)
+    {
+      Json layers = Json::object();
+      for (const std::string & layer : filter.GetBrainGradCAMLayers())
+      {
+        layers[layer] = { { "has_positive_cell", filter.GetBrainGradCAMHasPositiveCell(layer) } };
+      }
+      brain["explanation"] = { { "class", names.at(filter.GetBrainExplainedClass()) }, { "gradcam", layers } };
+    }
+  }
   json["quality"] = Json::object();
   for (const auto & number : filter.GetQuality())
   {
@@ -257,6 +282,10 @@ ResultDocument::SetResult(const FilterType & filter)
   provenance["models"] = { { "segmentation",
                              DescribeModel(filter.GetTumourMaskImage() ? nullptr : filter.GetSegmentationModel()) },
                            { "grading", DescribeModel(filter.GetGradingModel()) } };
+  if (filter.GetBrainGradingModel())
+  {
+    provenance["models"]["brain_grading"] = DescribeModel(filter.GetBrainGradingModel());
+  }
   provenance["sequences"] = Json::object();
   for (const auto & report : filter.GetSequenceReports())
   {

@@ -199,6 +199,53 @@ class GliomaGrade(unittest.TestCase):
             else:
                 self.assertTrue(first == second, name)
 
+    def test_a_second_grader_and_regions(self):
+        bundles = []
+        for name, bias in (("tumour", [-1000.0, 1000.0]), ("brain", [1000.0, -1000.0])):
+            bundles.append(os.path.join(tempfile.mkdtemp(dir=self.folder), name))
+            shutil.copytree(self.models["grading"], bundles[-1])
+            set_tensor(bundles[-1], "fc3.bias", bias)
+        path = os.path.join(bundles[1], "configs", "metadata.json")
+        with open(path) as file:
+            manifest = json.load(file)
+        manifest["gliomagrading"]["region"].update(of="brain", fit_mode="stretch")
+        with open(path, "w") as file:
+            json.dump(manifest, file)
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(self.case["t1"])).astype(np.float32)
+        labels[:] = np.arange(labels.shape[2]) % 2 + 3.0
+        more = ("--tumour-mask", self.seg, "--brain-grading-model", bundles[1], "--regions", self.write("regions.nii.gz", labels))
+        text = self.grade(*more, grading=bundles[0])
+        result = self.result()
+        self.assertEqual((result["grade"], result["whole_brain"]["grade"], result["whole_brain"]["explanation"]["class"]), ("HGG", "LGG", "LGG"))
+        self.assertAlmostEqual(sum(result["whole_brain"]["probabilities"].values()), 1.0, places=6)
+        self.assertEqual([reason for reason in result["reasons"] if "graders disagree" in reason],
+                         ["the graders disagree: from the tumour's region HGG (1), from the whole brain LGG (1)"])
+        self.assertEqual(result["provenance"]["models"]["brain_grading"]["bundle"], "brain")
+        self.assertEqual(result["provenance"]["inputs"]["regions"]["file"], "regions.nii.gz")
+        self.assertIn("From the whole brain: LGG P(LGG) = ", text)
+        reference = sitk.ReadImage(self.case["t1"])
+        brain_maps = [f"brain-{name}.nii.gz" for name in IMAGES if name.startswith(("gradcam", "guided"))]
+        for name in brain_maps:
+            self.assertIn(name, result["outputs"])
+            self.assertEqual(sitk.ReadImage(os.path.join(self.output, name)).GetSize(), reference.GetSize(), name)
+        quality = result["quality"]
+        for name in ("guided-backprop", "brain-guided-backprop", "brain-gradcam-res3"):
+            self.assertAlmostEqual(quality[f"{name}-label-3-share"] + quality[f"{name}-label-4-share"], 1.0, places=6)
+        self.assertIn("brain-gradcam-res4-border-ratio", quality)
+        with open(os.path.join(self.output, "report.html"), encoding="utf-8") as file:
+            page = file.read()
+        for part in ("Second grader, of the whole brain", "Whole brain: guided backpropagation", "Whole brain: GradCAM res3", "Region 4"):
+            self.assertIn(part, page)
+
+        # Without it nothing of it is left.
+        self.grade("--tumour-mask", self.seg, "--force", grading=bundles[0])
+        self.assertIsNone(self.result()["whole_brain"])
+        self.assertEqual([name for name in os.listdir(self.output) if name.startswith("brain-")], [])
+        shutil.rmtree(self.output)
+        self.refuse("--tumour-mask", self.seg, "--brain-grading-model", bundles[0], says="made for the region 'tumour', not for 'brain'")
+        labels += 0.5
+        self.refuse("--tumour-mask", self.seg, "--regions", self.write("half.nii.gz", labels), says=("half.nii.gz", "whole numbers of 0 to 255"))
+
     def test_swapped_sequences_are_noticed(self):
         self.grade("--tumour-mask", self.seg, "--explain", "none", t1=self.case["t2"], t2=self.case["t1"])
         result = self.result()
