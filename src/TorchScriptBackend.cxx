@@ -282,12 +282,16 @@ struct EditedGraph
     {
       name.pop_back();
     }
-    static const std::set<std::string> others{ "aten::elu",         "aten::selu",      "aten::celu",
-                                               "aten::silu",        "aten::gelu",      "aten::mish",
-                                               "aten::softplus",    "aten::hardtanh",  "aten::hardswish",
-                                               "aten::hardsigmoid", "aten::threshold", "aten::tanh",
-                                               "aten::clamp_min",   "aten::glu",       "aten::log_sigmoid" };
-    return others.count(name) > 0 || name.find("relu") != std::string::npos;
+    static const std::set<std::string> others{
+      "aten::elu",       "aten::selu",     "aten::celu",        "aten::silu",       "aten::gelu",
+      "aten::mish",      "aten::softplus", "aten::hardtanh",    "aten::hardswish",  "aten::hardsigmoid",
+      "aten::threshold", "aten::tanh",     "aten::clamp_min",   "aten::clamp",      "aten::maximum",
+      "aten::glu",       "aten::sigmoid",  "aten::log_sigmoid", "aten::hardshrink", "aten::softshrink"
+    };
+    // A sigmoid at the very end gives the score; within, it is a gate or half of a swish.
+    const bool isLast = name == "aten::sigmoid" && node->output()->uses().size() == 1 &&
+                        node->output()->uses()[0].user->kind() == c10::prim::Return;
+    return (others.count(name) > 0 && !isLast) || name.find("relu") != std::string::npos;
   }
 
   /** Operators of a graph without submodules (a frozen one) that a map can be made of. */

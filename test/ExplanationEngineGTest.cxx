@@ -528,7 +528,10 @@ TEST(ExplanationEngine, OtherActivationsAreRefusedByName)
                              "torch.silu(y)",
                              "torch.relu6(y)",
                              "torch.prelu(y, torch.ones([1]))",
-                             "torch.clamp_min(y, 0)" })
+                             "torch.clamp_min(y, 0)",
+                             "torch.clamp(y, min=0)",
+                             "torch.maximum(y, torch.zeros([1]))",
+                             "torch.sigmoid(y) * y" })
   {
     torch::jit::Module module("Other");
     module.register_module("layer", Convolution("Layer", Weights({ 3, 2, 1, 1, 1 }, 12), R"(
@@ -551,6 +554,19 @@ def forward(self, x):
     EXPECT_EQ(allowed.OtherActivations.size(), 1U) << call;
     EXPECT_EQ(allowed.Guided.size(), 1U);
   }
+
+  // A sigmoid that gives the score itself is none.
+  torch::jit::Module last("Last");
+  last.register_module("layer", Convolution("Layer", Weights({ 3, 2, 1, 1, 1 }, 12), R"(
+def forward(self, x):
+    return torch.conv3d(x, self.weight)
+)"));
+  last.define(
+    "def forward(self, x):\n    return torch.sigmoid(torch.mean(torch.relu(self.layer.forward(x)), [2, 3, 4]))\n");
+  itk::TorchExplanationRequest ofLast;
+  ofLast.GuidedBackpropagation = true;
+  EXPECT_EQ(itk::ExplainWithBackend(*SaveAndLoad(last, folder), Weights({ 1, 2, 3, 4, 5 }, 13), ofLast, {}).GuidedReLUs,
+            1U);
 
   // Each node is named, by its occurrence and by the submodule that holds it.
   torch::jit::Module block("Block");
