@@ -211,7 +211,7 @@ CompareNetworks(const TOptions & options, int64_t size)
   {
     // Both round in float32, in other orders: some voxels fall on the other side of a ReLU's 0, or are another's
     // maximum.
-    EXPECT_LT(Norm(a[i] - b[i]), 0.01 * Norm(b[i]) + 1e-6) << i;
+    EXPECT_LT(Norm(a[i] - b[i]), 0.05 * Norm(b[i]) + 1e-6) << i; // a crop or a draw that is wrong gives about 1
   }
 }
 } // namespace
