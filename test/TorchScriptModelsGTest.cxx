@@ -19,10 +19,13 @@
 #include "ObliqueImage.h"
 #include "SeededBundles.h"
 
+#include "itkCommand.h"
+#include "itkMultiThreaderBase.h"
 #include "itkTorchArchive.h"
 #include "itkTorchSegmentationFilter.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/autocast_mode.h>
 #include <torch/script.h>
 #include <torch/torch.h>
 
@@ -32,6 +35,7 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <set>
 
 namespace
 {
@@ -371,6 +375,62 @@ TEST_F(TorchScriptModels, AMonaiBundleIsCompletedOnTheModel)
   model->SetManifest(said);
   EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "contradict each other in channels");
   EXPECT_FALSE(model->IsLoaded());
+}
+
+TEST_F(TorchScriptModels, StridedConvolutionsAreRightInBFloat16)
+{
+  // One column along x, the case that several versions of torch compute wrongly, then all columns alike.
+  const auto model = Unloaded(Save(Network("    y = torch.conv3d(x, self.weight, None, [1, 1, 16], [1, 1, 1])\n"
+                                           "    return y[:, :, :, :, :1].expand(-1, -1, -1, -1, x.size(4))\n")));
+  model->SetPrecision(itk::TorchModel::Precision::BFloat16);
+  const std::string message = MessageOf([&] { model->Load(); });
+  if (!message.empty())
+  {
+    EXPECT_CONTAINS(message, "no bfloat16 arithmetic");
+    GTEST_SKIP() << "This processor has no bfloat16 arithmetic";
+  }
+  auto filter = Filter(model);
+  filter->Update();
+  const auto   rounded = [](const Tensor & x) { return x.to(torch::kBFloat16).to(torch::kFloat); };
+  const Tensor column = torch::conv3d(rounded(m_Tensor), rounded(Kernel()), {}, { 1, 1, 16 }, { 1, 1, 1 });
+  EXPECT_LT(Difference(filter, torch::softmax(column.expand({ -1, -1, -1, -1, 12 }), 1)), 0.01);
+}
+
+TEST_F(TorchScriptModels, NothingGlobalIsLeftChanged)
+{
+  const auto native = LoadSeeded(m_Folder / "native", [] {
+    auto manifest = TinySegmentationManifest(2, 3, true);
+    manifest.ChannelNames = { "T1", "T2" };
+    return manifest;
+  }());
+  const auto good = Unloaded(Save(Network("    return torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1])\n")));
+  const auto bad = Unloaded(Save(Network("    assert x.size(0) > 1, 'no such thing'\n    return x\n")));
+  const int  torchBefore = at::get_num_threads();
+  const auto itkBefore = itk::MultiThreaderBase::GetGlobalDefaultNumberOfThreads();
+  at::set_num_threads(5);
+  for (const auto & model : { native, good, bad })
+  {
+    if (model != native)
+    {
+      model->Load();
+    }
+    EXPECT_EQ(at::get_num_threads(), 5) << "after Load()";
+    auto filter = Filter(model);
+    filter->GetMultiThreader()->SetMaximumNumberOfThreads(3);
+    filter->SetNumberOfWorkUnits(2);
+    std::set<int> seen;
+    filter->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) { seen.insert(at::get_num_threads()); });
+    EXPECT_EQ(MessageOf([&] { filter->Update(); }).empty(), model != bad);
+    // Between the layers of a network of the module: the work units.
+    EXPECT_EQ(seen.count(2), model == native ? 1u : 0u);
+    EXPECT_EQ(at::get_num_threads(), 5);
+    EXPECT_TRUE(at::GradMode::is_enabled());
+    EXPECT_FALSE(at::autocast::is_autocast_enabled(at::kCPU));
+    EXPECT_TRUE(at::globalContext().userEnabledMkldnn());
+    EXPECT_FALSE(at::globalContext().deterministicAlgorithms());
+    EXPECT_EQ(itk::MultiThreaderBase::GetGlobalDefaultNumberOfThreads(), itkBefore);
+  }
+  at::set_num_threads(torchBefore);
 }
 
 TEST_F(TorchScriptModels, GiveTheSameOnCuda)

@@ -422,6 +422,11 @@ class GliomaGrade(unittest.TestCase):
         self.assertEqual(outcome.returncode, 1)
         self.assertIn("differ in size or place", outcome.stderr)
 
+    def test_verifies_golden_pairs(self):
+        # The weights of self.everywhere were edited after its golden pair was written.
+        self.refuse("--verify", says=["golden pair", "the manifest says"])
+        self.grade("--verify", "--explain", "none", segmentation=self.models["segmentation"], limit=None)
+
     def test_wrong_usage(self):
         for more in (["--explain", "magic"], ["--reference", "t1"], ["--on-every-grid"], ["--format", "jpg"], ["--threads", "0"]):
             self.refuse(*more, says=more[0], code=2)
