@@ -158,7 +158,8 @@ public:
   GetProbabilities() const;
 
   /** Voxels that a tile reads along x, y, z; 0: the manifest's patch, else what reads the fewest voxels within
-   * TileMemory (a padded graph that is not of this module: 128 at most). Default: 0, 0, 0. A multiple of the model's
+   * TileMemory (padded networks: what takes the least memory and reads hardly more; a padded graph that is not
+   * of this module: 128 at most). Default: 0, 0, 0. A multiple of the model's
    * TileStep, without padding larger than 2 Halo. */
   itkSetMacro(TileSize, SizeType);
   itkGetConstReferenceMacro(TileSize, SizeType);
@@ -254,7 +255,8 @@ private:
   };
   using PlanType = std::array<AxisPlan, 3>;
 
-  PlanType
+  /** Of the input as it is now; computed once. */
+  const PlanType &
   MakePlan() const;
   void
   PlanCells(PlanType & plan) const;
@@ -292,6 +294,9 @@ private:
   BorderEnum               m_Border{ BorderEnum::Constant };
   Array<double>            m_OutsideValues;
   SizeValueType            m_NumberOfComputedTiles{ 0 };
+  mutable PlanType         m_Plan;
+  mutable RegionType       m_PlanRegion;
+  mutable ModifiedTimeType m_PlanTime{ 0 }; // 0: there is none
 };
 } // namespace itk
 

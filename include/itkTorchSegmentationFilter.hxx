@@ -23,6 +23,7 @@
 #include <cmath>
 #include <deque>
 #include <limits>
+#include <memory>
 
 namespace itk
 {
@@ -315,9 +316,14 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::PlanPatches(Plan
       }
     }
   }
-  double                         best = std::numeric_limits<double>::max();
-  double                         least = std::numeric_limits<double>::max();
-  std::array<OffsetValueType, 3> chosen{ { candidates[0][0], candidates[1][0], candidates[2][0] } };
+  struct Candidate
+  {
+    std::array<OffsetValueType, 3> Patch;
+    double                         Bytes, Work;
+  };
+  std::vector<Candidate> all;
+  double                 best = std::numeric_limits<double>::max();
+  double                 least = std::numeric_limits<double>::max();
   for (const OffsetValueType x : candidates[0])
   {
     for (const OffsetValueType y : candidates[1])
@@ -329,12 +335,24 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::PlanPatches(Plan
         const double work = static_cast<double>(x) * static_cast<double>(y) * static_cast<double>(z) *
                             static_cast<double>(countOf(0, x) * countOf(1, y) * countOf(2, z));
         least = std::min(least, bytes);
-        if (bytes <= 1e6 * m_TileMemory && work < best)
+        if (bytes <= 1e6 * m_TileMemory)
         {
-          best = work;
-          chosen = { { x, y, z } };
+          all.push_back({ { { x, y, z } }, bytes, work });
+          best = std::min(best, work);
         }
       }
+    }
+  }
+  // What takes the least memory of all that do hardly more than the least work.
+  constexpr double               surplus = 1.15;
+  double                         bytesOfChosen = std::numeric_limits<double>::max();
+  std::array<OffsetValueType, 3> chosen{ { candidates[0][0], candidates[1][0], candidates[2][0] } };
+  for (const Candidate & one : all)
+  {
+    if (one.Work <= surplus * best && one.Bytes < bytesOfChosen)
+    {
+      bytesOfChosen = one.Bytes;
+      chosen = one.Patch;
     }
   }
   if (chooses && best == std::numeric_limits<double>::max())
@@ -369,18 +387,26 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::PlanPatches(Plan
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>
 auto
-TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::MakePlan() const -> PlanType
+TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::MakePlan() const -> const PlanType &
 {
-  PlanType plan;
-  if (m_Model->GetManifest().Halo > 0)
+  const RegionType       largest = this->GetInput()->GetLargestPossibleRegion();
+  const ModifiedTimeType time = this->GetMTime();
+  if (m_PlanTime != time || m_PlanRegion != largest)
   {
-    this->PlanCells(plan);
+    m_PlanTime = 0;
+    m_Plan = PlanType();
+    if (m_Model->GetManifest().Halo > 0)
+    {
+      this->PlanCells(m_Plan);
+    }
+    else
+    {
+      this->PlanPatches(m_Plan);
+    }
+    m_PlanTime = time;
+    m_PlanRegion = largest;
   }
-  else
-  {
-    this->PlanPatches(plan);
-  }
-  return plan;
+  return m_Plan;
 }
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>
@@ -425,7 +451,7 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::EnlargeOutputReq
   {
     return;
   }
-  const PlanType plan = this->MakePlan();
+  const PlanType & plan = this->MakePlan();
   for (unsigned int axis = 0; axis < 3; ++axis)
   {
     const OffsetValueType cell = plan[axis].Cell;
@@ -447,7 +473,7 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateInputReq
   Superclass::GenerateInputRequestedRegion();
   auto *           input = const_cast<TInputImage *>(this->GetInput());
   const RegionType piece = this->GetOutput()->GetRequestedRegion();
-  const PlanType   plan = this->MakePlan();
+  const PlanType & plan = this->MakePlan();
   if (m_MaximumMemory != 0 && this->EstimateMemory(piece) > 1e6 * m_MaximumMemory)
   {
     itkExceptionMacro("The update of " << piece.GetSize() << " voxels takes about "
@@ -744,8 +770,8 @@ template <typename TInputImage, typename TOutputImage, typename TMaskImage>
 auto
 TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GetChosenTileSize() const -> SizeType
 {
-  const PlanType plan = this->MakePlan();
-  SizeType       size;
+  const PlanType & plan = this->MakePlan();
+  SizeType         size;
   for (unsigned int axis = 0; axis < 3; ++axis)
   {
     size[axis] = static_cast<SizeValueType>(plan[axis].Tile);
@@ -780,7 +806,7 @@ template <typename TInputImage, typename TOutputImage, typename TMaskImage>
 SizeValueType
 TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GetNumberOfTiles() const
 {
-  const PlanType plan = this->MakePlan();
+  const PlanType & plan = this->MakePlan();
   return plan[0].Starts.size() * plan[1].Starts.size() * plan[2].Starts.size();
 }
 
@@ -789,14 +815,14 @@ double
 TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::EstimateSeconds() const
 {
   const TorchModelManifest & manifest = m_Model->GetManifest();
-  const PlanType             plan = this->MakePlan();
+  const PlanType &           plan = this->MakePlan();
   const RegionType           largest = this->GetInput()->GetLargestPossibleRegion();
   const SizeType             tile = this->GetChosenTileSize();
   SizeType                   probe;
   for (unsigned int axis = 0; axis < 3; ++axis)
   {
-    const SizeValueType wanted =
-      (2 * manifest.Halo + 48 + manifest.TileStep - 1) / manifest.TileStep * manifest.TileStep;
+    const SizeValueType wanted = (2 * manifest.Halo + (manifest.Halo == 0 ? 96 : 48) + manifest.TileStep - 1) /
+                                 manifest.TileStep * manifest.TileStep;
     const bool fixed = manifest.Network.empty() && manifest.PatchSize[axis] != 0;
     probe[axis] = fixed ? tile[axis] : std::min(tile[axis], wanted);
   }
@@ -829,14 +855,26 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::EstimateSeconds(
     m_Model->ComputeProbabilities(view, threads);
     seconds = std::min(seconds, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
-  return seconds * m_Model->EstimateOperations(tile) / m_Model->EstimateOperations(probe) * static_cast<double>(count);
+  // A tile allocates about twice what it holds at its peak, and the system clears that memory: what a byte costs here.
+  constexpr std::size_t                  fresh = std::size_t{ 64 } << 20;
+  constexpr std::size_t                  page = 4096;
+  const auto                             start = std::chrono::steady_clock::now();
+  const std::unique_ptr<volatile char[]> memory(new volatile char[fresh]);
+  for (std::size_t i = 0; i < fresh; i += page)
+  {
+    memory[i] = 1;
+  }
+  const double ofByte =
+    std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / static_cast<double>(fresh);
+  seconds *= m_Model->EstimateOperations(tile) / m_Model->EstimateOperations(probe);
+  return static_cast<double>(count) * (seconds + 2.0 * ofByte * m_Model->EstimateBytes(tile));
 }
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>
 void
 TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
 {
-  const PlanType   plan = this->MakePlan();
+  const PlanType & plan = this->MakePlan();
   const RegionType piece = this->GetOutput()->GetRequestedRegion();
   this->GetOutput()->SetBufferedRegion(piece);
   this->GetOutput()->Allocate();
@@ -857,8 +895,6 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
   float                             floor = 0.0F;
   if (blended)
   {
-    sum.assign(classes * piece.GetNumberOfPixels(), 0.0F);
-    weight.assign(piece.GetNumberOfPixels(), 0.0F);
     window = this->WindowOf(plan, floor);
   }
   else
@@ -881,6 +917,9 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
     ++m_NumberOfComputedTiles;
     if (blended)
     {
+      // Not before the first patch, so that a single one need not share the memory.
+      sum.resize(classes * piece.GetNumberOfPixels(), 0.0F);
+      weight.resize(piece.GetNumberOfPixels(), 0.0F);
       this->AddBlended(tile.Written, tile.Start, result, window, floor, sum, weight);
     }
     else
@@ -933,6 +972,8 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
   }
   if (blended)
   {
+    sum.resize(classes * piece.GetNumberOfPixels(), 0.0F);
+    weight.resize(piece.GetNumberOfPixels(), 0.0F);
     RegionType lines;
     lines.SetSize(SizeType{ { 1, 1, weight.size() / piece.GetSize(0) } });
     this->GetMultiThreader()->template ParallelizeImageRegion<3>(

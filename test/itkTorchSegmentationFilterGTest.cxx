@@ -17,10 +17,13 @@
  *=========================================================================*/
 #include "ObliqueImage.h"
 #include "ProceduralImageSource.h"
+#include "RealTestData.h"
 #include "SeededBundles.h"
 
 #include "itkCommand.h"
+#include "itkImageFileReader.h"
 #include "itkPipelineMonitorImageFilter.h"
+#include "itkImageRegionIteratorWithIndex.h"
 #include "itkStreamingImageFilter.h"
 #include "itkTorchSegmentationFilter.h"
 
@@ -31,6 +34,7 @@
 #include <cmath>
 #include <fstream>
 #include <functional>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -315,6 +319,141 @@ TEST_F(TorchSegmentationFilter, StreamsWithTheSameBits)
       }
     }
   }
+}
+
+TEST_F(TorchSegmentationFilter, RepeatedRunsOfSeveralThreadsGiveTheSameBits)
+{
+  const auto input = MakeInput(40, 36, 60);
+  for (const bool padded : { false, true })
+  {
+    for (const auto precision : { itk::TorchModel::Precision::Float32, itk::TorchModel::Precision::BFloat16 })
+    {
+      const std::string path = *s_Folder / "bits";
+      itk::TorchModel::WriteSeededBundle(path, TinySegmentationManifest(8, 3, padded), 1);
+      auto model = itk::TorchModel::New();
+      model->SetPath(path);
+      model->SetPrecision(precision);
+      const std::string message = MessageOf([&] { model->Load(); });
+      if (!message.empty())
+      {
+        EXPECT_CONTAINS(message, "no bfloat16 arithmetic");
+        continue;
+      }
+      const auto make = [&] {
+        auto filter = MakeFilter(model, input);
+        filter->SetTileSize(padded ? Size<3>{ { 24, 36, 24 } } : Size<3>{ { 64, 80, 64 } });
+        filter->GetMultiThreader()->SetMaximumNumberOfThreads(2);
+        filter->SetNumberOfWorkUnits(2);
+        return filter;
+      };
+      auto first = make();
+      first->Update();
+      auto again = make();
+      again->Update();
+      EXPECT_TRUE(oblique::SameVoxels(again->GetProbabilities(), first->GetProbabilities()));
+      auto       streamed = itk::StreamingImageFilter<VectorImageType, VectorImageType>::New();
+      const auto pieces = make();
+      streamed->SetInput(pieces->GetProbabilities());
+      streamed->SetNumberOfStreamDivisions(5);
+      streamed->Update();
+      EXPECT_TRUE(oblique::SameVoxels(streamed->GetOutput(), first->GetProbabilities()));
+    }
+  }
+}
+
+TEST_F(TorchSegmentationFilter, TilesOfAPatientGiveTheLabelsOfOnePass)
+{
+  using FloatImageType = itk::Image<float, 3>;
+  const std::string                    folder = RealTestDataFolder() + "/BraTS2021_00014/BraTS2021_00014_";
+  std::vector<FloatImageType::Pointer> sequences;
+  for (const char * name : { "t1", "t1ce", "t2", "flair" })
+  {
+    if (!std::ifstream(folder + name + ".nii.gz"))
+    {
+      GTEST_SKIP() << "The real patients are not there: " << folder << name << ".nii.gz";
+    }
+    sequences.push_back(itk::ReadImage<FloatImageType>(folder + name + ".nii.gz"));
+  }
+  auto model = itk::TorchModel::New();
+  model->SetPath(GLIOMAGRADING_SOURCE_DIR "/examples/glioma/models/segmentation");
+  model->Load();
+  // The voxels of the brain's box as they are, standardized, on a grid that the model takes.
+  const auto         whole = sequences.front()->GetLargestPossibleRegion();
+  auto               lower = whole.GetUpperIndex();
+  auto               upper = whole.GetIndex();
+  itk::SizeValueType voxels = 0;
+  const auto         isBrain = [&](const Index<3> & index) {
+    return std::any_of(
+      sequences.begin(), sequences.end(), [&index](const auto & image) { return image->GetPixel(index) != 0.0F; });
+  };
+  double sum[4] = {};
+  double squares[4] = {};
+  for (itk::ImageRegionConstIteratorWithIndex<FloatImageType> it(sequences.front(), whole); !it.IsAtEnd(); ++it)
+  {
+    const Index<3> index = it.GetIndex();
+    if (!isBrain(index))
+    {
+      continue;
+    }
+    ++voxels;
+    for (unsigned int axis = 0; axis < 3; ++axis)
+    {
+      lower[axis] = std::min(lower[axis], index[axis]);
+      upper[axis] = std::max(upper[axis], index[axis]);
+    }
+    for (unsigned int c = 0; c < 4; ++c)
+    {
+      const double value = sequences[c]->GetPixel(index);
+      sum[c] += value;
+      squares[c] += value * value;
+    }
+  }
+  VectorImageType::RegionType box;
+  box.SetIndex(lower);
+  box.SetUpperIndex(upper);
+  auto image = VectorImageType::New();
+  image->SetRegions(box);
+  image->SetNumberOfComponentsPerPixel(4);
+  image->SetSpacing(VectorImageType::SpacingType(2.0));
+  image->Allocate();
+  auto mask = LabelImageType::New();
+  mask->CopyInformation(image);
+  mask->SetRegions(box);
+  mask->Allocate(true);
+  float * to = image->GetBufferPointer();
+  for (itk::ImageRegionIteratorWithIndex<LabelImageType> it(mask, box); !it.IsAtEnd(); ++it)
+  {
+    it.Set(isBrain(it.GetIndex()) ? 1 : 0);
+    for (unsigned int c = 0; c < 4; ++c)
+    {
+      const double mean = sum[c] / static_cast<double>(voxels);
+      const double deviation = std::sqrt(squares[c] / static_cast<double>(voxels) - mean * mean);
+      *to++ = it.Get() ? static_cast<float>((sequences[c]->GetPixel(it.GetIndex()) - mean) / deviation) : 0.0F;
+    }
+  }
+  auto filter = MakeFilter(model, image);
+  filter->SetMaskImage(mask);
+  filter->Update();
+  ASSERT_EQ(filter->GetNumberOfComputedTiles(), 1u);
+  auto tiled = MakeFilter(model, image);
+  tiled->SetMaskImage(mask);
+  tiled->SetTileSize(Size<3>{ { 112, 128, 96 } });
+  tiled->Update();
+  EXPECT_GT(tiled->GetNumberOfComputedTiles(), 8u);
+  itk::SizeValueType differing = 0;
+  itk::SizeValueType tumour = 0;
+  float              largest = 0.0F;
+  for (itk::SizeValueType k = 0; k < box.GetNumberOfPixels(); ++k)
+  {
+    tumour += filter->GetOutput()->GetBufferPointer()[k];
+    differing += tiled->GetOutput()->GetBufferPointer()[k] != filter->GetOutput()->GetBufferPointer()[k];
+    largest = std::max(largest,
+                       std::abs(tiled->GetProbabilities()->GetBufferPointer()[2 * k] -
+                                filter->GetProbabilities()->GetBufferPointer()[2 * k]));
+  }
+  EXPECT_GT(tumour, 1000u) << "an output that says nothing";
+  EXPECT_LT(static_cast<double>(differing), 1e-6 * static_cast<double>(voxels));
+  EXPECT_LT(largest, 1e-5F);
 }
 
 TEST_F(TorchSegmentationFilter, PiecesAreWholeTiles)
@@ -667,6 +806,11 @@ TEST_F(TorchSegmentationFilter, WrongInputIsRefusedWithBothSides)
   const std::string orientation = update(LoadSeeded(*s_Folder / "spacing", manifest), input);
   EXPECT_CONTAINS(orientation, "increase to LPS");
   EXPECT_CONTAINS(orientation, "wants RAS");
+
+  const auto holed = MakeInput(12, 9, 8);
+  holed->GetBufferPointer()[100] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_CONTAINS(update(s_Model, holed), "input holds NaN");
+  EXPECT_CONTAINS(update(s_Padded, holed), "input holds NaN");
 
   auto filter = MakeFilter(s_Model, input);
   filter->SetTileSize(Size<3>{ { 64, 50, 64 } });
