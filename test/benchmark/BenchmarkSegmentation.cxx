@@ -41,6 +41,9 @@
 #include <sstream>
 #include <string>
 #include <vector>
+#ifdef __GLIBC__
+#  include <malloc.h>
+#endif
 
 namespace
 {
@@ -58,11 +61,12 @@ Seconds(const TFunction & function)
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/** VmHWM, the peak, or VmRSS, what is held now; not getrusage(), which counts what the program that started this one
+ * held. */
 double
-PeakMegabytes()
+Megabytes(const std::string & name)
 {
-  // Not getrusage(), which counts what the program that started this one held.
-  const std::string key = "VmHWM:";
+  const std::string key = name + ":";
   std::ifstream     status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
   {
@@ -72,6 +76,13 @@ PeakMegabytes()
     }
   }
   return 0.0;
+}
+
+/** Lets VmHWM start again from what is held now. */
+void
+ForgetPeak()
+{
+  std::ofstream("/proc/self/clear_refs") << "5" << std::flush;
 }
 
 std::string
@@ -167,15 +178,17 @@ Cut(const TImage * image, const typename TImage::RegionType & box)
 void
 Case(const std::vector<std::string> & files, const Options & options)
 {
-  const auto   image = itk::ReadImage<ImageType>(files[1]);
-  const auto   mask = files[2] == "-" ? nullptr : itk::ReadImage<MaskType>(files[2]);
-  const double before = PeakMegabytes();
+  const auto image = itk::ReadImage<ImageType>(files[1]);
+  const auto mask = files[2] == "-" ? nullptr : itk::ReadImage<MaskType>(files[2]);
+  ForgetPeak(); // what the reading took does not count
 
   itk::TorchModel::Pointer model;
   const double             loading = Seconds([&] { model = Load(files[0], options); });
   const bool               toBox = mask && Number(options, "box", 1) != 0;
   FilterType::Pointer      filter;
   std::vector<double>      seconds;
+  double                   peak = 0.0;
+  double                   before = 0.0; // the last update, when LibTorch has everything that it keeps
   MaskType::RegionType     box = image->GetLargestPossibleRegion();
   for (unsigned int run = 0; run < Number(options, "repeats", 3); ++run)
   {
@@ -188,11 +201,18 @@ Case(const std::vector<std::string> & files, const Options & options)
       {
         filter->SetMaskImage(toBox ? Cut(mask.GetPointer(), box) : mask);
       }
+      peak = std::max(peak, Megabytes("VmHWM"));
+#ifdef __GLIBC__
+      malloc_trim(0); // what earlier runs left would hide what this one takes
+#endif
+      before = Megabytes("VmRSS");
+      ForgetPeak();
       filter->Update();
     }));
   }
-  const double peak = PeakMegabytes();
-  const auto   tile = filter->GetChosenTileSize();
+  const double ofUpdate = Megabytes("VmHWM") - before;
+  peak = std::max(peak, ofUpdate + before);
+  const auto tile = filter->GetChosenTileSize();
   // In the whole image.
   auto labels = MaskType::New();
   labels->CopyInformation(image);
@@ -213,7 +233,7 @@ Case(const std::vector<std::string> & files, const Options & options)
   itk::WriteImage(labels.GetPointer(), files[3]);
   std::cout << "{\"first\": " << seconds.front()
             << ", \"seconds\": " << *std::min_element(seconds.begin(), seconds.end()) << ", \"load\": " << loading
-            << ", \"peak_megabytes\": " << peak << ", \"before_megabytes\": " << before
+            << ", \"peak_megabytes\": " << peak << ", \"update_megabytes\": " << ofUpdate
             << ", \"estimated_megabytes\": " << filter->EstimateMemory() / 1048576.0
             << ", \"estimated_seconds\": " << filter->EstimateSeconds() << ", \"tiles\": " << filter->GetNumberOfTiles()
             << ", \"computed\": " << filter->GetNumberOfComputedTiles() << ", \"tile\": [" << tile[0] << ", " << tile[1]
@@ -274,7 +294,8 @@ Long(const std::string & bundle, const itk::Size<3> & size, const Options & opti
       z = buffered.GetUpperIndex()[2] + 1;
     }
   });
-  std::cout << "{\"slices\": " << size[2] << ", \"seconds\": " << seconds << ", \"peak_megabytes\": " << PeakMegabytes()
+  std::cout << "{\"slices\": " << size[2] << ", \"seconds\": " << seconds
+            << ", \"peak_megabytes\": " << Megabytes("VmHWM")
             << ", \"estimated_megabytes_of_all_at_once\": " << estimate / 1048576.0 << ", \"pieces\": " << pieces
             << ", \"tiles\": " << tiles << ", \"background\": " << counts[0] << ", \"tumour\": " << counts[1] << "}"
             << std::endl;
