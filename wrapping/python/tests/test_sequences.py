@@ -28,7 +28,7 @@ def test_preparation_is_its_steps(head: Head) -> None:
     whole = gg.sequence_preparation(images, head.as_sitk(head.brain), bias_correction="none", standardization="image")
     assert abs(sitk.GetArrayFromImage(whole.image)[..., 0].mean()) < 1e-4
     with pytest.raises(gg.InputError, match="not skull-stripped"):
-        gg.sequence_preparation(images)  # 10 ml
+        gg.sequence_preparation(head.arrays)  # 10 ml in voxels of 1 mm
     with pytest.raises(gg.InputError):
         gg.sequence_preparation([*images[:3], head.as_sitk(head.arrays[3])[:, :, :10]], head.as_sitk(head.brain))
 
