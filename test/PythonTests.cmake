@@ -67,6 +67,10 @@ if(TARGET glioma)
                                              "${PROJECT_SOURCE_DIR}/examples/glioma/evaluation.schema.json"
   )
   set_tests_properties(Application:Evaluate PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+  add_test(NAME Application:TrainingScripts COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_training_scripts.py"
+                                                    "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>" "${PROJECT_SOURCE_DIR}"
+  )
+  set_tests_properties(Application:TrainingScripts PROPERTIES LABELS slow ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
   add_test(NAME Application:RealScans COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_real_scans.py"
                                               "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>" "${PROJECT_SOURCE_DIR}/examples"
   )
