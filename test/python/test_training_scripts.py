@@ -62,7 +62,7 @@ class TrainingScripts(unittest.TestCase):
         subprocess.run([RUNBUNDLE, "write", "segmentation", "4", "3", "0", "72", self.work / "segmentation"], check=True)
         options = ["--cohort", brats, "--split", self.split(), "--output", self.work / "out", "--width", 4, "--epochs", 1]
         options += ["--segmentation-model", self.work / "segmentation", "--rows", "tumour-brain brain-image"]
-        for option in ("--spacing=4", "--patch=72", "--batch=1", "--bias-correction=none"):
+        for option in ("--spacing=4", "--patch=72", "--bias-correction=none"):
             options += ["--train", option]
         outcome = self.run_script("glioma/table-1.sh", *options)
         self.assertEqual(outcome.returncode, 0, outcome.stderr)
