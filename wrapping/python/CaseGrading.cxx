@@ -57,9 +57,18 @@ struct CaseGrading::Case
   std::map<std::string, glioma::SequenceImageType::Pointer> Sequences;
   glioma::MaskImageType::Pointer                            BrainMask;
   glioma::MaskImageType::Pointer                            TumourMask;
+  glioma::MaskImageType::Pointer                            RegionLabels;
   std::string                                               Reference;
   std::unique_ptr<glioma::RegisteredCase>                   Registered;
   glioma::ResultDocument                                    Document;
+
+  /** An image of the graded grid on that of the sequences, or of the reference of a registration. */
+  template <typename TImage>
+  Volume
+  OnReference(const TImage * image) const
+  {
+    return Registered ? Volume(Registered->ToSequence(image, Registered->GetReference()).GetPointer()) : Volume(image);
+  }
 
   std::size_t
   ReferenceNumber() const
@@ -114,6 +123,12 @@ CaseGrading::SetTumourMask(const Volume & mask)
 }
 
 void
+CaseGrading::SetRegionLabels(const Volume & labels)
+{
+  m_Case->RegionLabels = labels.AsMask();
+}
+
+void
 CaseGrading::SetSegmentationModel(const Model & model)
 {
   FilterOf<FilterType>(this)->SetSegmentationModel(model.GetModel());
@@ -123,6 +138,12 @@ void
 CaseGrading::SetGradingModel(const Model & model)
 {
   FilterOf<FilterType>(this)->SetGradingModel(model.GetModel());
+}
+
+void
+CaseGrading::SetBrainGradingModel(const Model & model)
+{
+  FilterOf<FilterType>(this)->SetBrainGradingModel(model.GetModel());
 }
 
 void
@@ -182,6 +203,10 @@ CaseGrading::Run()
   std::size_t reference = 0;
   if (!patient.Reference.empty())
   {
+    if (patient.RegionLabels)
+    {
+      throw InputException("Regions cannot be counted with a registration: leave region_labels or register out.");
+    }
     const double start = Now();
     reference = patient.ReferenceNumber();
     const itk::TorchModel * const model =
@@ -219,6 +244,7 @@ CaseGrading::Run()
   {
     filter->SetTumourMaskImage(registered ? registered->ToWorkingGrid(patient.TumourMask) : patient.TumourMask);
   }
+  filter->SetRegionLabelsImage(patient.RegionLabels);
   FilterRun::Run();
 
   bool isPhantom = false;
@@ -269,10 +295,7 @@ CaseGrading::HasTumourProbability() const
 Volume
 CaseGrading::GetTumourProbability() const
 {
-  const auto * const image = FilterOf<FilterType>(this)->GetTumourProbability();
-  return m_Case->Registered
-           ? Volume(m_Case->Registered->ToSequence(image, m_Case->Registered->GetReference()).GetPointer())
-           : Volume(image);
+  return m_Case->OnReference(FilterOf<FilterType>(this)->GetTumourProbability());
 }
 
 std::vector<std::string>
@@ -293,10 +316,7 @@ CaseGrading::GetGradCAMLayers() const
 Volume
 CaseGrading::GetGradCAM(const std::string & layer) const
 {
-  const auto * const image = FilterOf<FilterType>(this)->GetGradCAM(layer);
-  return m_Case->Registered
-           ? Volume(m_Case->Registered->ToSequence(image, m_Case->Registered->GetReference()).GetPointer())
-           : Volume(image);
+  return m_Case->OnReference(FilterOf<FilterType>(this)->GetGradCAM(layer));
 }
 
 Volume
@@ -314,10 +334,40 @@ CaseGrading::HasGuidedBackpropagation() const
 Volume
 CaseGrading::GetGuidedBackpropagation() const
 {
-  const auto * const image = FilterOf<FilterType>(this)->GetGuidedBackpropagation();
-  return m_Case->Registered
-           ? Volume(m_Case->Registered->ToSequence(image, m_Case->Registered->GetReference()).GetPointer())
-           : Volume(image);
+  return m_Case->OnReference(FilterOf<FilterType>(this)->GetGuidedBackpropagation());
+}
+
+std::vector<std::string>
+CaseGrading::GetBrainGradCAMLayers() const
+{
+  const FilterType * const filter = FilterOf<FilterType>(this);
+  std::vector<std::string> layers;
+  for (const std::string & layer : filter->GetBrainGradCAMLayers())
+  {
+    if (filter->GetBrainGradCAM(layer))
+    {
+      layers.push_back(layer);
+    }
+  }
+  return layers;
+}
+
+Volume
+CaseGrading::GetBrainGradCAM(const std::string & layer) const
+{
+  return m_Case->OnReference(FilterOf<FilterType>(this)->GetBrainGradCAM(layer));
+}
+
+bool
+CaseGrading::HasBrainGuidedBackpropagation() const
+{
+  return FilterOf<FilterType>(this)->GetBrainGuidedBackpropagation() != nullptr;
+}
+
+Volume
+CaseGrading::GetBrainGuidedBackpropagation() const
+{
+  return m_Case->OnReference(FilterOf<FilterType>(this)->GetBrainGuidedBackpropagation());
 }
 
 std::string

@@ -42,10 +42,15 @@ public:
   SetBrainMask(const Volume & mask);
   void
   SetTumourMask(const Volume & mask);
+  /** Numbers of regions such as the ventricles, on the grid of the masks. */
+  void
+  SetRegionLabels(const Volume & labels);
   void
   SetSegmentationModel(const Model & model);
   void
   SetGradingModel(const Model & model);
+  void
+  SetBrainGradingModel(const Model & model);
   /** Brings the others to this sequence first; empty: no registration. */
   void
   SetRegistrationReference(const std::string & name);
@@ -82,6 +87,15 @@ public:
   HasGuidedBackpropagation() const;
   Volume
   GetGuidedBackpropagation() const;
+  /** The same of the model that grades from the whole brain. */
+  std::vector<std::string>
+  GetBrainGradCAMLayers() const;
+  Volume
+  GetBrainGradCAM(const std::string & layer) const;
+  bool
+  HasBrainGuidedBackpropagation() const;
+  Volume
+  GetBrainGuidedBackpropagation() const;
   /** What the program glioma writes as result.json. */
   std::string
   GetDocument() const;

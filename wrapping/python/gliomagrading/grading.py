@@ -47,6 +47,9 @@ class GradeResult:
     gradcam_support: Mapping[str, Any]
     #: One component a sequence; None unless it was asked for.
     guided_backpropagation: Any
+    #: The same of brain_grading_model; empty and None without one.
+    brain_gradcam: Mapping[str, Any]
+    brain_guided_backpropagation: Any
     tumour_volume_ml: float
     brain_volume_ml: float
     #: Numbers of the explanation's quality and of the sequences; None: not defined.
@@ -74,8 +77,10 @@ def grade(
     *,
     segmentation_model: Union[None, Model, PathLike] = None,
     grading_model: Union[None, Model, PathLike] = None,
+    brain_grading_model: Union[None, Model, PathLike] = None,
     brain_mask: Any = None,
     tumour_mask: Any = None,
+    region_labels: Any = None,
     register: bool = False,
     reference: str = "T1c",
     explain: Explain = "all",
@@ -91,7 +96,8 @@ def grade(
     """Finds the tumour in T1, T1c, T2 and FLAIR, grades it and explains the grade. Research use only.
 
     images: a list in that order, or a mapping by those names. Without models the demonstration bundles are used, with a
-    warning. register brings sequences on different grids to the reference first; masks lie on its grid.
+    warning. register brings sequences on different grids to the reference first; masks lie on its grid. region_labels, an
+    image of regions such as the ventricles, adds to quality how much of each map lies in each (not with register).
     """
     named = named_sequences(images)
     run = _library.core().CaseGrading()
@@ -115,10 +121,16 @@ def grade(
         if mask is not None:
             take(to_volume(on_grid_of(mask, named[first]), role, mask=True, series=series)[0])
             _add_file(run, role, mask, series)
+    if region_labels is not None:
+        labels = on_grid_of(region_labels, named[first])
+        run.set_region_labels(to_volume(labels, "regions", labels=True, series=series)[0])
+        _add_file(run, "regions", region_labels, series)
     if tumour_mask is None:
         run.set_segmentation_model(_model(segmentation_model, "segmentation")._model)
     grader = _model(grading_model, "grading")
     run.set_grading_model(grader._model)
+    if brain_grading_model is not None:
+        run.set_brain_grading_model(as_model(brain_grading_model)._model)
     if register:
         run.set_registration_reference(reference)
     run.set_explain(_number(explain, Explain, "explain"))
@@ -155,6 +167,10 @@ def grade(
         gradcam={layer: like(run.get_grad_cam(layer)) for layer in layers},
         gradcam_support={} if register else {layer: like(run.get_grad_cam_support(layer)) for layer in layers},
         guided_backpropagation=like(run.get_guided_backpropagation()) if run.has_guided_backpropagation() else None,
+        brain_gradcam={layer: like(run.get_brain_grad_cam(layer)) for layer in run.get_brain_grad_cam_layers()},
+        brain_guided_backpropagation=(
+            like(run.get_brain_guided_backpropagation()) if run.has_brain_guided_backpropagation() else None
+        ),
         tumour_volume_ml=document["tumour_volume_ml"],
         brain_volume_ml=document["brain_volume_ml"],
         quality=document["quality"],

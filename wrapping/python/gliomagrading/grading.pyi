@@ -26,6 +26,8 @@ class GradeResult(Generic[T]):
     gradcam: Mapping[str, T]
     gradcam_support: Mapping[str, T]
     guided_backpropagation: Optional[T]
+    brain_gradcam: Mapping[str, T]
+    brain_guided_backpropagation: Optional[T]
     tumour_volume_ml: float
     brain_volume_ml: float
     quality: Mapping[str, Optional[float]]
@@ -41,8 +43,10 @@ def grade(
     *,
     segmentation_model: Union[None, Model, PathLike] = ...,
     grading_model: Union[None, Model, PathLike] = ...,
+    brain_grading_model: Union[None, Model, PathLike] = ...,
     brain_mask: Any = ...,
     tumour_mask: Any = ...,
+    region_labels: Any = ...,
     register: bool = ...,
     reference: str = ...,
     explain: Explain = ...,
@@ -61,8 +65,10 @@ def grade(
     *,
     segmentation_model: Union[None, Model, PathLike] = ...,
     grading_model: Union[None, Model, PathLike] = ...,
+    brain_grading_model: Union[None, Model, PathLike] = ...,
     brain_mask: Any = ...,
     tumour_mask: Any = ...,
+    region_labels: Any = ...,
     register: bool = ...,
     reference: str = ...,
     explain: Explain = ...,
@@ -81,8 +87,10 @@ def grade(
     *,
     segmentation_model: Union[None, Model, PathLike] = ...,
     grading_model: Union[None, Model, PathLike] = ...,
+    brain_grading_model: Union[None, Model, PathLike] = ...,
     brain_mask: Any = ...,
     tumour_mask: Any = ...,
+    region_labels: Any = ...,
     register: bool = ...,
     reference: str = ...,
     explain: Explain = ...,

@@ -274,8 +274,8 @@ def test_every_filter_of_the_headers_has_its_parameters() -> None:
 
     images_and_models = {
         "mask_image", "confidence_image", "model", "support", "tumour_mask", "brain_mask", "region_labels",
-        "brain_mask_image", "tumour_mask_image", "segmentation_model", "grading_model", "region_image", "map_image", "mask",
-        "reference_image", "reference_mask_image",
+        "brain_mask_image", "tumour_mask_image", "segmentation_model", "grading_model", "brain_grading_model",
+        "region_labels_image", "region_image", "map_image", "mask", "reference_image", "reference_mask_image",
     }
     of_memory = {"number_of_statistics_divisions", "keep_intermediates", "keep_corrected", "tile_memory"}
     functions: dict[str, Any] = {
@@ -447,6 +447,32 @@ def test_grade_gives_the_bits_of_the_program(phantom: Phantom, bundles: Bundles)
         assert wanted == got
     copied = pickle.loads(pickle.dumps(by_image))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(copied.gradcam["res3"]), sitk.GetArrayFromImage(by_image.gradcam["res3"]))
+
+
+def test_a_second_grader_sees_the_whole_brain(phantom: Phantom, bundles: Bundles, tmp_path: pathlib.Path) -> None:
+    of_brain = str(tmp_path / "brain")
+    gg.write_seeded_bundle(of_brain, dataclasses.replace(GRADING, region="brain", fit_mode="stretch", margin=0), 3)
+    images = {name: sitk.ReadImage(file) for name, file in phantom.files.items()}
+    labels = sitk.GetArrayFromImage(images["T1"]).astype(np.uint8)
+    labels[:] = np.arange(labels.shape[2]) % 2 + 3
+    regions = sitk.GetImageFromArray(labels)
+    regions.CopyInformation(images["T1"])
+    tumour = sitk.ReadImage(phantom.tumour)
+    result = gg.grade(
+        images, tumour_mask=tumour, grading_model=bundles.grading, brain_grading_model=of_brain, region_labels=regions
+    )
+    assert set(result.document["whole_brain"]["probabilities"]) == set(result.probabilities)
+    assert result.brain_gradcam["res3"].GetSize() == images["T1"].GetSize()
+    assert result.brain_guided_backpropagation.GetNumberOfComponentsPerPixel() == 4
+    shares = [result.quality[f"brain-guided-backprop-label-{label}-share"] or 0.0 for label in (3, 4)]
+    assert sum(shares) == pytest.approx(1.0, abs=1e-6)
+    alone = gg.grade(images, tumour_mask=tumour, grading_model=bundles.grading)
+    assert alone.document["whole_brain"] is None and not alone.brain_gradcam and alone.brain_guided_backpropagation is None
+    np.testing.assert_array_equal(
+        sitk.GetArrayViewFromImage(alone.gradcam["res3"]), sitk.GetArrayViewFromImage(result.gradcam["res3"])
+    )
+    with pytest.raises(gg.InputError, match="region_labels"):
+        gg.grade(images, tumour_mask=tumour, grading_model=bundles.grading, region_labels=regions, register=True)
 
 
 def test_a_given_mask_is_not_the_result(phantom: Phantom, bundles: Bundles) -> None:
