@@ -220,8 +220,12 @@ TEST_F(TorchScriptModels, AreEvaluatedAndMustRepeatThemselves)
        { "torch.dropout(y, 0.1, True)", "torch.feature_dropout(y, 0.5, True)", "y + torch.randn_like(y)" })
   {
     const auto unsteady = Unloaded(Save(Network(convolution + "    return " + noise + "\n")));
-    EXPECT_CONTAINS(MessageOf([&] { unsteady->Load(); }), "Two forwards of");
-    EXPECT_FALSE(unsteady->IsLoaded());
+    // The dropout of two channels gives the same twice in a quarter of all pairs.
+    for (int attempt = 0; attempt < 8; ++attempt)
+    {
+      EXPECT_CONTAINS(MessageOf([&] { unsteady->Load(); }), "Two forwards of");
+      EXPECT_FALSE(unsteady->IsLoaded());
+    }
   }
 }
 

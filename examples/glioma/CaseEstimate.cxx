@@ -38,8 +38,8 @@ using PreparationType = itk::SequencePreparationFilter<SequenceImageType, MaskIm
 using SegmentationType = itk::TorchSegmentationFilter<VectorImageType, MaskImageType, MaskImageType>;
 
 // Of 240 x 240 x 155 voxels on two idle cores of an AMD EPYC with AVX-512, files as nii.gz: what the preparation takes
-// without bias correction, and everything that is neither reading nor a network (5.9 to 8.3 s; on a Xeon with AMX, whose
-// preparation takes 0.58, 5.4 s, and 9.5 s where random weights give masks that hardly compress).
+// without bias correction, and everything that is neither reading nor a network (5.9 to 8.3 s; on a Xeon with AMX
+// about 5.4 s, and 9.5 s where random weights give masks that hardly compress).
 constexpr double referencePreparation = 0.48;
 constexpr double referenceRest = 5.5;
 // Bytes a voxel at the peaks of these runs, beyond the program itself.

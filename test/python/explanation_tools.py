@@ -27,9 +27,7 @@ class WithModules(torch.nn.Module):
     def forward(self, x):
         relus = iter(self.activations.values())
         functional = pn.functional
-        pn.functional = types.SimpleNamespace(
-            relu=lambda y: next(relus)(y), max_pool3d=functional.max_pool3d, interpolate=functional.interpolate
-        )
+        pn.functional = types.SimpleNamespace(**{**vars(functional), "relu": lambda y: next(relus)(y)})
         try:
             return self.network(x)
         finally:

@@ -45,6 +45,7 @@
 %rename(get_guided_relus) GetGuidedReLUs;
 %rename(add_grad_cam_layer) AddGradCAMLayer;
 %rename(get_grad_cam_layers) GetGradCAMLayers;
+%rename(get_brain_grad_cam_layers) GetBrainGradCAMLayers;
 %rename(get_grad_cam_support) GetGradCAMSupport;
 %rename(weights_sha256) WeightsSha256;
 

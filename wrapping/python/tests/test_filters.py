@@ -463,7 +463,8 @@ def test_a_second_grader_sees_the_whole_brain(phantom: Phantom, bundles: Bundles
     )
     assert set(result.document["whole_brain"]["probabilities"]) == set(result.probabilities)
     assert result.brain_gradcam["res3"].GetSize() == images["T1"].GetSize()
-    assert result.brain_guided_backpropagation.GetNumberOfComponentsPerPixel() == 4
+    guided = result.brain_guided_backpropagation
+    assert guided is not None and guided.GetNumberOfComponentsPerPixel() == 4
     shares = [result.quality[f"brain-guided-backprop-label-{label}-share"] or 0.0 for label in (3, 4)]
     assert sum(shares) == pytest.approx(1.0, abs=1e-6)
     alone = gg.grade(images, tumour_mask=tumour, grading_model=bundles.grading)
