@@ -4,6 +4,7 @@
 
 import os
 import pathlib
+import re
 from typing import Any
 
 import pytest
@@ -37,5 +38,4 @@ def test_there_are_three() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_what_is_committed_names_no_machine(path: pathlib.Path) -> None:
     assert path.stat().st_size < 100000
-    for folder in ("/home/", "/root/", "/tmp/", "/work/"):
-        assert folder not in path.read_text(encoding="utf-8")
+    assert not re.search("/(home|root|tmp|work)/", path.read_text(encoding="utf-8"))
