@@ -416,8 +416,7 @@ TorchModel::RefuseUnrepeatable()
     try
     {
       const torch::Tensor tensor = TensorOf(view, m_Manifest.AxisOrder == "xyz", DeviceOf(m_Device));
-      const auto          compare = [&] {
-        const torch::Tensor again = m_Backend->Forward(tensor);
+      const auto          differenceOf = [&first](const torch::Tensor & again) {
         return first.sizes() == again.sizes() ? (first - again).abs().max().item<double>()
                                                        : std::numeric_limits<double>::max();
       };
@@ -427,13 +426,14 @@ TorchModel::RefuseUnrepeatable()
       limit = 1e-3 * std::max(1.0, first.abs().max().item<double>());
       {
         const PeakOfTensors peak;
-        difference = compare();
+        const torch::Tensor second = m_Backend->Forward(tensor);
         m_BytesOfVoxel = peak.Bytes() / static_cast<double>(size[0] * size[1] * size[2]);
+        difference = differenceOf(second);
       }
       // Two draws may agree by chance, those of a few channels' dropout often do.
       for (unsigned int attempt = 0; drawsNumbers && attempt < 20 && difference <= limit; ++attempt)
       {
-        difference = compare();
+        difference = differenceOf(m_Backend->Forward(tensor));
       }
     }
     catch (const std::exception &)
