@@ -124,5 +124,19 @@ configure_and_build()
   nice cmake --build "$build_dir" --target "${targets[@]}" --parallel "$jobs" || fail "the build failed, see above."
 }
 
+# build_glioma: installs what the program glioma needs and builds it; its path is $glioma.
+build_glioma()
+{
+  local build_dir=$source_dir/build options
+  install_packages "${build_packages[@]}"
+  install_python_packages "$torch_requirement"
+  install_report_viewer
+  options=(-DGliomaGrading_BUILD_EXAMPLES=ON "$viewer_option")
+  # A build that has its tests keeps them.
+  [ -f "$build_dir/CMakeCache.txt" ] || options+=(-DBUILD_TESTING=OFF)
+  configure_and_build "$build_dir" glioma "${options[@]}"
+  glioma=$build_dir/bin/glioma
+}
+
 mkdir -p "$glioma_home" 2>/dev/null || fail "$glioma_home cannot be written: GLIOMAGRADING_HOME chooses another folder."
 log=$glioma_home/install.log

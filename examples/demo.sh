@@ -43,15 +43,7 @@ if [ -n "$case_folder" ]; then
   flair=$(find_sequence _flair -t2f)
 fi
 
-install_packages "${build_packages[@]}"
-install_python_packages "$torch_requirement"
-install_report_viewer
-build_dir=$source_dir/build
-options=(-DGliomaGrading_BUILD_EXAMPLES=ON "$viewer_option")
-# A build that has its tests keeps them.
-[ -f "$build_dir/CMakeCache.txt" ] || options+=(-DBUILD_TESTING=OFF)
-configure_and_build "$build_dir" glioma "${options[@]}"
-glioma=$build_dir/bin/glioma
+build_glioma
 output=$PWD/glioma-demo
 
 show_and_run()

@@ -23,15 +23,8 @@ output=${1-$PWD/glioma-train-demo}
 cases=${CASES:-40} steps=${STEPS:-120}
 if [ -z "${GLIOMA-}" ]; then
   . "$(dirname "${BASH_SOURCE[0]}")/../CMake/setup-debian.sh"
-  install_packages "${build_packages[@]}"
-  install_python_packages "$torch_requirement"
-  install_report_viewer
-  build_dir=$source_dir/build
-  options=(-DGliomaGrading_BUILD_EXAMPLES=ON "$viewer_option")
-  # A build that has its tests keeps them.
-  [ -f "$build_dir/CMakeCache.txt" ] || options+=(-DBUILD_TESTING=OFF)
-  configure_and_build "$build_dir" glioma "${options[@]}"
-  GLIOMA=$build_dir/bin/glioma
+  build_glioma
+  GLIOMA=$glioma
 fi
 [ -x "$GLIOMA" ] || { echo "error: '$GLIOMA' is not there" >&2 && exit 1; }
 start=$SECONDS
