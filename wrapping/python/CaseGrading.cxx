@@ -45,6 +45,16 @@ CopyOf(const glioma::MaskImageType * mask)
   return Volume(duplicator->GetOutput());
 }
 
+/** Those of the layers that have a map. */
+template <typename TMapOf>
+std::vector<std::string>
+LayersWith(std::vector<std::string> layers, const TMapOf & mapOf)
+{
+  const auto isMissing = [&mapOf](const std::string & layer) { return mapOf(layer) == nullptr; };
+  layers.erase(std::remove_if(layers.begin(), layers.end(), isMissing), layers.end());
+  return layers;
+}
+
 double
 Now()
 {
@@ -302,15 +312,8 @@ std::vector<std::string>
 CaseGrading::GetGradCAMLayers() const
 {
   const FilterType * const filter = FilterOf<FilterType>(this);
-  std::vector<std::string> layers;
-  for (const std::string & layer : filter->GetGradCAMLayers())
-  {
-    if (filter->GetGradCAM(layer))
-    {
-      layers.push_back(layer);
-    }
-  }
-  return layers;
+  return LayersWith(filter->GetGradCAMLayers(),
+                    [filter](const std::string & layer) { return filter->GetGradCAM(layer); });
 }
 
 Volume
@@ -341,15 +344,8 @@ std::vector<std::string>
 CaseGrading::GetBrainGradCAMLayers() const
 {
   const FilterType * const filter = FilterOf<FilterType>(this);
-  std::vector<std::string> layers;
-  for (const std::string & layer : filter->GetBrainGradCAMLayers())
-  {
-    if (filter->GetBrainGradCAM(layer))
-    {
-      layers.push_back(layer);
-    }
-  }
-  return layers;
+  return LayersWith(filter->GetBrainGradCAMLayers(),
+                    [filter](const std::string & layer) { return filter->GetBrainGradCAM(layer); });
 }
 
 Volume
