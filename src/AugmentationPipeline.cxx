@@ -891,6 +891,21 @@ AugmentationPipeline::JitterBox(CounterRandom & random, std::array<double, 3> & 
   }
 }
 
+std::array<double, 2>
+AugmentationPipeline::ReachOfCube() const
+{
+  // A turn about one axis stretches what is reached along the others by |cos| + |sin| at most, all turns by sqrt(3).
+  const auto stretch = [](double degrees) {
+    const double angle = std::min(degrees, 45.0) * pi / 180.0;
+    return std::cos(angle) + std::sin(angle);
+  };
+  const double turned =
+    std::min(std::sqrt(3.0), stretch(m_Strengths[Rotation]) * std::pow(stretch(m_Strengths[Rotation3D]), 3));
+  const double halfSide = 0.5 * (turned * std::exp(m_Strengths[Zoom]) + m_Strengths[Shift]);
+  const double jitter = m_Strengths[BoxJitter];
+  return { { halfSide * (1.0 + 2.0 * jitter) + jitter, 2.0 * halfSide } };
+}
+
 void
 AugmentationPipeline::Resample(const Volume & volume, const Placement & placement, std::int64_t side, Patch & patch)
 {

@@ -126,6 +126,11 @@ public:
   void
   JitterBox(CounterRandom & random, std::array<double, 3> & low, std::array<double, 3> & high) const;
 
+  /** How far from a box's middle, along any axis, the cube around it can reach once it was jittered, turned, zoomed and
+   * shifted: never more than the first times the box's longest side plus the second times the margin. */
+  std::array<double, 2>
+  ReachOfCube() const;
+
   /** Voxels outside the volume are 0. */
   static void
   Resample(const Volume & volume, const Placement & placement, std::int64_t side, Patch & patch);

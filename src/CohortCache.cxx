@@ -180,9 +180,10 @@ CohortCache::Key(const CohortCase & cohortCase) const
 {
   std::ostringstream text;
   text.precision(17);
-  text << "5 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
+  text << "6 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
        << m_Parameters.UpperQuantile << ' ' << m_Parameters.Standardization << ' ' << m_Parameters.AroundTumour << ' '
-       << m_Parameters.Margin << ' ' << m_Parameters.BFloat16 << (m_Parameters.BrainBox ? " brain" : "") << '\n';
+       << m_Parameters.Margin << ' ' << m_Parameters.Reach[0] << ' ' << m_Parameters.Reach[1] << ' '
+       << m_Parameters.BFloat16 << (m_Parameters.BrainBox ? " brain" : "") << '\n';
   std::vector<std::string> files(cohortCase.Sequences.begin(), cohortCase.Sequences.end());
   files.push_back(cohortCase.BrainMask);
   files.push_back(cohortCase.Tumour);
@@ -356,14 +357,13 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
   const auto box = region->GetBoxRegion();
   if (m_Parameters.AroundTumour)
   {
-    // A cube turned by 20 degrees about each axis, zoomed by 1.16 and shifted by a twentieth stays within 1.9 of its
-    // half side; beyond the brain there is nothing.
+    // Beyond the brain there is nothing.
     double longest = 0.0;
     for (unsigned int a = 0; a < 3; ++a)
     {
       longest = std::max(longest, static_cast<double>(box.GetSize(a)));
     }
-    const double reach = 0.95 * (longest * 1.1 + 2.0 * m_Parameters.Margin);
+    const double reach = m_Parameters.Reach[0] * longest + m_Parameters.Reach[1] * m_Parameters.Margin;
     for (unsigned int a = 0; a < 3; ++a)
     {
       const double centre = static_cast<double>(box.GetIndex(a)) + 0.5 * (static_cast<double>(box.GetSize(a)) - 1.0);

@@ -71,8 +71,10 @@ public:
     double      LowerQuantile{ 0.0 };
     double      UpperQuantile{ 1.0 };
     std::string Standardization{ "brain" };
-    /** Grading: keep what a turned cube around the tumour can reach. Else the brain. */
-    bool AroundTumour{ false };
+    /** Grading: keep what lies so many times the box's longest side, plus so many times the margin, around the box's
+     * middle (AugmentationPipeline::ReachOfCube). Else the brain. */
+    bool                  AroundTumour{ false };
+    std::array<double, 2> Reach{ { 0.0, 0.0 } };
     /** The box is the brain's; a case needs no tumour mask. */
     bool   BrainBox{ false };
     double Margin{ 10.0 };

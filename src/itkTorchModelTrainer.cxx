@@ -492,6 +492,9 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
     check(trainer.m_PatchSize % 8 == 0 && trainer.m_PatchSize >= (trainer.m_Padded ? 8u : 72u),
           "PatchSize is " + std::to_string(trainer.m_PatchSize) +
             "; the grading network takes multiples of 8, without padding from 72 on");
+    check(trainer.m_BatchSize != 1 || trainer.m_PatchSize != (trainer.m_Padded ? 8u : 72u),
+          "PatchSize is " + std::to_string(trainer.m_PatchSize) +
+            " and BatchSize 1: the last maps have one voxel, from which a batch norm learns nothing; raise one of them");
   }
   else if (trainer.m_Levels >= 2 && trainer.m_Levels <= 6 && trainer.m_Width >= 1)
   {
@@ -504,6 +507,9 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
           "PatchSize is " + std::to_string(trainer.m_PatchSize) + "; with " + std::to_string(trainer.m_Levels) +
             " levels it is a multiple of " + std::to_string(geometry->Step()) + " above " +
             std::to_string(2 * geometry->Halo()));
+    check(trainer.m_BatchSize != 1 || !trainer.m_Padded || trainer.m_PatchSize != geometry->Step(),
+          "PatchSize is " + std::to_string(trainer.m_PatchSize) +
+            " and BatchSize 1: the deepest maps have one voxel, from which a batch norm learns nothing; raise one of them");
   }
   const std::string output = WithoutTrailingSlash(trainer.m_Output);
   const std::string checkpoint = output + ".checkpoint/state.safetensors";
@@ -627,6 +633,10 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
 {
   m_Plan = plan;
   m_TrainingRows = plan.Training;
+  for (const std::string & augmentation : m_Trainer.m_Augmentations)
+  {
+    m_Augmentation.Add(augmentation);
+  }
   CohortCache::Parameters parameters;
   parameters.Spacing = m_Trainer.m_Spacing;
   parameters.BiasCorrection = m_Trainer.m_BiasCorrection;
@@ -636,6 +646,10 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
   parameters.BrainBox = m_Trainer.m_Region == "brain";
   parameters.AroundTumour = !m_Segmentation && !parameters.BrainBox;
   parameters.Margin = m_Trainer.m_Margin;
+  if (parameters.AroundTumour)
+  {
+    parameters.Reach = m_Augmentation.ReachOfCube();
+  }
   // Half the memory for the large crops; above an image's background the rounding would be larger.
   parameters.BFloat16 = !m_Segmentation && m_Trainer.m_Standardization == "brain";
   std::string folder = m_Trainer.m_CacheFolder;
@@ -1469,10 +1483,6 @@ TorchModelTrainer::Session::NoteScore(double score)
 void
 TorchModelTrainer::Session::Run()
 {
-  for (const std::string & augmentation : m_Trainer.m_Augmentations)
-  {
-    m_Augmentation.Add(augmentation);
-  }
   this->MakeNetwork();
   this->MakeOptimizer();
   m_Trainer.m_Step = 0;

@@ -312,6 +312,91 @@ TEST_F(TorchModelTrainer, ListsEveryProblemAtOnce)
   EXPECT_THROW(trainer->AddAugmentation("zoom=-1"), itk::ExceptionObject);
 }
 
+TEST_F(TorchModelTrainer, NamesBatchesFromWhichABatchNormLearnsNothing)
+{
+  const std::string cohort = this->WriteCohort(2);
+  const auto        problems = [&](Trainer::TaskEnum task, bool padded, unsigned int patch, unsigned int batch) {
+    auto trainer = this->SmallTrainer(task, cohort, "bundle");
+    trainer->SetMaximumSteps(1);
+    trainer->SetPadded(padded);
+    trainer->SetPatchSize(patch);
+    trainer->SetBatchSize(batch);
+    std::string text;
+    for (const std::string & problem : trainer->FindProblems())
+    {
+      text += problem + '\n';
+    }
+    return text;
+  };
+  EXPECT_NE(problems(Trainer::TaskEnum::Grading, false, 72, 1).find("72 and BatchSize 1"), std::string::npos);
+  EXPECT_NE(problems(Trainer::TaskEnum::Grading, true, 8, 1).find("8 and BatchSize 1"), std::string::npos);
+  EXPECT_EQ(problems(Trainer::TaskEnum::Grading, false, 72, 2), "");
+  EXPECT_EQ(problems(Trainer::TaskEnum::Grading, false, 80, 1), "");
+  auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, "bundle");
+  const unsigned int deepest = 1U << (trainer->GetLevels() - 1);
+  EXPECT_NE(problems(Trainer::TaskEnum::Segmentation, true, deepest, 1).find("BatchSize 1"), std::string::npos);
+  EXPECT_EQ(problems(Trainer::TaskEnum::Segmentation, true, deepest, 2), "");
+  EXPECT_EQ(problems(Trainer::TaskEnum::Segmentation, true, 2 * deepest, 1), "");
+}
+
+TEST(AugmentationPipeline, ACubeStaysWithinItsReach)
+{
+  const double longest = 31.0;
+  const double margin = 7.0;
+  for (const std::vector<std::string> & augmentations :
+       { std::vector<std::string>{},
+         { "rotation=20", "quarter-turns=0.5" },
+         { "rotation-3d=20", "zoom=0.25", "mirror=0.5", "shift=0.2", "box-jitter=0.3" } })
+  {
+    Pipeline pipeline;
+    for (const std::string & each : augmentations)
+    {
+      pipeline.Add(each);
+    }
+    const auto   reach = pipeline.ReachOfCube();
+    const double limit = reach[0] * longest + reach[1] * margin;
+    const double shift = pipeline.Strength("shift");
+    double       farthest = 0.0;
+    for (std::uint64_t draw = 0; draw < 20000; ++draw)
+    {
+      itk::CounterRandom    random(11, draw);
+      std::array<double, 3> low = { { 0.0, 5.0, 9.0 } };
+      std::array<double, 3> high = { { longest - 1.0, 19.0, 25.0 } };
+      std::array<double, 3> middle;
+      for (unsigned int a = 0; a < 3; ++a)
+      {
+        middle[a] = 0.5 * (low[a] + high[a]);
+      }
+      pipeline.JitterBox(random, low, high);
+      double side = 0.0;
+      for (unsigned int a = 0; a < 3; ++a)
+      {
+        side = std::max(side, high[a] - low[a] + 1.0 + 2.0 * margin);
+      }
+      Pipeline::Placement placement;
+      for (double & each : middle)
+      {
+        each = -each + shift * side * random.Uniform(-0.5, 0.5);
+      }
+      pipeline.Turn(random, placement);
+      for (unsigned int corner = 0; corner < 8; ++corner)
+      {
+        for (unsigned int a = 0; a < 3; ++a)
+        {
+          double at = 0.5 * (low[a] + high[a]) + middle[a];
+          for (unsigned int b = 0; b < 3; ++b)
+          {
+            at += placement.Matrix[a][b] * 0.5 * side * ((corner >> b & 1U) != 0 ? 1.0 : -1.0);
+          }
+          farthest = std::max(farthest, std::abs(at));
+        }
+      }
+    }
+    EXPECT_LE(farthest, limit * (1.0 + 1e-12));
+    EXPECT_GE(farthest, 0.65 * limit); // not more memory than it needs
+  }
+}
+
 TEST_F(TorchModelTrainer, NamesCasesWithoutTumourOnTheirGrid)
 {
   const std::string  cohort = this->WriteCohort(2);
