@@ -44,8 +44,8 @@ struct RigidRegistrationFilter<TInputImage, TMaskImage>::Problem
 {
   using MetricType = MattesMutualInformationImageToImageMetricv4<RealImageType, RealImageType>;
 
-  /** The metric in one work unit: several add up in the order in which they end. The setters of ITK 5.2 choose the
-   * number of threads alone. */
+  // The metric in one work unit: several add up in the order in which they end. The setters of ITK 5.2 choose the
+  // number of threads alone.
   class SerialMetricType : public MetricType
   {
   public:

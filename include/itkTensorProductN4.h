@@ -161,9 +161,10 @@ public:
   VerifyParameters() const;
 
   /** \brief Fits the field.
-   * \param image  intensities, size[0] * size[1] * size[2]
+   * \param image  intensities
    * \param mask  non-zero where the image counts; null: everywhere
-   * \param confidence  weight of each voxel, which counts where the weight is positive; null: 1 */
+   * \param confidence  weight of each voxel, which counts where the weight is positive; null: 1
+   * \param size  voxels of each along x, y, z */
   void
   Fit(const float * image, const unsigned char * mask, const float * confidence, const GridSizeType & size);
 

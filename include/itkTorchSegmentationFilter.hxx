@@ -621,14 +621,12 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::SourceOf(OffsetV
   switch (m_Border)
   {
     case BorderEnum::Reflect:
-    {
       if (size == 1)
       {
         return 0;
       }
-      const OffsetValueType folded = modulo(position, 2 * size - 2);
-      return folded < size ? folded : 2 * size - 2 - folded;
-    }
+      position = modulo(position, 2 * size - 2);
+      return position < size ? position : 2 * size - 2 - position;
     case BorderEnum::Replicate:
       return position < 0 ? 0 : size - 1;
     case BorderEnum::Circular:

@@ -188,7 +188,7 @@ struct FusedSegmentation::Normalization
   std::size_t        Period{ 0 };
 };
 
-/** One of oneDNN's fused convolutions. */
+// One of oneDNN's fused convolutions.
 class FusedSegmentation::Convolution
 {
 public:
@@ -331,7 +331,7 @@ struct FusedSegmentation::Block
   std::unique_ptr<Convolution> Shortcut;
 };
 
-/** A residual block whose map is never there as a whole: planes go in, planes come out. */
+// A residual block whose map is never there as a whole: planes go in, planes come out.
 template <typename T>
 class FusedSegmentation::BlockStream
 {

@@ -93,7 +93,7 @@ LowerCase(std::string text)
   return text;
 }
 
-/** A compiled package: its size, precision, device and instruction set were chosen when it was made. */
+// A compiled package: its size, precision, device and instruction set were chosen when it was made.
 class InductorBackend : public ModelBackend
 {
 public:

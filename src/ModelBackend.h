@@ -32,8 +32,8 @@
 
 namespace itk
 {
-/** A model in front of TorchModel: the native networks, a TorchScript graph or a compiled package. Tensors are [1, C,
- * z, y, x] in the model's own axis order, float32 on the model's device. All methods are const and re-entrant. */
+// A model in front of TorchModel: the native networks, a TorchScript graph or a compiled package. Tensors are [1, C,
+// z, y, x] in the model's own axis order, float32 on the model's device. All methods are const and re-entrant.
 class ModelBackend
 {
 public:

@@ -41,8 +41,8 @@ namespace itk
 {
 namespace
 {
-/** What the two operators in an edited graph call. It belongs to one run, whose graph hands its address from node to
- * node; a second copy of this library in the process registers nothing and is called through its own table. */
+// What the two operators in an edited graph call. It belongs to one run, whose graph hands its address from node to
+// node; a second copy of this library in the process registers nothing and is called through its own table.
 class RunOfGraph
 {
 public:

@@ -340,7 +340,7 @@ private:
   std::vector<float> m_Values;
 };
 
-/** Two sums a channel of every plane. */
+// Two sums a channel of every plane.
 class PlaneSums
 {
 public:
@@ -429,7 +429,7 @@ GradientOf(const variable_list & gradients, std::size_t result, torch::ScalarTyp
            : Tensor();
 }
 
-/** Where the gradient of a middle is added to a line of the whole: null where the line is not in it. */
+// Where the gradient of a middle is added to a line of the whole: null where the line is not in it.
 template <typename T>
 class MiddleGradient
 {

@@ -37,7 +37,7 @@ namespace itk
 {
 namespace
 {
-/** A file of its own that goes with the object. */
+// A file of its own that goes with the object.
 class TemporaryWeights
 {
 public:

@@ -324,7 +324,7 @@ struct Statistics
   float  maximum{ std::numeric_limits<float>::lowest() };
 };
 
-/** The voxels of the fit, their field, and what is summed over them. */
+// The voxels of the fit, their field, and what is summed over them.
 class FittedVoxels
 {
 public:
@@ -827,7 +827,7 @@ private:
   std::vector<Statistics>                  m_Statistics;
 };
 
-/** The same algebra with torch's operators, for any device. */
+// The same algebra with torch's operators, for any device.
 class VoxelTensors : public FittedVoxels
 {
 public:

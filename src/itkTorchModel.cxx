@@ -143,7 +143,7 @@ Transposed(const TorchVolume & volume)
   return VolumeOf(TensorOf(view, true, torch::kCPU));
 }
 
-/** The most bytes that torch's tensors on the processor have held since this guard was made. */
+// The most bytes that torch's tensors on the processor have held since this guard was made.
 class PeakOfTensors
 {
 public:

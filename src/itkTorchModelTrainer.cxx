@@ -58,7 +58,7 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t initializationStream = ~std::uint64_t{ 0 };
 constexpr std::uint64_t dropoutItem = ~std::uint64_t{ 0 };
 
-/** Convolutions in bfloat16 for as long as it lives. */
+// Convolutions in bfloat16 for as long as it lives.
 class AutocastGuard
 {
 public:
@@ -89,7 +89,7 @@ private:
   at::ScalarType  m_PreviousType;
 };
 
-/** torch's global random numbers are the caller's again afterwards. */
+// torch's global random numbers are the caller's again afterwards.
 class GeneratorGuard
 {
 public:
@@ -117,7 +117,7 @@ struct TrainingBatch
   std::vector<std::int64_t> Grades;        // grading
 };
 
-/** Prepares the batches of the next steps on a thread of its own, in order. */
+// Prepares the batches of the next steps on a thread of its own, in order.
 class BatchLoader
 {
 public:
@@ -492,9 +492,10 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
     check(trainer.m_PatchSize % 8 == 0 && trainer.m_PatchSize >= (trainer.m_Padded ? 8u : 72u),
           "PatchSize is " + std::to_string(trainer.m_PatchSize) +
             "; the grading network takes multiples of 8, without padding from 72 on");
-    check(trainer.m_BatchSize != 1 || trainer.m_PatchSize != (trainer.m_Padded ? 8u : 72u),
-          "PatchSize is " + std::to_string(trainer.m_PatchSize) +
-            " and BatchSize 1: the last maps have one voxel, from which a batch norm learns nothing; raise one of them");
+    check(
+      trainer.m_BatchSize != 1 || trainer.m_PatchSize != (trainer.m_Padded ? 8u : 72u),
+      "PatchSize is " + std::to_string(trainer.m_PatchSize) +
+        " and BatchSize 1: the last maps have one voxel, from which a batch norm learns nothing; raise one of them");
   }
   else if (trainer.m_Levels >= 2 && trainer.m_Levels <= 6 && trainer.m_Width >= 1)
   {
@@ -507,9 +508,10 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
           "PatchSize is " + std::to_string(trainer.m_PatchSize) + "; with " + std::to_string(trainer.m_Levels) +
             " levels it is a multiple of " + std::to_string(geometry->Step()) + " above " +
             std::to_string(2 * geometry->Halo()));
-    check(trainer.m_BatchSize != 1 || !trainer.m_Padded || trainer.m_PatchSize != geometry->Step(),
-          "PatchSize is " + std::to_string(trainer.m_PatchSize) +
-            " and BatchSize 1: the deepest maps have one voxel, from which a batch norm learns nothing; raise one of them");
+    check(
+      trainer.m_BatchSize != 1 || !trainer.m_Padded || trainer.m_PatchSize != geometry->Step(),
+      "PatchSize is " + std::to_string(trainer.m_PatchSize) +
+        " and BatchSize 1: the deepest maps have one voxel, from which a batch norm learns nothing; raise one of them");
   }
   const std::string output = WithoutTrailingSlash(trainer.m_Output);
   const std::string checkpoint = output + ".checkpoint/state.safetensors";

@@ -131,7 +131,7 @@ RandomNetwork(bool padded, std::uint64_t seed = 11)
   return network;
 }
 
-/** That network as a backend, so that the engine works in double. */
+// That network as a backend, so that the engine works in double.
 class DoubleBackend : public itk::ModelBackend
 {
 public:

@@ -26,8 +26,8 @@ namespace
 using glioma::MaskImageType;
 using glioma::SequenceImageType;
 
-/** A head that is symmetric about a plane near the middle of the image's second axis, which runs from right to left.
- * The plane leans by one voxel in twenty along the third axis. */
+// A head that is symmetric about a plane near the middle of the image's second axis, which runs from right to left.
+// The plane leans by one voxel in twenty along the third axis.
 class SymmetricHead
 {
 public:

@@ -34,7 +34,7 @@ namespace fs = std::filesystem;
 
 using ImageType = itk::Image<short, 3>;
 
-/** A folder of its own for each test, gone afterwards. */
+// A folder of its own for each test, gone afterwards.
 class CohortReader : public testing::Test
 {
 protected:

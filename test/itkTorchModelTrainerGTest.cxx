@@ -55,7 +55,7 @@ using Pipeline = itk::AugmentationPipeline;
 
 constexpr int side = 30;
 
-/** A folder of its own for each test, gone afterwards. */
+// A folder of its own for each test, gone afterwards.
 class TorchModelTrainer : public testing::Test
 {
 protected:
@@ -332,7 +332,7 @@ TEST_F(TorchModelTrainer, NamesBatchesFromWhichABatchNormLearnsNothing)
   EXPECT_NE(problems(Trainer::TaskEnum::Grading, true, 8, 1).find("8 and BatchSize 1"), std::string::npos);
   EXPECT_EQ(problems(Trainer::TaskEnum::Grading, false, 72, 2), "");
   EXPECT_EQ(problems(Trainer::TaskEnum::Grading, false, 80, 1), "");
-  auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, "bundle");
+  auto               trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, "bundle");
   const unsigned int deepest = 1U << (trainer->GetLevels() - 1);
   EXPECT_NE(problems(Trainer::TaskEnum::Segmentation, true, deepest, 1).find("BatchSize 1"), std::string::npos);
   EXPECT_EQ(problems(Trainer::TaskEnum::Segmentation, true, deepest, 2), "");

@@ -184,7 +184,7 @@ StreamProbabilities(const FilterType * like, VectorImageType * image, unsigned i
   return streamed->GetOutput();
 }
 
-/** Peak of this process's memory on Linux. */
+// Peak of this process's memory on Linux.
 class PeakMemory
 {
 public:

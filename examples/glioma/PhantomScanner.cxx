@@ -113,14 +113,13 @@ PhantomScanner::PhantomScanner(std::uint64_t seed, std::uint64_t caseNumber, Sca
 
   for (int i = 0; i < 4; ++i)
   {
-    Settings & s = m_Settings[i];
+    Settings &   s = m_Settings[i];
+    const double flat = i == 0 ? flatT1 : flatT1c; // of T1 and T1c
     s.white = 1.0;
     switch (static_cast<Sequence>(i))
     {
       case Sequence::T1:
       case Sequence::T1c:
-      {
-        const double flat = i == 0 ? flatT1 : flatT1c;
         s.fluid = 1.0 - random.Uniform(0.6, 0.75) * (0.55 + 0.45 * flat);
         s.grey = 1.0 - random.Uniform(0.25, 0.36) * flat;
         s.deepGrey = 1.0 - random.Uniform(0.10, 0.18) * flat;
@@ -131,7 +130,6 @@ PhantomScanner::PhantomScanner(std::uint64_t seed, std::uint64_t caseNumber, Sca
         s.enhancing = i == 0 ? s.solid + 0.05 : std::max(s.solid, 0.85) + enhancement;
         s.texture = 0.5 * texture;
         break;
-      }
       case Sequence::T2:
         s.fluid = random.Uniform(2.3, 3.4);
         s.grey = random.Uniform(1.22, 1.5);
