@@ -30,4 +30,12 @@
     ITK_MACROEND_NOOP_STATEMENT
 #endif
 
+// What else differs between ITK 5.2, 5.4 and 6, and how the sources meet it:
+// - ITK 6 deprecates GetIndex() of iterators that have no index: ImageBase::ComputeIndex() of the buffer's offset.
+// - ITK 6 prefers an Eigen-backed SVD that 5.x lacks and keeps vnl_svd: SequencePreparationFilter stays with that.
+// - ITK 6 computes its own N4's Fourier transforms with another library: tests compare with it by tolerance.
+// - ITK 6 and CMake 4.1 know GoogleTest's targets in lower case alone: test/CMakeLists.txt asks which there are.
+// - ITK 6 deprecates UseITK.cmake and keeps it: CMake/GliomaGradingInstalledITK.cmake includes it for 5.2.
+// - ITK 5.4 wraps Python's limited API where it can, which CMake finds from 3.26 on: test/upstream.sh turns it off.
+
 #endif // itkGliomaGradingCompat_h

@@ -477,7 +477,7 @@ TorchExplanationImageFilter<TInputImage, TOutputImage>::Resample(unsigned int   
   using SupportIterator = ImageScanlineIterator<SupportImageType>;
   for (SupportIterator it(support, region); !it.IsAtEnd(); it.NextLine())
   {
-    const auto index = it.GetIndex();
+    const auto index = support->ComputeIndex(&it.Value() - support->GetBufferPointer());
     auto *     out = image->GetBufferPointer() + image->ComputeOffset(index) * components;
     for (IndexValueType x = index[0]; !it.IsAtEndOfLine(); ++it, ++x, out += components)
     {

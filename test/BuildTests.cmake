@@ -32,7 +32,7 @@ add_test(
 )
 
 if(Python3_Interpreter_FOUND)
-  foreach(_check licence layout torch names)
+  foreach(_check licence layout torch names itk6)
     add_test(NAME Sources:${_check} COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/check_sources.py" ${_check}
                                             "${PROJECT_SOURCE_DIR}"
     )

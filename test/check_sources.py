@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: Copyright NumFOCUS
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of the files themselves: licence, layout, where LibTorch is used, names.
+"""Checks of the files themselves: licence, layout, where LibTorch is used, names, what ITK 6 has no more.
 
-python3 check_sources.py licence|layout|torch|names SOURCE_DIR
+python3 check_sources.py licence|layout|torch|names|itk6 SOURCE_DIR
 Exit code 0: fine; 1: what is wrong is printed; 77: the check cannot run here.
 """
 import os
@@ -92,7 +92,37 @@ def names(root, files):
             yield f"{name}: say in the name what the file holds"
 
 
-CHECKS = {"licence": licence, "layout": layout, "torch": torch, "names": names}
+# From ITK 6's migration guide, and the classes of ITK 5's module Deprecated. GTest's old targets are named where ITK 5 wants them.
+GONE_WITH_ITK5 = """
+ITKv5_CONST ITKV4_COMPATIBILITY ITK_ALIGNAS ITK_ALIGNOF ITK_CONSTEXPR ITK_CONSTEXPR_FUNC ITK_CONSTEXPR_VAR ITK_DELETE_FUNCTION
+ITK_DELETED_FUNCTION ITK_DEPRECATED ITK_DEPRECATED_MSG ITK_DISALLOW_COPY_AND_ASSIGN ITK_EXTERN_TEMPLATE ITK_FALLTHROUGH ITK_FINAL
+ITK_NOEXCEPT ITK_NOEXCEPT_EXPR ITK_NULLPTR ITK_OVERRIDE ITK_STATIC_ASSERT ITK_STATIC_ASSERT_MSG ITK_THREAD_LOCAL
+CoordRepType ImagePointCoordRepType InputCoordRepType IsNumber OutputCoordRepType SpatialOrientation itkSpatialOrientation
+ITKFEM ITKFEMRegistration ITKVNLInstantiation DCMTKFileReader itkDCMTKFileReader
+vnl_convolve vnl_fft_1d vnl_fft_2d vnl_generalized_eigensystem vnl_real_eigensystem vnl_scatter_3x3 vnl_symmetric_eigensystem
+VnlForwardFFTImageFilter VnlInverseFFTImageFilter VnlRealToHalfHermitianForwardFFTImageFilter VnlFFTImageFilterInitFactory
+AtomicInt Barrier ConditionVariable FastMutexLock ImageTransformer MutexLock MutexLockHolder SimpleFastMutexLock TreeContainer
+TreeNode VectorCastImageFilter VectorCentralDifferenceImageFunction VectorResampleImageFilter ITK_PYTHON_LAZYLOADING LazyLoading
+itkStaticConstMacro itkGetStaticConstMacro itkTypeMacro
+""".split()
+
+
+def itk6(root, files):
+    gone = re.compile(r"\b(" + "|".join(GONE_WITH_ITK5) + r")\b")
+    seen = 0
+    for name in files:
+        if not name.endswith(CXX + (".cmake", ".wrap", "CMakeLists.txt")) and not name.startswith("wrapping/test/"):
+            continue
+        for number, line in enumerate(text_of(root, name).splitlines(), 1):
+            code = line.split("//")[0]
+            seen += "itkOverrideGetNameOfClassMacro" in code
+            if gone.search(code):
+                yield f"{name}:{number}: ITK 6 has no {gone.search(code).group(1)}"
+    if seen == 0:
+        yield "no class names itself with itkOverrideGetNameOfClassMacro: the check would see nothing"
+
+
+CHECKS = {"licence": licence, "layout": layout, "torch": torch, "names": names, "itk6": itk6}
 
 if __name__ == "__main__":
     if len(sys.argv) != 3 or sys.argv[1] not in CHECKS:
