@@ -5,6 +5,12 @@ set(DOCUMENTATION
 explain the grade and numbers that check the explanation. The networks run in LibTorch. Research use only."
 )
 
+# The tests in Python pass arrays.
+set(_python_test_depends "")
+if(ITK_WRAP_PYTHON)
+  set(_python_test_depends ITKBridgeNumPy)
+endif()
+
 itk_module(
   GliomaGrading
   DEPENDS
@@ -37,6 +43,7 @@ itk_module(
     ITKIONIFTI
     ITKIONRRD
     ITKIOPNG
+    ${_python_test_depends}
   DESCRIPTION "${DOCUMENTATION}"
   EXCLUDE_FROM_DEFAULT
   ENABLE_SHARED
