@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""The module in Python as ITK's own modules are: lazily loaded, functional, with arrays, keywords, enums and stubs.
+
+itkGliomaGradingInterfaceTest.py MODELS_FOLDER
+Exit code 77: all that could be tested passed, and what is missing is printed.
+"""
+import inspect
+import pathlib
+import subprocess
+import sys
+
+import itk
+import numpy as np
+
+import obliqueHead
+
+models = pathlib.Path(sys.argv[1])
+missing = []
+
+# Nothing of the module is loaded before its first use, as everywhere in itk.
+lazy = (
+    "import sys, itk\n"
+    "def loaded(): return [m for m in sys.modules if 'GliomaGradingPython' in m]\n"
+    "assert not loaded(), loaded()\n"
+    "itk.TorchModel\n"
+    "assert loaded(), 'nothing was loaded'\n"
+)
+subprocess.run([sys.executable, "-c", lazy], check=True)
+
+F, UC, VF = itk.Image[itk.F, 3], itk.Image[itk.UC, 3], itk.VectorImage[itk.F, 3]
+templates = {
+    "BoundingBoxROIFilter": [(VF, UC), (F, UC)],
+    "BrainMaskFilter": [(VF, UC), (F, UC)],
+    "ExplanationFaithfulnessCalculator": [F, VF],
+    "ExplanationQualityFilter": [(F, UC), (VF, UC)],
+    "FromModelSpaceFilter": [(VF, VF), (F, F)],
+    "GliomaGradingFilter": [(F, UC)],
+    "GradCAMImageFilter": [(VF, F)],
+    "GradeClassifierFilter": [VF],
+    "GuidedBackpropagationImageFilter": [(VF, VF)],
+    "MaskedIntensityStatisticsFilter": [(VF, UC), (F, UC)],
+    "MaskedStandardizeFilter": [(VF, UC, VF), (F, UC, F)],
+    "ModelSpaceFilter": [(VF, VF), (F, F)],
+    "N4BiasCorrectionChainFilter": [(F, UC, F)],
+    "RigidRegistrationFilter": [(F, UC)],
+    "RigidResampleImageFilter": [(F, F)],
+    "SequenceOrderCalculator": [(F, UC)],
+    "SequencePreparationFilter": [(F, UC)],
+    "TorchSegmentationFilter": [(VF, UC, UC)],
+    "UprightGridCalculator": [UC],
+}
+for name, keys in templates.items():
+    for key in keys:
+        made = getattr(itk, name)[key].New()
+        assert made.GetNameOfClass() == name, (name, made.GetNameOfClass())
+        assert name in str(made), f"{name} does not print itself"
+for name in ("CohortReader", "ExplanationSanityCalculator", "TorchModel", "TorchModelTrainer"):
+    assert getattr(itk, name).New().GetNameOfClass() == name
+
+# Enums, keywords, images.
+images, brain, tumour = obliqueHead.images()
+arrays, brain_array, tumour_array = obliqueHead.arrays()
+inside = brain_array > 0
+mode = itk.MaskedStandardizeFilterEnums
+standardized = itk.masked_standardize_filter(images[0], mask_image=brain)
+assert list(standardized.GetOrigin()) == list(images[0].GetOrigin())
+assert np.array_equal(np.asarray(standardized.GetDirection()), np.asarray(images[0].GetDirection()))
+values = itk.array_view_from_image(standardized)
+assert abs(values[inside].mean()) < 1e-5 and abs(values[inside].std() - 1.0) < 1e-5 and not values[~inside].any()
+whole = itk.masked_standardize_filter(images[0], mode=mode.Mode_WholeImage)
+assert abs(itk.array_view_from_image(whole).std() - 1.0) < 1e-5
+
+# Decorated outputs.
+standardizer = itk.MaskedStandardizeFilter.New(images[0], mask_image=brain)
+standardizer.Update()
+assert standardizer.GetCount().GetElement(0) == inside.sum()
+assert abs(standardizer.GetMean().GetElement(0) - arrays[0][inside].mean(dtype=np.float64)) < 1e-4
+
+# Arrays go in and come out; xarray too.
+as_array = itk.masked_standardize_filter(arrays[0], mask_image=brain_array)
+assert isinstance(as_array, np.ndarray)
+np.testing.assert_array_equal(as_array, values)
+try:
+    import xarray
+except ImportError:
+    missing.append("xarray")
+else:
+    labelled = itk.xarray_from_image(images[0])
+    result = itk.masked_standardize_filter(labelled, mask_image=brain)
+    assert isinstance(result, xarray.DataArray)
+    np.testing.assert_array_equal(result.values, values)
+
+# Overloaded and listed parameters.
+iterations = itk.Array[itk.UI](2)
+iterations.Fill(30)
+corrected = itk.n4_bias_correction_chain_filter(
+    images[0], mask_image=brain, shrink_factor=2, number_of_fitting_levels=2, maximum_number_of_iterations=iterations
+)
+before, after = arrays[0][inside], itk.array_view_from_image(corrected)[inside]
+assert after.std() / after.mean() < before.std() / before.mean(), "N4 left the field in the image"
+
+# The sequences as one image, and what the networks make of it.
+vector = itk.compose_image_filter(*images, ttype=(F, VF))
+assert vector.GetNumberOfComponentsPerPixel() == 4
+found = itk.brain_mask_filter(vector)
+np.testing.assert_array_equal(itk.array_view_from_image(found) > 0, inside)
+model = itk.TorchModel.New(path=str(models / "grading"))
+model.Load()
+assert model.IsLoaded() and model.VerifyGoldenPair()
+assert "res3" in tuple(model.GetLayerNames())
+prepared = itk.masked_standardize_filter(vector, mask_image=brain)
+region = itk.bounding_box_roi_filter(prepared, mask_image=tumour)
+assert tuple(itk.size(region)) == (96, 96, 96)
+classifier = itk.GradeClassifierFilter.New(region, model=model)
+classifier.Update()
+assert classifier.GetGradeName() in ("LGG", "HGG")
+probabilities = classifier.GetProbabilities()
+assert abs(sum(probabilities.GetElement(i) for i in range(2)) - 1.0) < 1e-6
+
+# Errors of the filters are Python's.
+try:
+    itk.torch_segmentation_filter(vector, model=model)
+except RuntimeError as error:
+    assert "segmentation" in str(error) or "classifier" in str(error), error
+else:
+    raise AssertionError("a grader was taken for a segmenter")
+
+# Help and stubs.
+assert "mask_image" in str(inspect.signature(itk.masked_standardize_filter))
+if "unit variance" not in str(itk.MaskedStandardizeFilter[VF, UC, VF].__doc__):
+    missing.append("docstrings (ITK_WRAP_DOC)")
+folder = pathlib.Path(itk.__file__).parent
+for name in (*templates, "TorchModel"):
+    assert list(folder.glob(f"*{name}*.pyi")), f"no type stub of {name}"
+
+if missing:
+    print("Not tested, missing here:", ", ".join(missing))
+    sys.exit(77)

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""The README's pipeline from images of itk: the bits of the program glioma and of the package gliomagrading.
+
+GLIOMAGRADING_PROGRAM   the program glioma, built with the same ITK
+GLIOMAGRADING_PACKAGES  folder that holds the package gliomagrading of that build
+Exit code 77: one of them is not set.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+if not os.environ.get("GLIOMAGRADING_PROGRAM") or not os.environ.get("GLIOMAGRADING_PACKAGES"):
+    print("Skipped: GLIOMAGRADING_PROGRAM and GLIOMAGRADING_PACKAGES are not set.")
+    sys.exit(77)
+
+import itk  # noqa: E402
+import numpy as np  # noqa: E402
+
+program = os.environ["GLIOMAGRADING_PROGRAM"]
+NAMES = ("T1", "T1c", "T2", "FLAIR")
+
+# In a process of its own: tiny seeded models, and every step as the package does it.
+PACKAGE = """
+import sys
+import numpy as np
+import gliomagrading as gg
+folder, tumour, *files = sys.argv[1:]
+names = ("T1", "T1c", "T2", "FLAIR")
+common = dict(version="1", width=4, channel_names=names, bias_correction="none", standardization="brain", licence="Apache-2.0")
+gg.write_seeded_bundle(folder + "/segmentation", gg.Manifest(name="tiny segmentation", task="segmentation",
+    network="PereiraSegmentationNetwork", levels=3, class_names=("background", "tumour"), **common), 1)
+gg.write_seeded_bundle(folder + "/grading", gg.Manifest(name="tiny grading", task="grading", network="PereiraGradingNetwork",
+    class_names=("LGG", "HGG"), region="tumour", fit_mode="cube", margin=10.0, output_size=72, **common), 2)
+images = [gg.Image.read(file) for file in files]
+labels = gg.Image.read(tumour, mask=True)
+out = {"brain": gg.brain_mask(images).array}
+brain = gg.brain_mask(images)
+out["n4"] = gg.n4_bias_correction_chain(images[1], brain).array
+prepared = gg.masked_standardize(images, brain)
+out["prepared"] = prepared.array
+labelled, details = gg.torch_segmentation(prepared, folder + "/segmentation", brain, generate_probabilities=True, details=True)
+out["labels"], out["probabilities"] = labelled.array, details.probabilities.array
+region = gg.bounding_box_roi(prepared, labels, output_size=72)
+out["region"] = region.array
+grader = gg.Model(folder + "/grading")
+graded = gg.grade_classifier(region, grader)
+out["grade"] = np.array([graded.probabilities[name] for name in ("LGG", "HGG")])
+maps = gg.grad_cam(region, grader, ("res3", "res4"), class_to_explain=1, reference=images[0]).maps
+out["res3"], out["res4"] = maps["res3"].array, maps["res4"].array
+out["guided"] = gg.guided_backpropagation(region, grader, class_to_explain=1, reference=images[0]).map.array
+quality = gg.explanation_quality(maps["res3"], labels, brain)
+out["quality"] = np.array([quality.tumour_share, quality.border_ratio, quality.gini])
+np.savez(folder + "/package.npz", **out)
+"""
+
+
+def run(*command, **environment):
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    if done.returncode != 0:
+        sys.exit(f"{command[0]} ended with {done.returncode}: {done.stderr[-3000:]}")
+
+
+def equal(name, got, wanted):
+    np.testing.assert_array_equal(np.asarray(got), wanted, err_msg=name)
+    print(name, "has the same bits")
+
+
+def listed(array):
+    return [array.GetElement(i) for i in range(array.Size())]
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    folder = pathlib.Path(temporary)
+    run(program, "synthesize", "--cases", "1", "--seed", "3", "--spacing", "3", "--output", str(folder / "cases"))
+    case = next(entry for entry in (folder / "cases").iterdir() if entry.is_dir())
+    files = [str(case / f"{case.name}_{suffix}.nii.gz") for suffix in ("t1", "t1ce", "t2", "flair")]
+    tumour_file = str(case / f"{case.name}_seg.nii.gz")
+    run(sys.executable, "-c", PACKAGE, temporary, tumour_file, *files, PYTHONPATH=os.environ["GLIOMAGRADING_PACKAGES"])
+    options = [part for name, file in zip(NAMES, files) for part in (f"--{name.lower()}", file)]
+    run(
+        program, "grade", *options, "--tumour-mask", tumour_file, "--grading-model", str(folder / "grading"), "--output",
+        str(folder / "results"),
+    )
+    wanted = dict(np.load(folder / "package.npz"))
+    images = [itk.imread(file, itk.F) for file in files]
+    tumour = itk.imread(tumour_file, itk.UC)
+    F, VF = itk.Image[itk.F, 3], itk.VectorImage[itk.F, 3]
+    vector = itk.compose_image_filter(*images, ttype=(F, VF))
+
+    # Step by step, as the package.
+    brain = itk.brain_mask_filter(vector)
+    equal("brain mask", itk.array_view_from_image(brain), wanted["brain"])
+    corrected = itk.n4_bias_correction_chain_filter(images[1], mask_image=brain)
+    equal("N4", itk.array_view_from_image(corrected), wanted["n4"])
+    prepared = itk.masked_standardize_filter(vector, mask_image=brain)
+    equal("standardized sequences", itk.array_view_from_image(prepared), wanted["prepared"])
+    segmenter = itk.TorchModel.New(path=str(folder / "segmentation"))
+    segmenter.Load()
+    labels, probabilities = itk.torch_segmentation_filter(
+        prepared, model=segmenter, mask_image=brain, generate_probabilities=True
+    )
+    equal("labels", itk.array_view_from_image(labels), wanted["labels"])
+    equal("probabilities", itk.array_view_from_image(probabilities), wanted["probabilities"])
+    region = itk.bounding_box_roi_filter(prepared, mask_image=tumour, output_size=72)
+    equal("region", itk.array_view_from_image(region), wanted["region"])
+    grader = itk.TorchModel.New(path=str(folder / "grading"))
+    grader.Load()
+    classifier = itk.GradeClassifierFilter.New(region, model=grader)
+    classifier.Update()
+    equal("probabilities of the grades", listed(classifier.GetProbabilities()), wanted["grade"])
+    explanation = itk.GradCAMImageFilter.New(region, model=grader, class_to_explain=1, reference_image=images[0])
+    for layer in ("res3", "res4"):
+        explanation.AddLayerName(layer)
+    explanation.Update()
+    for layer in ("res3", "res4"):
+        equal(f"Grad-CAM {layer}", itk.array_view_from_image(explanation.GetMap(layer)), wanted[layer])
+    guided = itk.guided_backpropagation_image_filter(
+        region, model=grader, class_to_explain=1, reference_image=images[0]
+    )
+    guided = guided[0] if isinstance(guided, tuple) else guided
+    equal("guided backpropagation", itk.array_view_from_image(guided), wanted["guided"])
+    quality = itk.ExplanationQualityFilter.New(explanation.GetMap("res3"), tumour_mask=tumour, brain_mask=brain)
+    quality.Update()
+    equal("quality", [quality.GetTumourShare(), quality.GetBorderRatio(), quality.GetGini()], wanted["quality"])
+
+    # In one filter, as the program.
+    grading = itk.GliomaGradingFilter.New(
+        *images, tumour_mask_image=tumour, grading_model=grader, coordinate_tolerance=1e-3, direction_tolerance=1e-3
+    )
+    grading.Update()
+    result = json.loads((folder / "results" / "result.json").read_text())
+    assert grading.GetGrade() == result["grade"]
+    equal("probabilities of the program", list(grading.GetProbabilities()), [result["probabilities"][n] for n in ("LGG", "HGG")])
+
+    def of_program(name):
+        return itk.array_from_image(itk.imread(str(folder / "results" / name)))
+
+    equal("tumour", itk.array_view_from_image(grading.GetOutput()), of_program("tumour.nii.gz"))
+    for layer in ("res3", "res4"):
+        got = itk.array_view_from_image(grading.GetGradCAM(layer))
+        equal(f"Grad-CAM {layer} of the program", got, of_program(f"gradcam-{layer}.nii.gz"))
+    equal("guided backpropagation of the program", itk.array_view_from_image(grading.GetGuidedBackpropagation()),
+          of_program("guided-backprop.nii.gz"))

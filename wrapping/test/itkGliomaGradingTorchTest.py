@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""LibTorch inside a process of itk: import orders with torch, threads, the interpreter's lock, exported symbols.
+
+itkGliomaGradingTorchTest.py MODELS_FOLDER
+"""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+
+models = pathlib.Path(sys.argv[1]).resolve()
+here = pathlib.Path(__file__).resolve().parent
+
+EXPLAIN = """
+import hashlib, sys
+sys.path.insert(0, {here!r})
+def explain():
+    import itk, obliqueHead
+    images, brain, tumour = obliqueHead.images()
+    F, VF = itk.Image[itk.F, 3], itk.VectorImage[itk.F, 3]
+    prepared = itk.masked_standardize_filter(itk.compose_image_filter(*images, ttype=(F, VF)), mask_image=brain)
+    region = itk.bounding_box_roi_filter(prepared, mask_image=tumour)
+    model = itk.TorchModel.New(path={grading!r})
+    model.Load()
+    explanation = itk.GradCAMImageFilter.New(region, model=model, class_to_explain=1)
+    explanation.AddLayerName("res3")
+    explanation.Update()
+    values = itk.array_from_image(explanation.GetMap("res3"))
+    assert values.any()
+    return hashlib.sha256(values.tobytes()).hexdigest()
+def differentiate():
+    import torch
+    x = torch.ones(1, 2, 5, 5, 5, requires_grad=True)
+    torch.nn.functional.conv3d(x, torch.ones(1, 2, 3, 3, 3)).sum().backward()
+    assert x.grad[0, 0, 2, 2, 2] == 27
+""".format(here=str(here), grading=str(models / "grading"))
+
+
+def run(code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", EXPLAIN + code], capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    if done.returncode != 0:
+        sys.exit(f"{code}\nended with {done.returncode}: {done.stderr[-3000:]}")
+    return done.stdout.split()
+
+
+# The same bits in whatever order the packages come.
+orders = {
+    "itk alone": "print(explain())",
+    "torch before itk": "import torch; differentiate(); print(explain()); differentiate()",
+    "itk before torch": "import itk; itk.TorchModel; import torch; print(explain()); differentiate()",
+    "torch after an explanation": "explain(); differentiate(); print(explain())",
+}
+digests = {order: run(code) for order, code in orders.items()}
+assert len({tuple(d) for d in digests.values()}) == 1, digests
+
+# A filter takes its threads from itk and gives torch's back.
+threads = "import torch; torch.set_num_threads(3); print(explain()); assert torch.get_num_threads() == 3"
+for number in ("1", "2"):
+    run(threads, ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=number)
+
+# Python runs on while C++ works.
+import itk  # noqa: E402
+import numpy as np  # noqa: E402
+
+image = itk.image_from_array(np.random.default_rng(1).random((96, 128, 128), dtype=np.float32) + 1.0)
+corrector = itk.N4BiasCorrectionChainFilter.New(image, shrink_factor=1)
+ended = threading.Event()
+counted = 0
+
+
+def count():
+    global counted
+    while not ended.wait(0.001):
+        counted += 1
+
+
+counter = threading.Thread(target=count)
+counter.start()
+corrector.Update()
+seen = counted
+ended.set()
+counter.join()
+assert seen > 20, f"another thread came {seen} times to its turn"
+
+# Nothing of torch is defined or exported by the module's extension.
+extensions = list(pathlib.Path(itk.__file__).parent.glob("_GliomaGradingPython*.so"))
+assert len(extensions) == 1, extensions
+symbols = subprocess.run(
+    ["nm", "-D", "--defined-only", str(extensions[0])], check=True, capture_output=True, text=True
+).stdout
+assert "PyInit__GliomaGradingPython" in symbols
+torch_symbols = re.findall(r"\S*(?:N3c10|N2at|N5torch|N6caffe2)\S*", symbols)
+assert not torch_symbols, torch_symbols[:5]
