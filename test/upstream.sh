@@ -1,0 +1,294 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds and tests the committed module in every way it can reach a user of the current ITK. No part of test/run.sh or CI.
+#
+#   bash test/upstream.sh [--work FOLDER] [STAGE...]
+#
+# Without stages: all of them, in this order. A stage that passed at this commit is not repeated; the others go on where they
+# stopped. The end lists what passed and what failed.
+#
+#   conventions  ITK's clang-format, KWStyle, Doxygen and the names that ITK 6 removed, against the sources
+#   in-tree      inside ITK's tree, shared, by GliomaGrading.remote.cmake: build, C++ tests, header test, and a program that finds
+#                the module in that tree's installation
+#   installed    the installed-ITK way on an installation without the module: build, all tests, glioma and the Python package
+#   external     ITKModuleExternal against the build tree of that installation: build, C++ tests
+#   static       inside ITK's tree, static: build, C++ tests
+#   wrapped      inside an ITK tree with Python: build, C++ tests
+#   python       the tests of the itk package (wrapping/test), compared with what 'installed' built
+#   debian13     both commands of the README in a fresh Debian 13 (root and debootstrap)
+#
+# UPSTREAM_WORK       work folder, outside the checkout; default: /var/tmp/gliomagrading-upstream. A file
+#                     insighttoolkit5_*.orig.tar.xz that lies there is used instead of a download
+# GLIOMAGRADING_HOME  virtual environment and compiler cache; default: ~/.cache/gliomagrading
+set -euo pipefail
+
+stages=(conventions in-tree installed external static wrapped python debian13)
+work=${UPSTREAM_WORK:-/var/tmp/gliomagrading-upstream}
+chosen=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --work) work=${2:?--work wants a folder} && shift ;;
+    -h | --help) sed -n '5,26s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    *)
+      [[ " ${stages[*]} " == *" $1 "* ]] || { echo "error: unknown stage '$1'; the stages are ${stages[*]}" >&2 && exit 2; }
+      chosen+=("$1")
+      ;;
+  esac
+  shift
+done
+[ ${#chosen[@]} -gt 0 ] || chosen=("${stages[@]}")
+
+. "$(dirname "${BASH_SOURCE[0]}")/../CMake/setup-debian.sh"
+mkdir -p "$work/done" "$work/logs"
+work=$(cd "$work" && pwd)
+case $work/ in "$source_dir"/*) fail "the work folder must lie outside the checkout: $work" ;; esac
+commit=$(git -C "$source_dir" rev-parse HEAD)
+[ -z "$(git -C "$source_dir" status --porcelain --untracked-files=no)" ] ||
+  echo "The checkout has changes that are not committed: they are not tested."
+
+cat <<TEXT
+Commit $commit, work folder $work ($(df -h --output=avail "$work" | tail -n 1 | tr -d ' ') free).
+All stages are estimated at 7 hours on two idle cores the first time, and 25 GB: ITK's source 0.4 GB to download, 1.5 GB on disk;
+conventions 2 minutes; in-tree 40 minutes, 3 GB; installed 60 minutes, 4 GB; external 20 minutes, 1 GB; static 40 minutes, 3 GB;
+wrapped 3 hours, 8 GB; python 10 minutes; debian13 60 minutes, 5 GB. A second run takes what has changed.
+TEXT
+
+export CCACHE_DIR=${CCACHE_DIR:-$glioma_home/ccache} CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1
+export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
+jobs=${UPSTREAM_JOBS:-$(nproc)}
+
+# What the stages share.
+itk_source()
+{
+  local archive options
+  archive=$(find "$work" -maxdepth 1 -name 'insighttoolkit5_*.orig.tar.xz' | sort | tail -n 1)
+  if [ -z "$archive" ]; then
+    say "ITK's source from Debian sid (0.4 GB)"
+    install_packages debian-archive-keyring
+    mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial"
+    # A list of its own: the machine's stays as it is.
+    echo 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian sid main' >"$work/apt/sources.list"
+    options=(-o "Dir::Etc::SourceList=$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$work/apt/lists"
+      -o "Dir::Cache=$work/apt" -o APT::Sandbox::User=)
+    apt-get "${options[@]}" -q update && (cd "$work" && apt-get "${options[@]}" source --download-only insighttoolkit5/sid) || return 1
+    archive=$(find "$work" -maxdepth 1 -name 'insighttoolkit5_*.orig.tar.xz' | sort | tail -n 1)
+  fi
+  itk_version=$(basename "$archive" | sed 's/insighttoolkit5_\(.*\)\.orig\.tar\.xz/\1/')
+  itk_dir=$work/InsightToolkit-$itk_version
+  if [ ! -f "$itk_dir/CMakeLists.txt" ]; then
+    # ITK's test data are of no use here.
+    rm -rf "$work/unpacking" && mkdir "$work/unpacking"
+    tar -xf "$archive" -C "$work/unpacking" --exclude '*/.ExternalData/*' || return 1
+    mv "$work/unpacking"/InsightToolkit-* "$itk_dir" && rmdir "$work/unpacking"
+  fi
+  cp "$source_dir/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/"
+}
+
+tools()
+{
+  install_packages "${build_packages[@]}" castxml doxygen git
+  install_python_packages "$torch_requirement" clang-format==19.1.7 numpy xarray
+  torch_root=$("$venv/bin/python" -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')
+  # ITK takes SWIG 4.2 or newer; its own module needs this one.
+  [ -x "$work/tools/bin/swig" ] || "$venv/bin/python" -m venv "$work/tools"
+  "$work/tools/bin/python" -m pip install --disable-pip-version-check -q swig==4.3.1
+}
+
+checkout()
+{
+  [ -d "$work/GliomaGrading" ] || git clone -q "$source_dir" "$work/GliomaGrading"
+  git -C "$work/GliomaGrading" fetch -q "$source_dir" HEAD && git -C "$work/GliomaGrading" checkout -q "$commit"
+}
+
+# configure_itk BUILD [OPTION...]: only the modules that ours needs.
+configure_itk()
+{
+  local build=$1
+  shift
+  nice cmake -S "$itk_dir" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DITK_BUILD_DEFAULT_MODULES=OFF -DITKGroup_Core=OFF \
+    -DModule_GliomaGrading=ON "-DGliomaGrading_GIT_REPOSITORY=$source_dir" "-DGliomaGrading_GIT_TAG=$commit" \
+    -DBUILD_TESTING=ON -DITK_USE_KWSTYLE=OFF "-DGliomaGrading_TORCH_ROOT=$torch_root" "$@"
+}
+
+build() { nice ninja -C "$1" -j "$jobs" "${@:2}"; }
+
+# run_ctest FOLDER: the tests of a folder of a build tree.
+run_ctest()
+{
+  GLIOMAGRADING_TEST_DATA=${GLIOMAGRADING_TEST_DATA:-$source_dir/../shared/data} ctest --test-dir "$1" --output-on-failure --no-tests=error \
+    --output-junit "$1/junit.xml" -j "$jobs"
+}
+in_tree=Modules/Remote/GliomaGrading
+
+# nothing_of_itk BUILD: fails where a touched source of ours would build anything of ITK again.
+nothing_of_itk()
+{
+  local foreign
+  touch "$itk_dir/$in_tree/src/Sha256.cxx"
+  foreign=$(ninja -C "$1" -n -d explain GliomaGrading-all GliomaGradingGTestDriver 2>/dev/null | grep -E '^\[[0-9]+/[0-9]+\] Building' | grep -v GliomaGrading || true)
+  [ -z "$foreign" ] || { echo "A change of ours builds again: $foreign" && return 1; }
+}
+
+stage_conventions()
+{
+  itk_source && tools && checkout || return 1
+  install_packages kwstyle
+  local list=$work/kwstyle-files.txt sources=$work/GliomaGrading outcome=0 file
+  echo "ITK's clang-format:"
+  while read -r file; do
+    "$venv/bin/clang-format" "--style=file:$itk_dir/.clang-format" "$sources/$file" | cmp -s "$sources/$file" - || { echo "  changes $file" && outcome=1; }
+  done < <(git -C "$sources" ls-files '*.h' '*.hxx' '*.cxx')
+  echo "KWStyle:"
+  printf "$sources/%s\n" 'include/itk*.h' 'include/itk*.hxx' 'src/*.cxx' 'src/*.h' 'test/*.cxx' >"$list"
+  (cd "$itk_dir" && KWStyle -xml Utilities/KWStyle/ITK.kws.xml -v -o Utilities/KWStyle/ITKOverwrite.txt -D "$list" -gcc) || outcome=1
+  echo "Doxygen:"
+  printf '%s\n' "INPUT=$sources/include" 'GENERATE_HTML=NO' 'GENERATE_LATEX=NO' 'QUIET=YES' 'EXTRACT_ALL=NO' 'WARN_IF_UNDOCUMENTED=NO' \
+    'FILE_PATTERNS=*.h' 'MACRO_EXPANSION=YES' 'PREDEFINED=ITK_TEMPLATE_EXPORT= GliomaGrading_EXPORT= ITK_DISALLOW_COPY_AND_MOVE(x)=' \
+    "OUTPUT_DIRECTORY=$work/doxygen" "WARN_LOGFILE=$work/logs/doxygen.txt" >"$work/Doxyfile"
+  mkdir -p "$work/doxygen" && doxygen "$work/Doxyfile" && { [ ! -s "$work/logs/doxygen.txt" ] || { cat "$work/logs/doxygen.txt" && outcome=1; }; }
+  "$venv/bin/python" "$sources/test/check_sources.py" itk6 "$sources" || outcome=1
+  return $outcome
+}
+
+stage_in-tree()
+{
+  itk_source && tools || return 1
+  configure_itk "$work/shared" -DBUILD_SHARED_LIBS=ON "-DCMAKE_INSTALL_PREFIX=$work/shared-installed" && build "$work/shared" || return 1
+  run_ctest "$work/shared/$in_tree" && nothing_of_itk "$work/shared" || return 1
+  build "$work/shared" install || return 1
+  # A project that asks the installed ITK for the module as for any other.
+  mkdir -p "$work/consumer-source"
+  cp "$source_dir/test/package-consumer/consumer.cxx" "$work/consumer-source/"
+  cat >"$work/consumer-source/CMakeLists.txt" <<'TEXT'
+cmake_minimum_required(VERSION 3.16.3)
+project(Consumer LANGUAGES C CXX)
+set(CMAKE_CXX_STANDARD 17)
+find_package(ITK REQUIRED COMPONENTS GliomaGrading ITKIONIFTI)
+include(${ITK_USE_FILE})
+add_executable(consumer consumer.cxx)
+target_link_libraries(consumer PRIVATE ${ITK_LIBRARIES})
+TEXT
+  rm -rf "$work/consumer"
+  nice cmake -S "$work/consumer-source" -B "$work/consumer" -G Ninja "-DITK_DIR=$(installed_package "$work/shared-installed")" &&
+    build "$work/consumer" && "$work/consumer/consumer" "$source_dir/examples/glioma/models/segmentation" "$source_dir/examples/glioma/models/grading"
+}
+
+installed_package() { dirname "$(find "$1" -name ITKConfig.cmake | head -n 1)"; }
+
+# An ITK without our module, as a user has it: built and installed.
+plain_itk()
+{
+  local modules module
+  # The components that the installed-ITK way asks for, and what its tests and the external way need.
+  modules=$(sed -n '/^set(GliomaGrading_ITK_COMPONENTS/,/^)/s/^ *\(ITK[A-Za-z0-9]*\).*/-DModule_\1=ON/p' "$source_dir/CMake/GliomaGradingInstalledITK.cmake")
+  [ -n "$modules" ] || return 1
+  for module in ITKTestKernel ITKBiasCorrection ITKGoogleTest ITKMetaIO; do modules+=" -DModule_$module=ON"; done
+  # shellcheck disable=SC2086
+  nice cmake -S "$itk_dir" -B "$work/plain" -G Ninja -DCMAKE_BUILD_TYPE=Release -DITK_BUILD_DEFAULT_MODULES=OFF -DITKGroup_Core=OFF \
+    -DBUILD_SHARED_LIBS=ON -DBUILD_TESTING=OFF $modules "-DCMAKE_INSTALL_PREFIX=$work/plain-installed" && build "$work/plain" install
+}
+
+stage_installed()
+{
+  itk_source && tools && checkout && plain_itk || return 1
+  install_packages libgtest-dev
+  install_python_packages -r "$source_dir/test/requirements.txt"
+  nice cmake -S "$work/GliomaGrading" -B "$work/installed" -G Ninja "-DITK_DIR=$(installed_package "$work/plain-installed")" -DBUILD_TESTING=ON \
+    -DGliomaGrading_BUILD_EXAMPLES=ON -DGliomaGrading_BUILD_PYTHON=ON "-DGliomaGrading_TORCH_ROOT=$torch_root" &&
+    VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" build "$work/installed" && VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" run_ctest "$work/installed"
+}
+
+stage_external()
+{
+  itk_source && tools && checkout && plain_itk || return 1
+  nice cmake -S "$work/GliomaGrading" -B "$work/external" -G Ninja -DCMAKE_BUILD_TYPE=Release "-DITK_DIR=$work/plain" -DBUILD_TESTING=ON \
+    "-DGliomaGrading_TORCH_ROOT=$torch_root" && build "$work/external" && run_ctest "$work/external"
+}
+
+stage_static()
+{
+  itk_source && tools || return 1
+  configure_itk "$work/static" -DBUILD_SHARED_LIBS=OFF && build "$work/static" && run_ctest "$work/static/$in_tree"
+}
+
+stage_wrapped()
+{
+  itk_source && tools || return 1
+  # Three dimensions and the default types; CMake before 3.26 does not find what the limited API needs.
+  configure_itk "$work/wrapped" -DBUILD_SHARED_LIBS=ON -DITK_WRAP_PYTHON=ON -DITK_WRAP_IMAGE_DIMS=3 -DITK_WRAP_DOC=ON \
+    -DITK_USE_SYSTEM_SWIG=ON "-DSWIG_EXECUTABLE=$work/tools/bin/swig" -DITK_USE_SYSTEM_CASTXML=ON -DITK_USE_PYTHON_LIMITED_API=OFF \
+    "-DPython3_EXECUTABLE=$venv/bin/python" && build "$work/wrapped" && run_ctest "$work/wrapped/$in_tree"
+}
+
+stage_python()
+{
+  local tests=$work/wrapped/Wrapping/Modules/GliomaGrading
+  [ -d "$work/installed/python/gliomagrading" ] || stage_installed || return 1
+  [ -d "$work/wrapped/Wrapping/Generators/Python/itk" ] || stage_wrapped || return 1
+  GLIOMAGRADING_PROGRAM=$work/installed/bin/glioma GLIOMAGRADING_PACKAGES=$work/installed/python run_ctest "$tests" || return 1
+  # All that they want is there: a skipped test is a failed one.
+  ! grep -o '<testcase name="[^"]*"[^>]*status="\(notrun\|disabled\)"' "$tests/junit.xml"
+}
+
+stage_debian13()
+{
+  local root=$work/debian13 mirror
+  [ "$(id -u)" -eq 0 ] || { echo "debootstrap and chroot need root" && return 1; }
+  install_packages debootstrap debian-archive-keyring
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 2>/dev/null | grep -m 1 '/debian/*$' || echo http://deb.debian.org/debian)
+  if [ ! -f "$root/.made" ]; then
+    rm -rf "$root"
+    debootstrap --variant=minbase --include=ca-certificates,git --keyring=/usr/share/keyrings/debian-archive-keyring.gpg trixie "$root" "$mirror" &&
+      touch "$root/.made" || return 1
+  fi
+  # The network settings of this machine, pip's among them.
+  cp -L /etc/resolv.conf "$root/etc/" 2>/dev/null || true
+  for file in /etc/pip.conf "$HOME/.config/pip/pip.conf"; do
+    [ ! -f "$file" ] || install -D "$file" "$root/etc/pip.conf"
+  done
+  rm -rf "$root/root/GliomaGrading" && git clone -q "$source_dir" "$root/root/GliomaGrading" && git -C "$root/root/GliomaGrading" checkout -q "$commit" || return 1
+  (
+    trap 'umount "$root/proc" "$root/dev" 2>/dev/null' EXIT
+    mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" || exit 1
+    # From nothing: only what the two commands install themselves.
+    nice chroot "$root" env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+      $(env | grep -E '^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|PIP_[A-Z_]*|SSL_CERT_FILE|REQUESTS_CA_BUNDLE)=' || true) \
+      bash -c 'cd /root/GliomaGrading && bash examples/demo.sh && bash test/run.sh'
+  )
+}
+
+for stage in "${chosen[@]}"; do
+  if [ "$(cat "$work/done/$stage" 2>/dev/null)" = "$commit" ]; then
+    echo "$stage: passed before"
+    continue
+  fi
+  say "$stage (log: $work/logs/$stage.log)"
+  start=$(date +%s)
+  rm -f "$work/done/$stage"
+  # Not in an 'if': there bash would go on after a failed command of the stage.
+  set +e
+  (set -eo pipefail && "stage_$stage") >"$work/logs/$stage.log" 2>&1
+  status=$?
+  set -e
+  minutes=$((($(date +%s) - start + 59) / 60))
+  if [ $status -eq 0 ]; then
+    echo "$commit" >"$work/done/$stage"
+    echo "$minutes minutes" >"$work/done/$stage.minutes"
+  fi
+  tail -n 3 "$work/logs/$stage.log"
+done
+
+say "Summary of commit $commit"
+outcome=0
+for stage in "${chosen[@]}"; do
+  if [ "$(cat "$work/done/$stage" 2>/dev/null)" = "$commit" ]; then
+    printf '%-12s passed, %s\n' "$stage" "$(cat "$work/done/$stage.minutes")"
+  else
+    outcome=1
+    # The first thing that went wrong.
+    printf '%-12s FAILED: %s\n' "$stage" "$(grep -m 1 -E 'error:|CMake Error|FAILED|\*\*\*Failed|^E: ' "$work/logs/$stage.log" || tail -n 1 "$work/logs/$stage.log")"
+  fi
+done
+exit $outcome
