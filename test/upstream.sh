@@ -21,6 +21,7 @@
 #
 # UPSTREAM_WORK       work folder, outside the checkout; default: /var/tmp/gliomagrading-upstream. A file
 #                     insighttoolkit5_*.orig.tar.xz that lies there is used instead of a download
+# UPSTREAM_JOBS       compilers at a time; default: as many as processors
 # GLIOMAGRADING_HOME  virtual environment and compiler cache; default: ~/.cache/gliomagrading
 set -euo pipefail
 
@@ -30,7 +31,7 @@ chosen=()
 while [ $# -gt 0 ]; do
   case $1 in
     --work) work=${2:?--work wants a folder} && shift ;;
-    -h | --help) sed -n '5,26s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '5,28s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *)
       [[ " ${stages[*]} " == *" $1 "* ]] || { echo "error: unknown stage '$1'; the stages are ${stages[*]}" >&2 && exit 2; }
       chosen+=("$1")
@@ -58,6 +59,7 @@ TEXT
 export CCACHE_DIR=${CCACHE_DIR:-$glioma_home/ccache} CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
 jobs=${UPSTREAM_JOBS:-$(nproc)}
+in_tree=Modules/Remote/GliomaGrading
 
 # What the stages share.
 itk_source()
@@ -83,6 +85,8 @@ itk_source()
     tar -xf "$archive" -C "$work/unpacking" --exclude '*/.ExternalData/*' || return 1
     mv "$work/unpacking"/InsightToolkit-* "$itk_dir" && rmdir "$work/unpacking"
   fi
+  # ITK fetches the module itself; through a link it would rename the remotes of the checkout.
+  [ ! -L "$itk_dir/$in_tree" ] || rm "$itk_dir/$in_tree"
   cp "$source_dir/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/"
 }
 
@@ -109,7 +113,8 @@ configure_itk()
   shift
   nice cmake -S "$itk_dir" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DITK_BUILD_DEFAULT_MODULES=OFF -DITKGroup_Core=OFF \
     -DModule_GliomaGrading=ON "-DGliomaGrading_GIT_REPOSITORY=$source_dir" "-DGliomaGrading_GIT_TAG=$commit" \
-    -DBUILD_TESTING=ON -DITK_USE_KWSTYLE=OFF "-DGliomaGrading_TORCH_ROOT=$torch_root" "$@"
+    "-DModule_GliomaGrading_GIT_TAG=$commit" \
+    -DITK_FORBID_DOWNLOADS=OFF -DITK_USE_CLANG_FORMAT=OFF -DITK_USE_KWSTYLE=OFF -DBUILD_TESTING=ON "-DGliomaGrading_TORCH_ROOT=$torch_root" "$@"
 }
 
 build() { nice ninja -C "$1" -j "$jobs" "${@:2}"; }
@@ -120,7 +125,6 @@ run_ctest()
   GLIOMAGRADING_TEST_DATA=${GLIOMAGRADING_TEST_DATA:-$source_dir/../shared/data} ctest --test-dir "$1" --output-on-failure --no-tests=error \
     --output-junit "$1/junit.xml" -j "$jobs"
 }
-in_tree=Modules/Remote/GliomaGrading
 
 # nothing_of_itk BUILD: fails where a touched source of ours would build anything of ITK again.
 nothing_of_itk()
