@@ -238,29 +238,42 @@ stage_python()
 
 stage_debian13()
 {
-  local root=$work/debian13 mirror
-  [ "$(id -u)" -eq 0 ] || { echo "debootstrap and chroot need root" && return 1; }
+  local root=$work/debian13 mirror named folders=()
+  [ "$(id -u)" -eq 0 ] || { echo "error: debootstrap and chroot need root" && return 1; }
   install_packages debootstrap debian-archive-keyring
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 2>/dev/null | grep -m 1 '/debian/*$' || echo http://deb.debian.org/debian)
   if [ ! -f "$root/.made" ]; then
-    rm -rf "$root"
+    rm -rf --one-file-system "$root"
     debootstrap --variant=minbase --include=ca-certificates,git --keyring=/usr/share/keyrings/debian-archive-keyring.gpg trixie "$root" "$mirror" &&
       touch "$root/.made" || return 1
   fi
-  # The network settings of this machine, pip's among them.
-  cp -L /etc/resolv.conf "$root/etc/" 2>/dev/null || true
-  for file in /etc/pip.conf "$HOME/.config/pip/pip.conf"; do
-    [ ! -f "$file" ] || install -D "$file" "$root/etc/pip.conf"
+  # This machine's ways to its packages: the resolver's, apt's, and pip's with the files and folders that it names.
+  cp -L /etc/resolv.conf "$root/etc/" || true
+  apt-config dump | grep '^Acquire::.*[Pp]roxy' >"$root/etc/apt/apt.conf.d/99machine" || true
+  [ ! -f /etc/pip.conf ] || install -D /etc/pip.conf "$root/etc/pip.conf"
+  [ ! -f "$HOME/.config/pip/pip.conf" ] || install -D "$HOME/.config/pip/pip.conf" "$root/root/.config/pip/pip.conf"
+  for named in $("$(find_python)" -m pip config list | grep -oE '/[A-Za-z0-9._/-]+' | sort -u); do
+    # The files of an index lie beside its pages.
+    named=${named%/simple}
+    if [ -f "$named" ]; then
+      install -D "$named" "$root$named"
+    elif [ -d "$named" ] && [ "$named" != / ]; then
+      mkdir -p "$root$named" && folders+=("$named")
+    fi
   done
   rm -rf "$root/root/GliomaGrading" && git clone -q "$source_dir" "$root/root/GliomaGrading" && git -C "$root/root/GliomaGrading" checkout -q "$commit" || return 1
-  (
-    trap 'umount "$root/proc" "$root/dev" 2>/dev/null' EXIT
-    mount -t proc proc "$root/proc" && mount --rbind /dev "$root/dev" || exit 1
-    # From nothing: only what the two commands install themselves.
-    nice chroot "$root" env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-      $(env | grep -E '^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|PIP_[A-Z_]*|SSL_CERT_FILE|REQUESTS_CA_BUNDLE)=' || true) \
-      bash -c 'cd /root/GliomaGrading && bash examples/demo.sh && bash test/run.sh'
-  )
+  # In a name space of its own, so that nothing stays mounted. From nothing: only what the two commands install themselves.
+  nice unshare --mount bash -s "$root" ${folders[@]+"${folders[@]}"} <<'TEXT'
+set -e
+root=$1
+shift
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+for folder in "$@"; do mount --bind "$folder" "$root$folder"; done
+mapfile -t kept < <(env | grep -E '^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|PIP_[A-Z_]*|SSL_CERT_FILE|REQUESTS_CA_BUNDLE)=')
+exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${kept[@]}" \
+  chroot "$root" bash -c 'cd /root/GliomaGrading && bash examples/demo.sh && bash test/run.sh' </dev/null
+TEXT
 }
 
 run_stages()
