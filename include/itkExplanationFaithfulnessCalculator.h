@@ -103,7 +103,8 @@ public:
   itkSetMacro(Seed, std::uint64_t);
   itkGetConstMacro(Seed, std::uint64_t);
 
-  /** Runs the model. A ProgressEvent comes before each run; what its observer throws ends the computation. */
+  /** Runs the model. A ProgressEvent comes before each run, and between the layers of the module's own networks; what
+   * its observer throws ends the computation. */
   void
   Compute();
 

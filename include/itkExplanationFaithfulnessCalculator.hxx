@@ -105,8 +105,9 @@ ExplanationFaithfulnessCalculator<TMapImage>::Follow(const std::vector<std::uint
         changed[voxel * components + c] = isTaken == deletes ? nothing : whole[voxel * components + c];
       }
     }
-    this->InvokeEvent(ProgressEvent());
-    const std::vector<double> logits = m_Model->ComputeLogits(view);
+    const auto between = [this] { this->InvokeEvent(ProgressEvent()); };
+    between();
+    const std::vector<double> logits = m_Model->ComputeLogits(view, 0, between);
     curve[step] = CalibratedProbabilities(logits, m_Model->GetManifest().Temperature)
                     .at(static_cast<std::size_t>(m_ClassToExplain));
   }

@@ -57,7 +57,8 @@ struct TorchExplanationRequest
   bool AllowOtherActivations{ false };
   /** Explain the probability instead of the logit (a saturated softmax has no gradient). */
   bool ExplainProbability{ false };
-  /** Is called before the forward and each backward: what it throws ends the run. */
+  /** Is called before the forward and each backward, in the module's own networks between their layers too (on the
+   * processor): what it throws ends the run. */
   std::function<void()> Between;
 };
 

@@ -171,7 +171,7 @@ ExplainWithBackend(const ModelBackend &                    backend,
   between();
   const torch::Tensor           x = input.detach().requires_grad_(request.GuidedBackpropagation);
   const ModelBackend::TracedRun run =
-    backend.ForwardTraced(x, layers, request.GuidedBackpropagation ? guided : std::shared_ptr<bool>());
+    backend.ForwardTraced(x, layers, request.GuidedBackpropagation ? guided : std::shared_ptr<bool>(), request.Between);
   if (!run.Logits.defined() || run.Logits.dim() < 1 || run.Logits.numel() < 1 || run.Logits.size(0) != 1)
   {
     itkGenericExceptionMacro("The model's output is "

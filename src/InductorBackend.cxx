@@ -169,7 +169,10 @@ public:
   }
 
   TracedRun
-  ForwardTraced(const torch::Tensor &, const std::vector<std::string> &, std::shared_ptr<const bool>) const override
+  ForwardTraced(const torch::Tensor &,
+                const std::vector<std::string> &,
+                std::shared_ptr<const bool>,
+                const BetweenLayers &) const override
   {
     itkGenericExceptionMacro("'" << m_File
                                  << "' is a compiled package, which has no gradients: explanations need the network as "

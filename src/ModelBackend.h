@@ -28,6 +28,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace itk
@@ -49,7 +50,7 @@ public:
     unsigned int                                       GuidedReLUs{ 0 };
   };
 
-  /** Called between the layers of the module's own networks; throws to end the run. */
+  /** Called between the layers of the module's own networks, forward and backward; throws to end the run. */
   using BetweenLayers = std::function<void()>;
 
   /** Plain forward without gradients; the model's raw output. */
@@ -67,7 +68,15 @@ public:
   virtual TracedRun
   ForwardTraced(const torch::Tensor &            input,
                 const std::vector<std::string> & layers,
-                std::shared_ptr<const bool>      guidedSwitch) const = 0;
+                std::shared_ptr<const bool>      guidedSwitch,
+                const BetweenLayers &            between) const = 0;
+  TracedRun
+  ForwardTraced(const torch::Tensor &            input,
+                const std::vector<std::string> & layers,
+                std::shared_ptr<const bool>      guidedSwitch) const
+  {
+    return this->ForwardTraced(input, layers, std::move(guidedSwitch), {});
+  }
 
   /** Layers that can be tapped. */
   virtual std::vector<std::string>

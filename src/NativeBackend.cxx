@@ -105,7 +105,10 @@ public:
   }
 
   TracedRun
-  ForwardTraced(const torch::Tensor &, const std::vector<std::string> &, std::shared_ptr<const bool>) const override
+  ForwardTraced(const torch::Tensor &,
+                const std::vector<std::string> &,
+                std::shared_ptr<const bool>,
+                const BetweenLayers &) const override
   {
     itkGenericExceptionMacro("A segmentation network cannot be explained: its answer is an image and not a class. Give "
                              "a grading model");
@@ -152,7 +155,8 @@ public:
   TracedRun
   ForwardTraced(const torch::Tensor &            input,
                 const std::vector<std::string> & layers,
-                std::shared_ptr<const bool>      guidedSwitch) const override
+                std::shared_ptr<const bool>      guidedSwitch,
+                const BetweenLayers &            between) const override
   {
     const std::vector<std::string> known = LayerNames();
     for (const std::string & layer : layers)
@@ -165,7 +169,14 @@ public:
     }
     TracedRun      run;
     ForwardContext context;
-    context.ReLU = [&run, guidedSwitch](const torch::Tensor & x) {
+    context.BetweenLayers = between;
+    context.ReLU = [&run, guidedSwitch, &between](const torch::Tensor & x) {
+      // The gradient comes back in this thread on the processor alone. Not on the ReLU's output, where a hook says that
+      // it is guided.
+      if (between && x.requires_grad() && x.is_cpu())
+      {
+        x.register_hook([between](const torch::Tensor &) { between(); });
+      }
       ++run.ExecutedReLUs;
       run.GuidedReLUs += guidedSwitch ? 1 : 0;
       return GuidedReLU(x, guidedSwitch);

@@ -472,7 +472,8 @@ public:
   TracedRun
   ForwardTraced(const torch::Tensor &            input,
                 const std::vector<std::string> & layers,
-                std::shared_ptr<const bool>      guidedSwitch) const override
+                std::shared_ptr<const bool>      guidedSwitch,
+                const BetweenLayers &) const override
   {
     if (m_Type != torch::kFloat)
     {

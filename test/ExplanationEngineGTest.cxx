@@ -139,6 +139,7 @@ public:
     : m_Network(std::move(network))
   {}
   using ModelBackend::Forward;
+  using ModelBackend::ForwardTraced;
   Tensor
   Forward(const Tensor & input, const BetweenLayers &) const override
   {
@@ -148,7 +149,8 @@ public:
   TracedRun
   ForwardTraced(const Tensor &                   input,
                 const std::vector<std::string> & layers,
-                std::shared_ptr<const bool>      guidedSwitch) const override
+                std::shared_ptr<const bool>      guidedSwitch,
+                const BetweenLayers &) const override
   {
     TracedRun           run;
     itk::ForwardContext context;
@@ -397,6 +399,44 @@ TEST(ExplanationEngine, InputGradientPassesFiniteDifferencesAndTheGuidedRuleIsTh
   const torch::NoGradGuard noGradient;
   EXPECT_EQ(itk::ExplainWithBackend(backend, x, request, {}).Guided[0].Map.Buffer, explanation.Guided[0].Map.Buffer);
   EXPECT_FALSE(torch::GradMode::is_enabled());
+}
+
+TEST(ExplanationEngine, CanBeEndedBetweenTheLayersOfEveryPass)
+{
+  const TemporaryFolder   folder;
+  itk::TorchModelManifest manifest = TinyGradingManifest();
+  const auto              model = LoadSeeded(folder / "bundle", manifest);
+  const Tensor            x = Weights({ 1, 72, 72, 72, 4 }, 6);
+  itk::TorchVolumeView    view;
+  view.Buffer = x.data_ptr<float>();
+  view.Components = 4;
+  view.RegionSize.Fill(72);
+
+  itk::TorchExplanationRequest request;
+  request.GuidedBackpropagation = true;
+  request.Layers = { "res3" };
+  const auto   whole = model->Explain(view, request);
+  unsigned int calls = 0;
+  unsigned int stopAt = 0;
+  request.Between = [&] {
+    if (++calls == stopAt)
+    {
+      throw itk::ProcessAborted(__FILE__, __LINE__);
+    }
+  };
+  EXPECT_EQ(model->Explain(view, request).Guided[0].Map.Buffer, whole.Guided[0].Map.Buffer);
+  // Before each of the three passes; 9 times in the forward; before every ReLU that the gradients come back through:
+  // all 12, and the 5 after res3.
+  const unsigned int all = calls;
+  EXPECT_EQ(all, 3U + 9U + 12U + 5U);
+  for (stopAt = 1; stopAt <= all; ++stopAt)
+  {
+    calls = 0;
+    EXPECT_THROW(model->Explain(view, request), itk::ProcessAborted) << stopAt;
+    EXPECT_EQ(calls, stopAt);
+  }
+  calls = 0;
+  EXPECT_EQ(model->Explain(view, request).Guided[0].Map.Buffer, whole.Guided[0].Map.Buffer);
 }
 
 TEST(ExplanationEngine, ProbabilityOfTwoClassesIsTheScaledDifferenceOfLogits)

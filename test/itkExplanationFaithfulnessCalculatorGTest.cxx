@@ -129,6 +129,31 @@ TEST(ExplanationFaithfulnessCalculator, CurvesAreRunsOfTheModel)
   EXPECT_LT(chance, 1.0);
 }
 
+TEST(ExplanationFaithfulnessCalculator, CanBeEndedBetweenTheLayers)
+{
+  const TemporaryFolder folder;
+  const auto            calculator = CalculatorType::New();
+  calculator->SetModel(LoadSeeded(folder / "g", TinyGradingManifest(2), 3));
+  calculator->SetRegionImage(Region());
+  calculator->SetMapImage(Octants(1.0F));
+  calculator->SetNumberOfSteps(1);
+  unsigned int events = 0;
+  unsigned int stopAt = 0;
+  calculator->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) {
+    if (++events == stopAt)
+    {
+      throw itk::ProcessAborted(__FILE__, __LINE__);
+    }
+  });
+  calculator->SetNumberOfChanceOrders(0);
+  calculator->Compute();
+  EXPECT_EQ(events, 4U * (1U + 9U)); // four runs of nine places
+  events = 0;
+  stopAt = 14;
+  EXPECT_THROW(calculator->Compute(), itk::ProcessAborted);
+  EXPECT_EQ(events, stopAt);
+}
+
 TEST(ExplanationFaithfulnessCalculator, NamesWhatIsWrong)
 {
   const TemporaryFolder folder;
