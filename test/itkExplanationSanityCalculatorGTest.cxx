@@ -52,6 +52,39 @@ TEST(ExplanationSanityCalculator, SimilarityIsTheFormula)
   EXPECT_NEAR(CalculatorType::Similarity(a, b, { { 3, 3, 3 } }), expected, 1e-7);
   EXPECT_NEAR(CalculatorType::Similarity(a, a, { { 3, 3, 3 } }), 1.0, 1e-9);
   EXPECT_THROW(CalculatorType::Similarity(a, b, { { 3, 3, 4 } }), itk::ExceptionObject);
+
+  // Many windows of 5 x 7 x 7 (x: the largest odd size), each from its own voxels.
+  constexpr unsigned int nx = 6;
+  constexpr unsigned int ny = 9;
+  constexpr unsigned int nz = 8;
+  std::uint32_t          state = 7;
+  for (std::vector<float> * map : { &a, &b })
+  {
+    map->resize(nx * ny * nz);
+    for (float & value : *map)
+    {
+      state = state * 1664525U + 1013904223U;
+      value = static_cast<float>(state >> 8) / 16777216.0F;
+    }
+    map->front() = 1.0F;
+  }
+  double sum = 0.0;
+  for (unsigned int start = 0; start < 2 * 3 * 2; ++start)
+  {
+    double sa = 0.0, sb = 0.0, saa = 0.0, sbb = 0.0, sab = 0.0;
+    for (unsigned int i = 0; i < 5 * 7 * 7; ++i)
+    {
+      const unsigned int at = ((start / 6 + i / 35) * ny + start / 2 % 3 + i / 5 % 7) * nx + start % 2 + i % 5;
+      sa += a[at] / 245.0;
+      sb += b[at] / 245.0;
+      saa += double{ a[at] } * a[at] / 245.0;
+      sbb += double{ b[at] } * b[at] / 245.0;
+      sab += double{ a[at] } * b[at] / 245.0;
+    }
+    sum += (2.0 * sa * sb + 1e-4) * (2.0 * (sab - sa * sb) + 9e-4) /
+           ((sa * sa + sb * sb + 1e-4) * (saa - sa * sa + sbb - sb * sb + 9e-4));
+  }
+  EXPECT_NEAR(CalculatorType::Similarity(a, b, { { nx, ny, nz } }), sum / 12.0, 1e-10);
 }
 
 TEST(ExplanationSanityCalculator, MapsOfARandomNetworkAreOthers)
