@@ -3,20 +3,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The module in Python as ITK's own modules are: lazily loaded, functional, with arrays, keywords, enums and stubs.
 
-itkGliomaGradingInterfaceTest.py MODELS_FOLDER
 Exit code 77: all that could be tested passed, and what is missing is printed.
 """
 import inspect
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import itk
 import numpy as np
 
 import obliqueHead
 
-models = pathlib.Path(sys.argv[1])
+temporary = tempfile.TemporaryDirectory()
+models = pathlib.Path(temporary.name)
 missing = []
 
 # Nothing of the module is loaded before its first use, as everywhere in itk.
@@ -95,10 +96,11 @@ else:
 # Overloaded and listed parameters.
 iterations = itk.Array[itk.UI](2)
 iterations.Fill(30)
-corrected = itk.n4_bias_correction_chain_filter(
+corrected, log_field = itk.n4_bias_correction_chain_filter(
     images[0], mask_image=brain, shrink_factor=2, number_of_fitting_levels=2, maximum_number_of_iterations=iterations
 )
 before, after = arrays[0][inside], itk.array_view_from_image(corrected)[inside]
+assert itk.size(log_field) == itk.size(images[0])
 assert after.std() / after.mean() < before.std() / before.mean(), "N4 left the field in the image"
 
 # The sequences as one image, and what the networks make of it.
@@ -106,18 +108,34 @@ vector = itk.compose_image_filter(*images, ttype=(F, VF))
 assert vector.GetNumberOfComponentsPerPixel() == 4
 found = itk.brain_mask_filter(vector)
 np.testing.assert_array_equal(itk.array_view_from_image(found) > 0, inside)
+obliqueHead.write_models(models)
 model = itk.TorchModel.New(path=str(models / "grading"))
 model.Load()
 assert model.IsLoaded() and model.VerifyGoldenPair()
 assert "res3" in tuple(model.GetLayerNames())
 prepared = itk.masked_standardize_filter(vector, mask_image=brain)
-region = itk.bounding_box_roi_filter(prepared, mask_image=tumour)
-assert tuple(itk.size(region)) == (96, 96, 96)
+region = itk.bounding_box_roi_filter(prepared, mask_image=tumour, output_size=72)
+assert tuple(itk.size(region)) == (72, 72, 72)
 classifier = itk.GradeClassifierFilter.New(region, model=model)
 classifier.Update()
 assert classifier.GetGradeName() in ("LGG", "HGG")
-probabilities = classifier.GetProbabilities()
-assert abs(sum(probabilities.GetElement(i) for i in range(2)) - 1.0) < 1e-6
+name, probabilities = itk.grade_classifier_filter(region, model=model)
+assert name == classifier.GetGradeName()
+assert list(probabilities) == [classifier.GetProbabilities().GetElement(i) for i in range(2)]
+assert abs(sum(probabilities) - 1.0) < 1e-6
+segmenter = itk.TorchModel.New(path=str(models / "segmentation"))
+segmenter.Load()
+labels, of_classes = itk.torch_segmentation_filter(prepared, model=segmenter, generate_probabilities=True)
+assert of_classes.GetNumberOfComponentsPerPixel() == len(segmenter.GetManifest().GetClassNames())
+alone = itk.torch_segmentation_filter(prepared, model=segmenter)
+np.testing.assert_array_equal(itk.array_view_from_image(alone), itk.array_view_from_image(labels))
+
+# What a model expects can be read and said.
+manifest = itk.TorchModelManifest()
+manifest.SetSpacing([1.0, 1.0, 2.5])
+manifest.SetChannelNames(["T1", "T1c"])
+assert tuple(manifest.GetSpacing()) == (1.0, 1.0, 2.5) and tuple(manifest.GetChannelNames()) == ("T1", "T1c")
+assert tuple(model.GetManifest().GetClassNames()) == ("LGG", "HGG")
 
 # Errors of the filters are Python's.
 try:

@@ -95,7 +95,7 @@ with tempfile.TemporaryDirectory() as temporary:
     # Step by step, as the package.
     brain = itk.brain_mask_filter(vector)
     equal("brain mask", itk.array_view_from_image(brain), wanted["brain"])
-    corrected = itk.n4_bias_correction_chain_filter(images[1], mask_image=brain)
+    corrected, _ = itk.n4_bias_correction_chain_filter(images[1], mask_image=brain)
     equal("N4", itk.array_view_from_image(corrected), wanted["n4"])
     prepared = itk.masked_standardize_filter(vector, mask_image=brain)
     equal("standardized sequences", itk.array_view_from_image(prepared), wanted["prepared"])

@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: Copyright NumFOCUS
 # SPDX-License-Identifier: Apache-2.0
-"""LibTorch inside a process of itk: import orders with torch, threads, the interpreter's lock, exported symbols.
-
-itkGliomaGradingTorchTest.py MODELS_FOLDER
-"""
+"""LibTorch inside a process of itk: import orders with torch, threads, the interpreter's lock, exported symbols."""
 import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 
-models = pathlib.Path(sys.argv[1]).resolve()
+temporary = tempfile.TemporaryDirectory()
+models = pathlib.Path(temporary.name)
 here = pathlib.Path(__file__).resolve().parent
 
 EXPLAIN = """
@@ -23,7 +22,7 @@ def explain():
     images, brain, tumour = obliqueHead.images()
     F, VF = itk.Image[itk.F, 3], itk.VectorImage[itk.F, 3]
     prepared = itk.masked_standardize_filter(itk.compose_image_filter(*images, ttype=(F, VF)), mask_image=brain)
-    region = itk.bounding_box_roi_filter(prepared, mask_image=tumour)
+    region = itk.bounding_box_roi_filter(prepared, mask_image=tumour, output_size=72)
     model = itk.TorchModel.New(path={grading!r})
     model.Load()
     explanation = itk.GradCAMImageFilter.New(region, model=model, class_to_explain=1)
@@ -48,6 +47,9 @@ def run(code, **environment):
         sys.exit(f"{code}\nended with {done.returncode}: {done.stderr[-3000:]}")
     return done.stdout.split()
 
+
+# Before any of them, and in a process that itk has to itself.
+run(f"import obliqueHead; obliqueHead.write_models({str(models)!r})")
 
 # The same bits in whatever order the packages come.
 orders = {

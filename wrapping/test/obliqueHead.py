@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: Copyright NumFOCUS
 # SPDX-License-Identifier: Apache-2.0
-"""Four sequences of a small head with anisotropic spacing, a shifted origin and an oblique direction."""
+"""Four sequences of a small head with anisotropic spacing, a shifted origin and an oblique direction, and tiny seeded models."""
 import numpy as np
 
 
@@ -38,3 +38,26 @@ def images():
     return [with_geometry(itk.image_from_array(a)) for a in sequences], *(
         with_geometry(itk.image_from_array(a)) for a in (brain, tumour)
     )
+
+
+def write_models(folder):
+    """Untrained bundles that take any spacing: folder/segmentation and folder/grading."""
+    import itk
+
+    common = {
+        "Version": "1", "Width": 4, "ChannelNames": ["T1", "T1c", "T2", "FLAIR"], "BiasCorrection": "none",
+        "Standardization": "brain", "Licence": "Apache-2.0",
+    }
+    segmentation = {
+        "Name": "tiny segmentation", "Task": "segmentation", "Network": "PereiraSegmentationNetwork", "Levels": 3,
+        "ClassNames": ["background", "tumour"],
+    }
+    grading = {
+        "Name": "tiny grading", "Task": "grading", "Network": "PereiraGradingNetwork", "ClassNames": ["LGG", "HGG"],
+        "Region": "tumour", "FitMode": "cube", "Margin": 10.0, "OutputSize": 72,
+    }
+    for seed, values in enumerate((segmentation, grading), 1):
+        manifest = itk.TorchModelManifest()
+        for name, value in {**common, **values}.items():
+            getattr(manifest, f"Set{name}")(value)
+        itk.TorchModel.WriteSeededBundle(f"{folder}/{values['Task']}", manifest, seed)
