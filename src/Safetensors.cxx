@@ -21,6 +21,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
 #include <cstdio>
@@ -231,7 +233,8 @@ WriteSafetensors(const std::string &                          path,
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');
 
-  const std::string temporary = path + ".part";
+  // A name of this process: trainings side by side may prepare the same case.
+  const std::string temporary = path + '.' + std::to_string(::getpid()) + ".part";
   {
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
     char          lengthBytes[8];
