@@ -91,7 +91,7 @@ endif()
 
 # The Python package, as it lies in the build folder.
 if(TARGET GliomaPython)
-  foreach(_part cohort filters images loading notebooks sequences typing wheel)
+  foreach(_part cohort filters images interrupts loading notebooks sequences typing wheel)
     add_test(NAME Python:Package-${_part} COMMAND "${Python3_EXECUTABLE}" -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning
                                                   "${PROJECT_SOURCE_DIR}/wrapping/python/tests/test_${_part}.py"
     )

@@ -36,11 +36,12 @@ def test_brain_mask_is_the_largest_component_without_holes(head: Head) -> None:
 
 def test_n4_is_that_of_simpleitk(head: Head) -> None:
     image, mask = head.as_sitk(head.arrays[1]), head.as_sitk(head.brain)
-    for arguments in ((), (0.002, [20, 10], 0.2, 0.02, 150, [5, 4, 4], 3, False)):
+    # The same iterations give the same field; a threshold may be found reached in another.
+    for arguments, most in (((), 2e-3), ((0.002, [20, 10], 0.2, 0.02, 150, [5, 4, 4], 3, False), 2e-3), ((0.0, [20, 10]), 5e-5)):
         want = sitk.GetArrayFromImage(sitk.N4BiasFieldCorrection(image, mask, *arguments))
         got = sitk.GetArrayFromImage(gg.n4_bias_field_correction(image, mask, *arguments))
         ratio = got[head.brain > 0] / want[head.brain > 0]
-        assert np.abs(np.log(ratio)).max() < 2e-3
+        assert np.abs(np.log(ratio)).max() < most
     without = gg.n4_bias_field_correction(image + 50, maximumNumberOfIterations=[20, 20])
     want = sitk.GetArrayFromImage(sitk.N4BiasFieldCorrection(image + 50, 0.001, [20, 20]))
     assert np.abs(np.log(sitk.GetArrayFromImage(without) / want)).max() < 2e-3
@@ -343,10 +344,13 @@ def test_an_interrupt_ends_the_filter(head: Head) -> None:
 
 
 @pytest.mark.parametrize("part", ["segmentation", "test-explanation"])
-def test_an_interrupt_ends_a_network(part: str, phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_interrupt_ends_a_network(
+    part: str, phantom: Phantom, tmp_path_factory: pytest.TempPathFactory, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between the layers of a tile, and between the runs of an explanation's test."""
     folder = tmp_path_factory.mktemp("slow")
     seen: list[str] = []
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
 
     def interrupt(progress: float, stage: str) -> None:
         if not seen and (part == "segmentation" or stage == "test-explanation"):
@@ -365,7 +369,7 @@ def test_an_interrupt_ends_a_network(part: str, phantom: Phantom, tmp_path_facto
             gg.grade(
                 phantom.files, tumour_mask=phantom.tumour, grading_model=folder / "wide", test_explanation=True, progress=interrupt
             )
-    assert seen
+    assert seen and not list(tmp_path.iterdir())
 
 
 def test_other_threads_run_meanwhile(head: Head) -> None:
