@@ -205,6 +205,11 @@ def n4_bias_field_correction(
     As there, a mask counts where it is maskLabel, or with useMaskLabel=False where it is not 0; without a mask every
     voxel counts (here: that is above 0). To shrink before the fit and keep the full resolution, and for Otsu's
     threshold in place of a mask: n4_bias_correction_chain().
+
+    After the same iterations (convergenceThreshold=0) the two differ by some 1e-5. With a threshold, as by default, each
+    ends at the iteration in which it finds it reached, which need not be the same one; every iteration multiplies the
+    whole image by a factor to which the threshold is blind. N4's result is then one up to a constant factor: 1.09 with 0.2 %
+    around it in a phantom's T1. Standardization takes the factor away.
     """
     if maskImage is None:
         image = Image.read(image) if isinstance(image, (str, os.PathLike)) else image
