@@ -39,7 +39,7 @@ must("checked +size, SHA-256 and weights" "${_glioma}" inspect "${BUNDLE}")
 
 # Models come along where the source has them.
 set(_models "${_prefix}/share/GliomaGrading/models")
-foreach(_task segmentation grading)
+foreach(_task segmentation grading brain-grading)
   if(EXISTS "${MODELS_DIR}/${_task}/configs/metadata.json")
     must("checked +size, SHA-256 and weights" "${_glioma}" inspect "${_models}/${_task}")
   elseif(EXISTS "${_models}/${_task}")

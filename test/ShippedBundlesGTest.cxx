@@ -90,7 +90,9 @@ WhatIsNotSaid(const fs::path & bundle, const std::string & task)
   model->SetPath(bundle.string());
   model->ReadManifest();
   const itk::TorchModelManifest & manifest = model->GetManifest();
-  need(manifest.Task == task, "its task is " + manifest.Task);
+  const bool                      ofBrain = task == "brain-grading";
+  need(manifest.Task == (ofBrain ? "grading" : task), "its task is " + manifest.Task);
+  need((manifest.Region == "brain") == ofBrain, "its region is '" + manifest.Region + "'");
   need(manifest.WeightsSha256.size() == 64 && manifest.WeightsBytes > 0, "size and SHA-256 of the weights are missing");
   need(manifest.Demonstration, "it does not say that it is a demonstration");
   need(manifest.TrainingData.find("not validated") != std::string::npos, "it does not say that it is not validated");
@@ -151,6 +153,12 @@ TEST_P(ShippedBundles, AreRefusedWithAnythingMissing)
   const std::string       task = GetParam();
   const TemporaryFolder   folder;
   itk::TorchModelManifest manifest = task == "segmentation" ? TinySegmentationManifest() : TinyGradingManifest();
+  if (task == "brain-grading")
+  {
+    manifest.Region = "brain";
+    manifest.FitMode = "stretch";
+    manifest.Margin = 0;
+  }
   manifest.Demonstration = true;
   manifest.TrainingData = "trained on a pear, not validated";
   manifest.IntendedUse = "tests";
@@ -220,4 +228,4 @@ TEST_P(ShippedBundles, AreRefusedWithAnythingMissing)
   expect(WhatDoesNotFit(large), "bytes");
 }
 
-INSTANTIATE_TEST_SUITE_P(Tasks, ShippedBundles, ::testing::Values("segmentation", "grading"));
+INSTANTIATE_TEST_SUITE_P(Tasks, ShippedBundles, ::testing::Values("segmentation", "grading", "brain-grading"));

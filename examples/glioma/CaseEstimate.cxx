@@ -112,7 +112,7 @@ CaseEstimate
 EstimateCase(const std::vector<SequenceImageType::Pointer> & sequences,
              const MaskImageType *                           brainMask,
              const itk::TorchModel *                         segmentation,
-             const itk::TorchModel *                         grading,
+             const std::vector<const itk::TorchModel *> &    graders,
              const itk::TorchExplanationRequest &            explanation,
              double                                          geometryTolerance,
              double                                          program)
@@ -160,26 +160,31 @@ EstimateCase(const std::vector<SequenceImageType::Pointer> & sequences,
     estimate.Stages.emplace_back("segment", filter->EstimateSeconds());
     bytes = std::max(bytes, bytesWhileSegmenting * voxels + filter->EstimateMemory());
   }
-  const itk::TorchModelManifest & manifest = grading->GetManifest();
-  const itk::SizeValueType        side = manifest.OutputSize != 0 ? manifest.OutputSize : 96;
-  const std::vector<float>        noise = [&] {
-    std::vector<float> values(names.size() * side * side * side);
-    std::uint32_t      state = 1;
-    for (float & value : values)
-    {
-      state = state * 1664525U + 1013904223U;
-      value = static_cast<float>(state >> 8) / 8388608.0F - 1.0F;
-    }
-    return values;
-  }();
-  itk::TorchVolumeView view;
-  view.Buffer = noise.data();
-  view.Components = static_cast<unsigned int>(names.size());
-  view.RegionSize.Fill(side);
-  const double before = StageMemory::Resident();
-  StageMemory  memory;
-  estimate.Stages.emplace_back("grade and explain", SecondsOf([&] { grading->Explain(view, explanation); }));
-  bytes = std::max(bytes, bytesWhileSegmenting * voxels + (memory.Peak() - before) * 1048576.0);
+  double explaining = 0.0;
+  for (const itk::TorchModel * const grading : graders)
+  {
+    const itk::TorchModelManifest & manifest = grading->GetManifest();
+    const itk::SizeValueType        side = manifest.OutputSize != 0 ? manifest.OutputSize : 96;
+    const std::vector<float>        noise = [&] {
+      std::vector<float> values(names.size() * side * side * side);
+      std::uint32_t      state = 1;
+      for (float & value : values)
+      {
+        state = state * 1664525U + 1013904223U;
+        value = static_cast<float>(state >> 8) / 8388608.0F - 1.0F;
+      }
+      return values;
+    }();
+    itk::TorchVolumeView view;
+    view.Buffer = noise.data();
+    view.Components = static_cast<unsigned int>(names.size());
+    view.RegionSize.Fill(side);
+    const double before = StageMemory::Resident();
+    StageMemory  memory;
+    explaining += SecondsOf([&] { grading->Explain(view, explanation); });
+    bytes = std::max(bytes, bytesWhileSegmenting * voxels + (memory.Peak() - before) * 1048576.0);
+  }
+  estimate.Stages.emplace_back("grade and explain", explaining);
   estimate.Stages.emplace_back("prepare, bring maps back and write", unit / referencePreparation * referenceRest);
   estimate.Mebibytes = program + bytes / 1048576.0;
   return estimate;

@@ -48,7 +48,7 @@ CaseEstimate
 EstimateCase(const std::vector<SequenceImageType::Pointer> & sequences,
              const MaskImageType *                           brainMask,
              const itk::TorchModel *                         segmentation,
-             const itk::TorchModel *                         grading,
+             const std::vector<const itk::TorchModel *> &    graders,
              const itk::TorchExplanationRequest &            explanation,
              double                                          geometryTolerance,
              double                                          program);

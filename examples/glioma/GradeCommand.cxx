@@ -366,6 +366,18 @@ RefuseDifferentGrids(const std::vector<std::string> &                names,
   }
 }
 
+/** The second grader; null where none is asked for. */
+itk::TorchModel::Pointer
+LoadBrainGradingModel(const GradeOptions & options)
+{
+  if (options.brainGradingModel.empty())
+  {
+    return nullptr;
+  }
+  const bool demonstration = options.brainGradingModel == "demonstration";
+  return LoadModel(demonstration ? "" : options.brainGradingModel, "brain-grading", options);
+}
+
 /** Says what Grade() would take, and writes nothing. */
 void
 Estimate(const GradeOptions & options)
@@ -381,6 +393,7 @@ Estimate(const GradeOptions & options)
     segmentationModel = LoadModel(options.segmentationModel, "segmentation", options);
   }
   const itk::TorchModel::Pointer gradingModel = LoadModel(options.gradingModel, "grading", options);
+  const itk::TorchModel::Pointer brainGradingModel = LoadBrainGradingModel(options);
   const double                   program = StageMemory::Resident();
 
   const double                            start = Now();
@@ -407,8 +420,13 @@ Estimate(const GradeOptions & options)
   {
     explanation.Layers = filter->GetGradCAMLayers();
   }
-  CaseEstimate estimate = EstimateCase(
-    sequences, brainMask, segmentationModel, gradingModel, explanation, options.geometryTolerance, program);
+  std::vector<const itk::TorchModel *> graders{ gradingModel };
+  if (brainGradingModel)
+  {
+    graders.push_back(brainGradingModel);
+  }
+  CaseEstimate estimate =
+    EstimateCase(sequences, brainMask, segmentationModel, graders, explanation, options.geometryTolerance, program);
   estimate.Stages.emplace(estimate.Stages.begin(), "read", reading);
   std::printf(
     "Estimate (nothing is written): %.1f s, %.2f GiB of memory\n", estimate.Seconds(), estimate.Mebibytes / 1024.0);
@@ -453,10 +471,9 @@ Grade(const GradeOptions & options)
   }
   const itk::TorchModel::Pointer gradingModel = LoadModel(options.gradingModel, "grading", options);
   filter->SetGradingModel(gradingModel);
-  itk::TorchModel::Pointer brainGradingModel;
-  if (!options.brainGradingModel.empty())
+  const itk::TorchModel::Pointer brainGradingModel = LoadBrainGradingModel(options);
+  if (brainGradingModel)
   {
-    brainGradingModel = LoadModel(options.brainGradingModel, "grading", options);
     filter->SetBrainGradingModel(brainGradingModel);
   }
   document.AddStage("load-models", Now() - start);
@@ -901,8 +918,9 @@ AddGradeCommand(CLI::App & application, int & exitCode)
   CLI::Option * const output = command->add_option("--output", options->output, "Folder that gets the results");
   command->add_option("--segmentation-model", options->segmentationModel, "Bundle (default: the demonstration's)");
   command->add_option("--grading-model", options->gradingModel, "Bundle (default: the demonstration's)");
-  CLI::Option * const brainGrading = command->add_option(
-    "--brain-grading-model", options->brainGradingModel, "Bundle of a second grader, which sees the whole brain");
+  command->add_option("--brain-grading-model",
+                      options->brainGradingModel,
+                      "Bundle of a second grader, which sees the whole brain, or demonstration (default: none)");
   CLI::Option * const regions = command->add_option(
     "--regions", options->regions, "Image of labels, such as ventricles: how much of each map lies in each");
   command->add_flag("--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript)");
@@ -942,7 +960,6 @@ AddGradeCommand(CLI::App & application, int & exitCode)
       "--estimate", options->estimate, "Say how long the case would take and how much memory, and write nothing")
     ->excludes(registers)
     ->excludes(tests)
-    ->excludes(brainGrading)
     ->excludes(regions)
     ->excludes(output);
   command->callback([options, &exitCode] {

@@ -9,7 +9,9 @@ DIR/<case>/ holds tumour.nii.gz and result.json. Segmentation baseline: FLAIR an
 (median and MAD inside the brain), largest 26-connected component. Grading baselines: the share of the predicted tumour where
 standardized T1c exceeds standardized T1 by 1.0; with --training (another cohort) two logistic regressions fitted on that cohort's
 own masks, on the volume alone and on the volume and the first-order intensities of all sequences, scored on the predicted masks.
-Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC), 95 %.
+p_hgg_brain is the second grader's, of the whole brain; gradcam and guided are the shares of the explanations' energy inside the
+predicted tumour; the verdict is that of the first grader alone. Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC), percentiles of 2000 bootstraps of the cases (Brier
+score), 95 %.
 """
 import argparse
 import csv
@@ -74,6 +76,13 @@ def auc_interval(value, high, low):
     return max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error)
 
 
+def brier(p, positive):
+    """The mean squared error of the probabilities, and its interval."""
+    errors = (np.array(p) - np.array(positive, dtype=float)) ** 2
+    draws = np.random.default_rng(1).integers(0, len(errors), (2000, len(errors)))
+    return errors.mean(), *np.percentile(errors[draws].mean(axis=1), [2.5, 97.5])
+
+
 def regressions(training, cohort, rows, predictions):
     """P(HGG) by volume, and by volume and intensities. The strength of the penalty is chosen inside the training cohort."""
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "python"))
@@ -117,6 +126,9 @@ def main():
         brain = (t1 != 0) | (t1c != 0) | (t2 != 0) | (flair != 0)
         bright = largest_component((robust_z(flair, brain) > 1.5) & (robust_z(t2, brain) > 1.5) & brain)
         enhancing = standardized(t1c, brain) - standardized(t1, brain) > 1.0
+        quality = result.get("quality") or {}
+        brain_grade = result.get("whole_brain")
+        own = [reason for reason in result["reasons"] if "brain-g" not in reason and "the graders disagree" not in reason]
         rows.append(
             {
                 "case": row["case"],
@@ -125,7 +137,11 @@ def main():
                 "dice": dice(mask, truth),
                 "dice_threshold": dice(bright, truth),
                 "p_hgg": (result.get("probabilities") or {}).get("HGG"),
+                **({"p_hgg_brain": brain_grade["probabilities"]["HGG"]} if brain_grade else {}),
                 "enhancing_share": float(enhancing[mask].mean()) if mask.any() else 0.0,
+                "gradcam": quality.get("gradcam-res3-tumour-share"),
+                "guided": quality.get("guided-backprop-tumour-share"),
+                "verdict": "review" if own else "no-flags",
             }
         )
         print({k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
@@ -139,7 +155,7 @@ def main():
                 line[f"p_hgg_{name}"] = float(value)
     if options.csv:
         with open(options.csv, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
             writer.writeheader()
             writer.writerows(rows)
     print(f"Dice: mean {np.mean([r['dice'] for r in rows]):.3f}, lowest {min(r['dice'] for r in rows):.3f}; "
@@ -147,12 +163,17 @@ def main():
     graded = [r for r in rows if r["p_hgg"] is not None]
     if graded:
         print(f"{len(rows) - len(graded)} without a grade")
-        scored = [name for name in graded[0] if name.startswith("p_hgg")]
+        scored = [name for name in graded[0] if name.startswith("p_hgg") and all(name in r for r in graded)]
+        review = sum(r["verdict"] == "review" for r in rows)
+        wrong = [r for r in graded if (r["p_hgg"] > 0.5) != (r["grade"] == "HGG")]
+        print(f"Sent to review: {review}/{len(rows)}, of the wrong grades {sum(r['verdict'] == 'review' for r in wrong)}/{len(wrong)}")
         for name in scored:
             right = sum((r[name] > 0.5) == (r["grade"] == "HGG") for r in graded)
             low, high = wilson(right, len(graded))
             both = "both grades occur" if len({r[name] > 0.5 for r in graded}) == 2 else "one grade only"
             print(f"Accuracy of {name}: {right}/{len(graded)} (95 % {low:.2f} to {high:.2f}), {both}")
+            mean, low, high = brier([r[name] for r in graded], [r["grade"] == "HGG" for r in graded])
+            print(f"Brier score of {name}: {mean:.3f} (95 % {low:.3f} to {high:.3f})")
         for name in [*scored, "enhancing_share"]:
             positive = [r["grade"] == "HGG" for r in graded]
             value = auc([r[name] for r in graded], positive)

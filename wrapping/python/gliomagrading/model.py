@@ -14,6 +14,7 @@ Task = Literal["segmentation", "grading"]
 Precision = Literal["float32", "bfloat16"]
 
 _PRECISIONS = ("float32", "bfloat16")
+_DEMONSTRATIONS = ("segmentation", "grading", "brain-grading")
 
 
 @dataclasses.dataclass
@@ -76,10 +77,10 @@ def _to_core(manifest: Manifest) -> Any:
     return made
 
 
-def demonstration_bundle(task: Task) -> str:
-    """Folder of the demonstration bundle that comes with the package."""
-    if task not in ("segmentation", "grading"):
-        raise ValueError(f"The task is {task!r}; give 'segmentation' or 'grading'.")
+def demonstration_bundle(task: str) -> str:
+    """Folder of the demonstration bundle that comes with the package; brain-grading: the grader of the whole brain."""
+    if task not in _DEMONSTRATIONS:
+        raise ValueError(f"The task is {task!r}; give 'segmentation', 'grading' or 'brain-grading'.")
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "share", "GliomaGrading", "models", task)
     if not os.path.isfile(os.path.join(folder, "configs", "metadata.json")):
         raise FileNotFoundError(f"The demonstration bundle is not in {folder}; give the path of a bundle.")
@@ -89,7 +90,7 @@ def demonstration_bundle(task: Task) -> str:
 class Model:
     """A loaded network: of a bundle folder, or of a lone model file with the manifest that it lacks.
 
-    path: the bundle; 'segmentation' and 'grading' alone name the demonstration bundles.
+    path: the bundle; 'segmentation', 'grading' and 'brain-grading' alone name the demonstration bundles.
     trust_model: consent to load a file that is a program (TorchScript, .pt2).
     threads: of torch; 0: those of set_number_of_threads().
     """
@@ -106,8 +107,8 @@ class Model:
         load: bool = True,
     ) -> None:
         name = os.fspath(path)
-        if name in ("segmentation", "grading") and not os.path.exists(name):
-            name = demonstration_bundle("segmentation" if name == "segmentation" else "grading")
+        if name in _DEMONSTRATIONS and not os.path.exists(name):
+            name = demonstration_bundle(name)
         if not os.path.exists(name):
             raise FileNotFoundError(f"There is no model at {name}; give a bundle folder or a model file.")
         if precision not in _PRECISIONS:

@@ -4,6 +4,7 @@
 
 import dataclasses
 import inspect
+import json
 import os
 import pathlib
 import pickle
@@ -129,7 +130,7 @@ def test_models_are_inspected_and_run(head: Head, bundles: Bundles, region: Any)
 
 
 def test_demonstration_bundles_come_along() -> None:
-    for task in ("segmentation", "grading"):
+    for task in ("segmentation", "grading", "brain-grading"):
         model = gg.Model(task)
         assert model.manifest.demonstration and model.verify() and len(model.training_cases) > 0
     with pytest.raises(FileNotFoundError):
@@ -349,8 +350,8 @@ def test_an_interrupt_ends_a_network(
 ) -> None:
     """Between the layers of a tile, and between the runs of an explanation's test."""
     folder = tmp_path_factory.mktemp("slow")
-    seen: list[str] = []
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    seen: list[str] = []
 
     def interrupt(progress: float, stage: str) -> None:
         if not seen and (part == "segmentation" or stage == "test-explanation"):
@@ -428,8 +429,6 @@ def read(phantom: Phantom, name: str) -> Any:
 
 def test_grade_gives_the_bits_of_the_program(phantom: Phantom, bundles: Bundles) -> None:
     """By files as by SimpleITK's images: the program's images and numbers."""
-    import json
-
     want = json.loads((phantom.results / "result.json").read_text())
     by_path = gg.grade(phantom.files, tumour_mask=phantom.tumour, grading_model=bundles.grading)
     images = [sitk.ReadImage(phantom.files[name], sitk.sitkFloat32) for name in ("T1", "T1c", "T2", "FLAIR")]
@@ -505,7 +504,7 @@ def test_the_example_of_the_readme(phantom: Phantom, tmp_path: Any, monkeypatch:
     assert sitk.ReadImage("guided-backprop.nii.gz").GetNumberOfComponentsPerPixel() == 4
 
 
-def test_grade_says_what_it_is_for(phantom: Phantom) -> None:
+def test_grade_says_what_it_is_for(phantom: Phantom, tmp_path: pathlib.Path) -> None:
     """The demonstration bundles, whose warning is one of Python too where the case is no phantom."""
     images = [gg.Image.read(phantom.files[name]) for name in ("T1", "T1c", "T2", "FLAIR")]
     for image in images:
@@ -514,6 +513,18 @@ def test_grade_says_what_it_is_for(phantom: Phantom) -> None:
         result = gg.grade(images, tumour_mask=phantom.tumour, explain="none")
     assert result.warnings[0] == "Research use only." and result.intended_use and not result.gradcam
     assert result.guided_backpropagation is None and result.provenance["inputs"]["tumour-mask"]["sha256"]
+    with pytest.warns(gg.GliomaGradingWarning, match="do not rely on this grade"):
+        both = gg.grade(images, tumour_mask=phantom.tumour, brain_grading_model="brain-grading", explain="none")
+    assert result.document["whole_brain"] is None and both.probabilities == result.probabilities
+    # The program takes the same second grader.
+    for more, want in (((), None), (("--brain-grading-model", "demonstration"), both.document["whole_brain"])):
+        folder = tmp_path / str(len(more))
+        run_program(
+            "grade", *(part for name in ("T1", "T1c", "T2", "FLAIR") for part in ("--" + name.lower(), phantom.files[name])),
+            "--tumour-mask", phantom.tumour, "--explain", "none", "--output", str(folder), *more,
+        )
+        whole_brain = json.loads((folder / "result.json").read_text())["whole_brain"]
+        assert (whole_brain and whole_brain["probabilities"]) == (want and want["probabilities"])
     with pytest.raises(ValueError, match="four"):
         gg.grade(images[:3])
     with pytest.raises(ValueError, match="FLAIR is missing"):
@@ -526,8 +537,6 @@ def test_grade_says_what_it_is_for(phantom: Phantom) -> None:
 
 def test_registration_is_that_of_the_program(phantom: Phantom, bundles: Bundles, tmp_path: Any) -> None:
     """FLAIR on a grid of its own: the same transforms, and maps on the reference's grid, as the program writes them."""
-    import json
-
     flair = sitk.ReadImage(phantom.files["FLAIR"], sitk.sitkFloat32)
     moved = sitk.Resample(flair, flair, sitk.TranslationTransform(3, (4.0, -2.0, 3.0)))
     files = {**phantom.files, "FLAIR": str(tmp_path / "flair.nii.gz")}

@@ -93,7 +93,7 @@ def test_licences_come_along(site: pathlib.Path) -> None:
 def test_bundles_and_types_come_along(site: pathlib.Path) -> None:
     package = site / "gliomagrading"
     assert (package / "py.typed").exists() and (package / "filters.pyi").exists()
-    for task in ("segmentation", "grading"):
+    for task in ("segmentation", "grading", "brain-grading"):
         assert (package / "share" / "GliomaGrading" / "models" / task / "configs" / "metadata.json").exists()
     version = subprocess.run([str(package / "bin" / "glioma"), "--version"], capture_output=True, text=True)
     assert version.returncode == 0 and "glioma" in version.stdout, version.stderr
