@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cohorts of the Python package: workers beside a plain loop, memory over many cases, a scheduler's growth.
 
-    measure_cohort.py speed  --work DIR [--cases 4]     seconds of real-size phantoms: one worker, two, a loop with all threads
-    measure_cohort.py memory --work DIR [--cases 50]    peak memory over real-size phantoms, by the command and in one process
-    measure_cohort.py many   --work DIR [--cases 10000] seconds and memory over cases that do nothing
+    measure_cohort.py speed   --work DIR [--cases 8]     seconds of real-size phantoms: one worker, two, a loop with all threads
+    measure_cohort.py memory  --work DIR [--cases 50]    peak memory over real-size phantoms: one worker of one thread
+    measure_cohort.py process --work DIR [--cases 50]    the same in one process that calls grade()
+    measure_cohort.py many    --work DIR [--cases 10000] seconds and memory over cases that do nothing
 
 PYTHONPATH names the folder of gliomagrading. Seconds count only where nothing else runs.
 """
@@ -19,6 +20,7 @@ import re
 import resource
 import shutil
 import subprocess
+import sys
 import time
 
 import gliomagrading
@@ -34,24 +36,30 @@ echo '{"grade": "HGG", "probabilities": {"LGG": 0.25, "HGG": 0.75}, "verdict": "
 
 
 def resident(process: int, peak: bool = False) -> float:
-    """MiB of main memory, or its peak."""
-    text = pathlib.Path(f"/proc/{process}/status").read_text()
+    """MiB of main memory, or its peak; 0 of a process that is gone."""
+    try:
+        text = pathlib.Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
     match = re.search(r"VmHWM:\s+(\d+)" if peak else r"VmRSS:\s+(\d+)", text)
     return int(match.group(1)) / 1024.0 if match else 0.0
 
 
-def workers() -> "list[int]":
-    """Processes below this one that are workers of Dask."""
-    found = []
+def children(process: int) -> "dict[int, list[str]]":
+    """Processes that a process started, and their commands."""
+    found = {}
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            command = (folder / "cmdline").read_bytes()
+            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1]) == process:
+                found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
         except (OSError, ValueError):
             continue
-        if parent == os.getpid() and b"spawn_main" in command:
-            found.append(int(folder.name))
     return found
+
+
+def workers(process: int) -> "list[int]":
+    """Processes below one that are workers of Dask."""
+    return [child for child, command in children(process).items() if any("spawn_main" in word for word in command)]
 
 
 def phantoms(work: pathlib.Path, number: int) -> str:
@@ -102,7 +110,7 @@ def grade_again_and_again(table: str, number: int, queue: "multiprocessing.Queue
         queue.put((i + 1, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0))
 
 
-def measure_memory(work: pathlib.Path, number: int) -> None:
+def measure_process(work: pathlib.Path, number: int) -> None:
     table = phantoms(work, number)
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
@@ -112,21 +120,35 @@ def measure_memory(work: pathlib.Path, number: int) -> None:
     process.join()
     print("| after case | peak MiB of a process that calls grade() |\n| --- | --- |")
     for i in sorted({1, 5, 10, 25, number}):
-        print(f"| {i} | {peaks[i - 1]:.0f} |", flush=True)
+        if i <= number:
+            print(f"| {i} | {peaks[i - 1]:.0f} |", flush=True)
 
-    shutil.rmtree(work / "out", ignore_errors=True)
-    worker: "list[float]" = []
-    cohort.grade_cohort(
-        table, work / "out", workers=1, threads=len(os.sched_getaffinity(0)),
-        report=lambda status, done, of: worker.append(sum(resident(p, True) for p in workers())),
-    )
-    of_case = []
-    for i in range(number):
-        document = json.loads((work / "out" / "cases" / f"case-{i + 1:03}" / "result.json").read_text())
-        of_case.append(document["provenance"]["peak_memory_mib"])
-    print("| after case | peak MiB of the worker | of the case's process |\n| --- | --- | --- |")
-    for i in sorted({1, 5, 10, 25, number}):
-        print(f"| {i} | {worker[i - 1]:.0f} | {of_case[i - 1]:.0f} |", flush=True)
+
+def measure_memory(work: pathlib.Path, number: int) -> None:
+    """The command: each case's peak as its process tells it (it starts a peak for each stage), the others' from outside."""
+    table = phantoms(work, number)
+    output = work / "out"
+    shutil.rmtree(output, ignore_errors=True)
+    command = [sys.executable, "-m", "gliomagrading", "cohort", table, "--output", str(output), "--workers", "1", "--threads", "1"]
+    start = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    peaks = []  # of the case, of the worker, of the command
+    for line in process.stdout:
+        match = re.match(r"\[\d+/\d+\] (\S+) (.*)", line)
+        if match:
+            assert match.group(2) == "done", line
+            document = json.loads((output / "cases" / match.group(1) / "result.json").read_text())
+            worker = sum(resident(p, True) for p in workers(process.pid))
+            peaks.append((document["provenance"]["peak_memory_mib"], worker, resident(process.pid, True)))
+    assert process.wait() == 0 and len(peaks) == number, (process.returncode, len(peaks))
+
+    print("| after case | its peak, MiB | highest so far | of the worker | of the command |\n| --- | --- | --- | --- | --- |")
+    for i in sorted({1, min(5, number), 10, 25, number}):
+        if i <= number:
+            case, worker, of_command = peaks[i - 1]
+            print(f"| {i} | {case:.0f} | {max(p[0] for p in peaks[:i]):.0f} | {worker:.0f} | {of_command:.0f} |")
+    print("peaks of the cases:", " ".join(f"{case:.0f}" for case, _, _ in peaks), f"MiB; {time.monotonic() - start:.0f} s in all")
 
 
 def measure_many(work: pathlib.Path, number: int) -> None:
@@ -142,7 +164,7 @@ def measure_many(work: pathlib.Path, number: int) -> None:
     def told(status: cohort.Status, done: int, of: int) -> None:
         assert status.state == "done", status
         if done % max(1, number // 10) == 0 or done == 1:
-            rows.append((done, time.monotonic() - start, resident(os.getpid()), sum(resident(p) for p in workers())))
+            rows.append((done, time.monotonic() - start, resident(os.getpid()), sum(resident(p) for p in workers(os.getpid()))))
 
     cohort.grade_cohort(table, work / "many", workers=2, program=["sh", str(stub)], report=told)
     print("| cases | seconds | MiB of the scheduler | of the workers |\n| --- | --- | --- | --- |")
@@ -151,15 +173,20 @@ def measure_many(work: pathlib.Path, number: int) -> None:
     print(f"{time.monotonic() - start:.1f} s in all; summary.html has {os.path.getsize(work / 'many' / 'summary.html') / 1e6:.1f} MB")
 
 
+MEASURES = {
+    "speed": (measure_speed, 8), "memory": (measure_memory, 50), "process": (measure_process, 50), "many": (measure_many, 10000),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["speed", "memory", "many"])
+    parser.add_argument("what", choices=list(MEASURES))
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--cases", type=int)
     options = parser.parse_args()
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    measure, usual = {"speed": (measure_speed, 4), "memory": (measure_memory, 50), "many": (measure_many, 10000)}[options.what]
+    measure, usual = MEASURES[options.what]
     measure(work, options.cases or usual)
 
 
