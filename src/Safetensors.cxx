@@ -21,14 +21,13 @@
 
 #include <nlohmann/json.hpp>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <random>
 #include <tuple>
 
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
@@ -233,8 +232,8 @@ WriteSafetensors(const std::string &                          path,
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');
 
-  // A name of this process: trainings side by side may prepare the same case.
-  const std::string temporary = path + '.' + std::to_string(::getpid()) + ".part";
+  // A name of its own: trainings side by side may prepare the same case.
+  const std::string temporary = path + '.' + std::to_string(std::random_device{}()) + ".part";
   {
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
     char          lengthBytes[8];

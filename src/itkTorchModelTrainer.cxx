@@ -487,15 +487,19 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
   {
     problems.push_back("Device is '" + trainer.m_Device + "'; it is cpu, cuda or cuda:N");
   }
+  const auto checkDeepest = [&](std::int64_t patchOfOneVoxel) {
+    check(
+      trainer.m_BatchSize != 1 || trainer.m_PatchSize != patchOfOneVoxel,
+      "PatchSize is " + std::to_string(trainer.m_PatchSize) +
+        " and BatchSize 1: the deepest maps have one voxel, from which a batch norm learns nothing; raise one of them");
+  };
   if (grading)
   {
-    check(trainer.m_PatchSize % 8 == 0 && trainer.m_PatchSize >= (trainer.m_Padded ? 8u : 72u),
+    const unsigned int smallest = trainer.m_Padded ? 8u : 72u;
+    check(trainer.m_PatchSize % 8 == 0 && trainer.m_PatchSize >= smallest,
           "PatchSize is " + std::to_string(trainer.m_PatchSize) +
             "; the grading network takes multiples of 8, without padding from 72 on");
-    check(
-      trainer.m_BatchSize != 1 || trainer.m_PatchSize != (trainer.m_Padded ? 8u : 72u),
-      "PatchSize is " + std::to_string(trainer.m_PatchSize) +
-        " and BatchSize 1: the last maps have one voxel, from which a batch norm learns nothing; raise one of them");
+    checkDeepest(smallest);
   }
   else if (trainer.m_Levels >= 2 && trainer.m_Levels <= 6 && trainer.m_Width >= 1)
   {
@@ -508,10 +512,10 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
           "PatchSize is " + std::to_string(trainer.m_PatchSize) + "; with " + std::to_string(trainer.m_Levels) +
             " levels it is a multiple of " + std::to_string(geometry->Step()) + " above " +
             std::to_string(2 * geometry->Halo()));
-    check(
-      trainer.m_BatchSize != 1 || !trainer.m_Padded || trainer.m_PatchSize != geometry->Step(),
-      "PatchSize is " + std::to_string(trainer.m_PatchSize) +
-        " and BatchSize 1: the deepest maps have one voxel, from which a batch norm learns nothing; raise one of them");
+    if (trainer.m_Padded)
+    {
+      checkDeepest(geometry->Step());
+    }
   }
   const std::string output = WithoutTrailingSlash(trainer.m_Output);
   const std::string checkpoint = output + ".checkpoint/state.safetensors";

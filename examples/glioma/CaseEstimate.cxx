@@ -55,6 +55,19 @@ SecondsOf(const TFunction & function)
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+std::vector<float>
+Noise(std::size_t count)
+{
+  std::vector<float> values(count);
+  std::uint32_t      state = 1;
+  for (float & value : values)
+  {
+    state = state * 1664525U + 1013904223U;
+    value = static_cast<float>(state >> 8) / 8388608.0F - 1.0F;
+  }
+  return values;
+}
+
 /** The mask in the model's space, cut to the brain's box. */
 MaskImageType::Pointer
 BrainOnGridOf(const itk::TorchModelManifest & manifest, const MaskImageType * brain)
@@ -165,17 +178,8 @@ EstimateCase(const std::vector<SequenceImageType::Pointer> & sequences,
   {
     const itk::TorchModelManifest & manifest = grading->GetManifest();
     const itk::SizeValueType        side = manifest.OutputSize != 0 ? manifest.OutputSize : 96;
-    const std::vector<float>        noise = [&] {
-      std::vector<float> values(names.size() * side * side * side);
-      std::uint32_t      state = 1;
-      for (float & value : values)
-      {
-        state = state * 1664525U + 1013904223U;
-        value = static_cast<float>(state >> 8) / 8388608.0F - 1.0F;
-      }
-      return values;
-    }();
-    itk::TorchVolumeView view;
+    const std::vector<float>        noise = Noise(names.size() * side * side * side);
+    itk::TorchVolumeView            view;
     view.Buffer = noise.data();
     view.Components = static_cast<unsigned int>(names.size());
     view.RegionSize.Fill(side);

@@ -10,8 +10,8 @@ DIR/<case>/ holds tumour.nii.gz and result.json. Segmentation baseline: FLAIR an
 standardized T1c exceeds standardized T1 by 1.0; with --training (another cohort) two logistic regressions fitted on that cohort's
 own masks, on the volume alone and on the volume and the first-order intensities of all sequences, scored on the predicted masks.
 p_hgg_brain is the second grader's, of the whole brain; gradcam and guided are the shares of the explanations' energy inside the
-predicted tumour; the verdict is that of the first grader alone. Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC), percentiles of 2000 bootstraps of the cases (Brier
-score), 95 %.
+predicted tumour; the verdict is that of the first grader alone. Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC),
+percentiles of 2000 bootstraps of the cases (Brier score), 95 %.
 """
 import argparse
 import csv

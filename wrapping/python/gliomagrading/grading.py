@@ -97,8 +97,9 @@ def grade(
 
     images: a list in that order, or a mapping by those names. Without models the demonstration bundles are used, with a
     warning. brain_grading_model is a second grader that sees the whole brain ("brain-grading": the demonstration's, which
-    has learnt little). register brings sequences on different grids to the reference first; masks lie on its grid. region_labels, an
-    image of regions such as the ventricles, adds to quality how much of each map lies in each (not with register).
+    has learnt little). register brings sequences on different grids to the reference first; masks lie on its grid.
+    region_labels, an image of regions such as the ventricles, adds to quality how much of each map lies in each (not with
+    register).
     """
     named = named_sequences(images)
     run = _library.core().CaseGrading()

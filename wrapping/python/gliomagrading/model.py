@@ -80,7 +80,7 @@ def _to_core(manifest: Manifest) -> Any:
 def demonstration_bundle(task: str) -> str:
     """Folder of the demonstration bundle that comes with the package; brain-grading: the grader of the whole brain."""
     if task not in _DEMONSTRATIONS:
-        raise ValueError(f"The task is {task!r}; give 'segmentation', 'grading' or 'brain-grading'.")
+        raise ValueError(f"The task is {task!r}; give one of {', '.join(_DEMONSTRATIONS)}.")
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "share", "GliomaGrading", "models", task)
     if not os.path.isfile(os.path.join(folder, "configs", "metadata.json")):
         raise FileNotFoundError(f"The demonstration bundle is not in {folder}; give the path of a bundle.")

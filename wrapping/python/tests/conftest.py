@@ -5,6 +5,7 @@
 import dataclasses
 import pathlib
 import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ import pytest
 
 import gliomagrading as gg
 from gliomagrading._program import environment, path as program_path
+
+# The head of the tests in itk.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "test"))
+import obliqueHead  # noqa: E402
 
 SEQUENCES = ("T1", "T1c", "T2", "FLAIR")
 
@@ -61,16 +66,7 @@ class Head:
 
 
 def make_head() -> Head:
-    random = np.random.default_rng(5)
-    z, y, x = np.meshgrid(np.linspace(-1, 1, 24), np.linspace(-1, 1, 36), np.linspace(-1, 1, 40), indexing="ij")
-    brain = (x**2 + y**2 + z**2 < 0.72).astype(np.uint8)
-    tumour = ((x - 0.2) ** 2 + (y + 0.1) ** 2 + z**2 < 0.06).astype(np.uint8)
-    arrays = []
-    for i in range(4):
-        field = np.exp(0.2 * x + 0.1 * i * y)
-        values = (100.0 + 40.0 * i + 60.0 * (i + 1) * tumour + 5.0 * random.standard_normal(x.shape)) * field
-        arrays.append((values * brain).astype(np.float32))
-    return Head(arrays, brain, tumour)
+    return Head(*obliqueHead.arrays())
 
 
 @pytest.fixture(scope="session")
