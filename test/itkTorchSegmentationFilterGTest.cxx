@@ -746,8 +746,12 @@ TEST_F(TorchSegmentationFilter, MemoryDoesNotGrowWithTheSlices)
   {
     GTEST_SKIP() << "This system does not let a process reset its peak memory";
   }
-  peak(100);
-  const double few = peak(100);
+  // Threads' heaps fill up over some runs.
+  double few = 0.0;
+  for (unsigned int run = 0; run < 5; ++run)
+  {
+    few = std::max(few, peak(100));
+  }
   const double many = peak(500);
   // 400 more slices hold 12 MB.
   EXPECT_LT(many, few + 4e6) << few << ' ' << many;
