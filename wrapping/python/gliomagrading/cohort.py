@@ -386,7 +386,8 @@ def _grade_cohort(
     commands = {case.name: _command(run, case, threads, arguments) for case in missing}
     # The largest files take the most memory.
     largest = max(missing, key=lambda case: sum(_bytes(path) for path in case.sequences))
-    estimate = estimate_memory(commands[largest.name], environment)
+    # Nothing else runs yet: all processors tell it sooner, and its memory does not depend on them.
+    estimate = estimate_memory(_command(run, largest, len(os.sched_getaffinity(0)), arguments), environment)
     if estimate is None:
         warnings.warn(
             "The memory of a case could not be estimated: processors alone say how many run at a time.",
