@@ -66,10 +66,11 @@ operator<<(std::ostream & out, const GliomaGradingFilterEnums::Explain value)
  * T1, T1c, T2 and FLAIR on one grid are prepared as each model's manifest says (SequencePreparationFilter), brought to
  * the segmentation model's orientation and spacing, and segmented inside the brain's box. The probabilities come back
  * to the input's grid, where the label is decided: 1 where the probability of a tumour is above 0.5 inside the brain,
- * without components smaller than 5 % of the largest. The tumour's cube on the grading model's grid is graded and
- * explained by one forward, and the maps come back to the input's grid. All resampling is along the image's own axes,
- * in index space: a copy with another origin or an oblique direction gives the same bits. The models' grids hang on the
- * brain's centroid, so that a copy that is cropped or shifted by a part of a voxel gets the same answer.
+ * without components smaller than the model's share of the largest (TorchModelManifest::MinimumComponentShare, 5 %
+ * where it says none). The tumour's cube on the grading model's grid is graded and explained by one forward, and the
+ * maps come back to the input's grid. All resampling is along the image's own axes, in index space: a copy with another
+ * origin or an oblique direction gives the same bits. The models' grids hang on the brain's centroid, so that a copy
+ * that is cropped or shifted by a part of a voxel gets the same answer.
  *
  * The one exception is a head that stands askew on its grid while its header says how to straighten it (see
  * UprightGridCalculator; TurnUpright): models know upright heads. Then everything above happens on an upright grid, and
@@ -393,9 +394,6 @@ private:
   using RegionType = ImageRegion<3>;
   using MaskPixelType = typename MaskImageType::PixelType;
   using SequenceReportsType = std::vector<typename PreparationType::SequenceReport>;
-
-  /** Smaller parts of the mask, as a share of the largest, are no tumour (26 neighbours). */
-  static constexpr double SmallestComponentShare = 0.05;
 
   void
   CheckModel(const TorchModel * model, const std::string & role, const std::string & task) const;

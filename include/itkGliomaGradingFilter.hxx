@@ -548,11 +548,13 @@ GliomaGradingFilter<TInputImage, TMaskImage>::KeepLargeComponents(MaskImageType 
     return;
   }
   const auto & components = runs.GetComponents();
-  const double largest = static_cast<double>(components[runs.GetLargest()].voxels);
-  const auto   width = labels->GetLargestPossibleRegion().GetSize(0);
+  // Smaller parts, as a share of the largest, are no tumour (26 neighbours).
+  const double smallest = m_SegmentationModel->GetManifest().MinimumComponentShare *
+                          static_cast<double>(components[runs.GetLargest()].voxels);
+  const auto width = labels->GetLargestPossibleRegion().GetSize(0);
   for (const ConnectedRuns::Run & run : runs.GetRuns())
   {
-    if (static_cast<double>(components[run.component].voxels) < SmallestComponentShare * largest)
+    if (static_cast<double>(components[run.component].voxels) < smallest)
     {
       MaskPixelType * const line = labels->GetBufferPointer() + run.line * width;
       std::fill(line + run.begin, line + run.end, MaskPixelType{});

@@ -68,7 +68,8 @@ struct GliomaGrading_EXPORT TorchModelManifest
   std::string  FitMode;         // "cube", "stretch" or "letterbox"
   double       Margin{ 0.0 };   // voxels of the model's grid
   unsigned int OutputSize{ 0 }; // voxels a side of the region
-  /** Grading: parts of the tumour smaller than this share of the largest do not stretch the region. */
+  /** Parts of the tumour smaller than this share of the largest (26 neighbours) are left out of the mask
+   * (segmentation), or do not stretch the region (grading). */
   double MinimumComponentShare{ 0.05 };
   /** Grading: the logits are divided by it before the softmax, so that the probabilities are calibrated. */
   double Temperature{ 1.0 };

@@ -212,8 +212,8 @@ public:
   /** Voxels around the tumour on each side of its longest extent (grading). Default: 10. */
   itkSetMacro(Margin, unsigned int);
   itkGetConstMacro(Margin, unsigned int);
-  /** Parts of a predicted tumour smaller than this share of the largest do not stretch the region (grading; written to
-   * the manifest, training has drawn masks). Default: 0.05. */
+  /** Parts of a predicted tumour smaller than this share of the largest are left out of the mask (segmentation), or do
+   * not stretch the region (grading); written to the manifest, training has drawn masks. Default: 0.05. */
   itkSetMacro(MinimumComponentShare, double);
   itkGetConstMacro(MinimumComponentShare, double);
   /** Input voxels a side: of a patch (default 136), or of the tumour's cube (default 96). */

@@ -698,14 +698,13 @@ WriteBundleManifest(const std::string & bundle, const TorchModelManifest & manif
   PutText(preparation, "bias_correction", manifest.BiasCorrection);
   PutText(preparation, "standardization", manifest.Standardization);
   ours["preparation"] = preparation;
+  Json region = { { "minimum_component_share", manifest.MinimumComponentShare } };
   if (!dense)
   {
-    Json region = { { "margin", manifest.Margin },
-                    { "output_size", manifest.OutputSize },
-                    { "minimum_component_share", manifest.MinimumComponentShare } };
+    region["margin"] = manifest.Margin;
+    region["output_size"] = manifest.OutputSize;
     PutText(region, "of", manifest.Region);
     PutText(region, "fit_mode", manifest.FitMode);
-    ours["region"] = region;
   }
   else
   {
@@ -713,6 +712,7 @@ WriteBundleManifest(const std::string & bundle, const TorchModelManifest & manif
     ours["halo"] = manifest.Halo;
     ours["tile_step"] = manifest.TileStep;
   }
+  ours["region"] = region;
   for (const TorchLayerGeometry & layer : manifest.Layers)
   {
     ours["layers"].push_back({ { "layer", layer.Layer }, { "offset", layer.Offset }, { "step", layer.Step } });

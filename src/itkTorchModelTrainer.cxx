@@ -1086,8 +1086,8 @@ TorchModelTrainer::Session::WriteBundle()
     manifest.FitMode = m_Trainer.m_Region == "brain" ? "stretch" : "cube";
     manifest.Margin = m_Trainer.m_Margin;
     manifest.OutputSize = m_Trainer.m_PatchSize;
-    manifest.MinimumComponentShare = m_Trainer.m_MinimumComponentShare;
   }
+  manifest.MinimumComponentShare = m_Trainer.m_MinimumComponentShare;
   for (const CohortCase & c : m_TrainingRows)
   {
     const auto *                     found = AttributionOf(m_Plan.Attributions, c.Name);
@@ -1646,7 +1646,7 @@ TorchModelTrainer::UseDemonstrationRecipe()
   m_LowerQuantile = 0.005;
   m_UpperQuantile = 0.995;
   m_PatchSize = grading ? 96 : 92;
-  m_MinimumComponentShare = 0.25; // islands beside the tumour are the commonest error of a weak segmentation
+  m_MinimumComponentShare = 0.5; // islands beside the tumour are the commonest error of a weak segmentation
   m_TumourShare = 0.6;
   m_Balance = grading;
   m_Loss = grading ? LossEnum::CrossEntropy : LossEnum::CrossEntropyAndDice;

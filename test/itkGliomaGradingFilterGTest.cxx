@@ -19,18 +19,23 @@
 
 #include "SeededBundles.h"
 #include "SyntheticHead.h"
+#include "itkBinaryThresholdImageFilter.h"
+#include "itkConnectedComponentImageFilter.h"
 #include "itkImageRegionConstIteratorWithIndex.h"
 #include "itkGradCAMImageFilter.h"
 #include "itkGuidedBackpropagationImageFilter.h"
 #include "itkNearestNeighborInterpolateImageFunction.h"
+#include "itkRelabelComponentImageFilter.h"
 #include "itkResampleImageFilter.h"
 #include "itkSha256.h"
 #include "itkTorchSegmentationFilter.h"
 #include "gtest/gtest.h"
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <set>
 
@@ -635,6 +640,53 @@ TEST(GliomaGradingFilter, IslandsStretchTheRegionAsTheModelAsks)
     return filter->GetRegionReport().Sides[0];
   };
   EXPECT_GT(sideOf(0.05), sideOf(0.25) + 1.0);
+}
+
+// A mask's small parts are left out, as the segmentation model asks.
+TEST(GliomaGradingFilter, TheMaskHasNoPartsSmallerThanTheModelAsks)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  const auto            grading = LoadSeeded(folder / "g", GradingManifest());
+  auto                  manifest = SegmentationManifest();
+  ASSERT_EQ(manifest.MinimumComponentShare, 0.05);
+  std::size_t before = std::numeric_limits<std::size_t>::max();
+  for (const double share : { 0.0, 0.05, 0.1, 1.0 })
+  {
+    manifest.MinimumComponentShare = share;
+    const auto filter = Grading(head, LoadSeeded(folder / std::to_string(share), manifest, 8), grading);
+    filter->SetExplain(Explain::None);
+    filter->Update();
+
+    using CountsType = itk::Image<unsigned short, 3>;
+    auto above = itk::BinaryThresholdImageFilter<itk::Image<float, 3>, MaskType>::New();
+    above->SetInput(filter->GetTumourProbability());
+    above->SetLowerThreshold(std::nextafter(0.5F, 1.0F));
+    above->SetInsideValue(1);
+    auto parts = itk::ConnectedComponentImageFilter<MaskType, CountsType>::New();
+    parts->SetInput(above->GetOutput());
+    parts->FullyConnectedOn();
+    auto sorted = itk::RelabelComponentImageFilter<CountsType, CountsType>::New();
+    sorted->SetInput(parts->GetOutput());
+    sorted->Update();
+    const auto & sizes = sorted->GetSizeOfObjectsInPixels();
+    const auto   smallest = share * static_cast<double>(sizes.front());
+    std::size_t  kept = 0;
+    while (kept < sizes.size() && static_cast<double>(sizes[kept]) >= smallest)
+    {
+      ++kept;
+    }
+    EXPECT_LT(kept, before);
+    before = kept;
+    EXPECT_TRUE(kept == sizes.size() || share > 0.0);
+    itk::ImageRegionConstIterator<CountsType> part(sorted->GetOutput(), sorted->GetOutput()->GetBufferedRegion());
+    itk::ImageRegionConstIterator<MaskType>   label(filter->GetOutput(), part.GetRegion());
+    for (; !part.IsAtEnd(); ++part, ++label)
+    {
+      ASSERT_EQ(label.Get() != 0, part.Get() >= 1 && part.Get() <= kept) << share;
+    }
+  }
+  EXPECT_EQ(before, 1u);
 }
 
 // With the statistics of the whole image the background is -mean/sd, and so is what lies beyond the image.

@@ -162,6 +162,7 @@ InspectBundle(const InspectOptions & options)
   else
   {
     Line("tiles", "halo " + std::to_string(manifest.Halo) + ", step " + std::to_string(manifest.TileStep));
+    Line("mask", "parts from " + Number(manifest.MinimumComponentShare) + " of the largest");
   }
   Line("weights", manifest.WeightsFile + ", " + std::to_string(manifest.WeightsBytes) + " bytes");
   Line("SHA-256", manifest.WeightsSha256);

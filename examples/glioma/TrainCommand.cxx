@@ -332,9 +332,6 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
     t.Add<unsigned int>("--margin",
                         "Voxels around the tumour (10), or around the brain (0)",
                         [](Trainer & x, unsigned int v) { x.SetMargin(v); });
-    t.Add<double>("--minimum-component-share",
-                  "Parts of a tumour below this share of the largest do not stretch the region (0.05)",
-                  [](Trainer & x, double v) { x.SetMinimumComponentShare(v); });
     t.Add<double>("--label-smoothing", "Share of the target given to both grades (0)", [](Trainer & x, double v) {
       x.SetLabelSmoothing(v);
     });
@@ -344,6 +341,10 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
                 grading ? "Spatial dropout (0)" : "Spatial dropout (0.05)",
                 [](Trainer & x, double v) { x.SetSpatialDropout(v); });
   t.Add<bool>("--padded", "true: padded convolutions (false)", [](Trainer & x, bool v) { x.SetPadded(v); });
+  t.Add<double>("--minimum-component-share",
+                grading ? "Parts of a tumour below this share of the largest do not stretch the region (0.05)"
+                        : "Parts of a predicted tumour below this share of the largest are left out (0.05)",
+                [](Trainer & x, double v) { x.SetMinimumComponentShare(v); });
   t.Add<double>("--spacing", "Voxel size in mm (1)", [](Trainer & x, double v) { x.SetSpacing(v); });
   t.Add<unsigned int>("--patch",
                       grading ? "Voxels a side of the tumour's cube (96)" : "Input voxels a side of a patch (136)",
