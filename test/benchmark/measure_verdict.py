@@ -4,12 +4,15 @@
 """Distributions behind the thresholds of include/itkReviewThresholds.h, and what the verdict does with them.
 
   measure_verdict.py GLIOMA --work DIR [--orders CHECK_SEQUENCE_ORDERS] [--cases 40] [--patients COHORT.csv]
-      [--patient-models SEGMENTATION GRADING CASE[,CASE...]] ... [--check-only] [--threads N]
+      [--patient-models SEGMENTATION GRADING CASE[,CASE...]] ... [--brain-grading-model BUNDLE|demonstration] [--check-only] [--threads N]
+      [--results TITLE COHORT.csv DIR] ...
 
 Phantoms of seed 4713 (the distribution) and of seed 4714 (the check) are synthesized into DIR and graded by the demonstration
 bundles, unless that was done before; other bundles: --segmentation-model, --grading-model. Patients are graded by the models
-named for them, which must not have seen them. --check-only leaves the distribution out; --orders counts the 23 wrong orders of
-each patient's four sequences.
+named for them, which must not have seen them. --brain-grading-model has the phantoms graded from the whole brain too; what that grader
+sends to review is then told apart. --check-only leaves the distribution out; --orders counts the 23 wrong orders of each patient's four
+sequences. --results tells of cases that are graded already (DIR/CASE/result.json, as examples/glioma/models/rebuild.sh leaves them), and
+of nothing else.
 Goals: at most 10 % of the phantoms of seed 4714 in review, at least 80 % of the wrong orders flagged and no right one.
 """
 import argparse
@@ -30,6 +33,11 @@ NUMBERS = (  # of result.json's quality, the threshold beside it, the side on wh
     ("gradcam-res3-tumour-chance", "GradCAMLargestChance", ""),
     ("gradcam-res4-tumour-ratio", "GradCAMTumourRatio", "below"),
     ("gradcam-res4-tumour-chance", "GradCAMLargestChance", ""),
+    ("brain-guided-backprop-tumour-ratio", "BrainTumourRatio", "below"),
+    ("brain-guided-backprop-border-ratio", "BrainBorderRatio", "above"),
+    ("brain-gradcam-res3-tumour-ratio", "GradCAMTumourRatio", "below"),
+    ("brain-gradcam-res4-tumour-ratio", "GradCAMTumourRatio", "below"),
+    ("graders' gap", "GraderGap", "above"),
     ("probability gap", "ProbabilityGap", "below"),
     ("tumour volume, ml", "TinyVolume", "below"),
     ("T2-fluid-rank", "FluidRank", "above"),
@@ -57,7 +65,7 @@ def grade(options, row, folder, output, models):
         command = [options.glioma, "grade", "--output", str(output)]
         for role in ("t1", "t1c", "t2", "flair"):
             command += [f"--{role}", str(folder / row[role])]
-        for option, model in zip(("--segmentation-model", "--grading-model"), models):
+        for option, model in zip(("--segmentation-model", "--grading-model", "--brain-grading-model"), models):
             command += [option, model] if model else []
         command += ["--threads", str(options.threads)] if options.threads else []
         answer = subprocess.run(command, capture_output=True, text=True)
@@ -70,9 +78,16 @@ def number_of(result, name):
     if name == "probability gap":
         first, second = sorted((result["probabilities"] or {"none": 1.0, "other": 0.0}).values(), reverse=True)[:2]
         return first - second
+    if name == "graders' gap":
+        brain = result.get("whole_brain")
+        return max(abs(p - brain["probabilities"][k]) for k, p in result["probabilities"].items()) if brain and result["probabilities"] else None
     if name == "tumour volume, ml":
         return result["tumour_volume_ml"]
     return result["quality"].get(name)
+
+
+def is_of_brain(reason):
+    return "brain-" in reason or reason.startswith("the graders disagree")
 
 
 def quantile(values, share):
@@ -89,6 +104,9 @@ def tell(title, results, limits):
             print(f"| {name} | {len(values)} | {places} | {side} {limits[limit] if limit else ''} |")
     reviewed = {case: result["reasons"] for case, result in results.items() if result["verdict"] == "review"}
     print(f"\nreview: {len(reviewed)} of {len(results)} ({100 * len(reviewed) / len(results):.0f} %)")
+    if any(result.get("whole_brain") for result in results.values()):
+        alone = sum(any(not is_of_brain(reason) for reason in reasons) for reasons in reviewed.values())
+        print(f"without what the grader of the whole brain says: {alone} of {len(results)}")
     counts = collections.Counter(reason.split(":")[0] for reasons in reviewed.values() for reason in reasons)
     for reason, count in counts.most_common():
         print(f"- {count} x {reason}")
@@ -129,12 +147,19 @@ def main():
     parser.add_argument("--cases", type=int, default=40)
     parser.add_argument("--segmentation-model")
     parser.add_argument("--grading-model")
+    parser.add_argument("--brain-grading-model")
     parser.add_argument("--patients", type=pathlib.Path)
     parser.add_argument("--patient-models", nargs=3, action="append", default=[], metavar=("SEGMENTATION", "GRADING", "CASES"))
+    parser.add_argument("--results", nargs=3, action="append", default=[], metavar=("TITLE", "COHORT", "DIR"))
     parser.add_argument("--check-only", action="store_true")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     limits = thresholds()
+    for title, cohort, folder in options.results:
+        found = {row["case"]: pathlib.Path(folder) / row["case"] / "result.json" for row in rows_of(cohort)}
+        tell(title, {case: json.loads(file.read_text()) for case, file in found.items() if file.exists()}, limits)
+    if options.results:
+        return
     for title, seed in (("Phantoms of seed 4713 (the distribution)", 4713), ("Phantoms of seed 4714 (the check)", 4714)):
         if options.check_only and seed == 4713:
             continue
@@ -142,7 +167,7 @@ def main():
         if not cohort.exists():
             subprocess.run([options.glioma, "synthesize", "--cases", str(options.cases), "--seed", str(seed), "--output", str(cohort.parent)],
                            check=True, stdout=subprocess.DEVNULL)
-        models = (options.segmentation_model, options.grading_model)
+        models = (options.segmentation_model, options.grading_model, options.brain_grading_model)
         tell(title, {row["case"]: grade(options, row, cohort.parent, options.work / f"results-{seed}" / row["case"], models)
                      for row in rows_of(cohort)[: options.cases]}, limits)
     if options.patients:
