@@ -9,11 +9,13 @@
 # Stages, in this order by default; each goes on where it was cut off and is skipped once it is done:
 #   phantoms                  the training phantoms
 #   networks-phantoms         segmentation, grading and whole-brain grading on phantoms alone, the start of all that follow
-#   networks                  the same on phantoms and patients: three folds of the twelve (not the whole-brain grader), without
-#                             TCGA-CS and without UCSF (segmentation), and on all of them: the bundles
+#   networks                  segmentation and whole-brain grading on phantoms and patients, grading on patients alone: three folds of the
+#                             twelve (not the whole-brain grader), without TCGA-CS and without UCSF (segmentation), and on all of
+#                             them: the bundles
 #   segmentation-sites        the segmentations without a site, scored on that site
 #   folds                     the three folds: each segmentation and grader, scored on the four patients that it left out; the whole-brain
 #                             grader is that of phantoms alone
+#   scanner-control           the folds again, each case with healthy tissue in the tumour's place too
 #   phantoms-held-out         the bundles, scored on 40 phantoms of another seed
 #   cards                     the model cards, docs/README.md of each bundle, with the scores of all stages
 #
@@ -84,7 +86,7 @@ trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 # Without N4: at its usual settings it takes most of a large lesion's contrast away (cohort.csv, FLAIR: from 0.9-2.6 to 0.3-1.9
 # deviations of the brain, SimpleITK's N4 too), and the masks with it. Padded, so that a patch of 128 mm has three poolings.
-segmentation=(--width 8 --padded true --levels 4 --patch 64 --bias-correction none --name "whole-tumour segmentation, demonstration"
+segmentation=(--width 8 --padded true --levels 4 --bias-correction none --name "whole-tumour segmentation, demonstration"
   --augment rotation-3d=20 zoom=0.25 mirror=0.5 shift=0.5 intensity-curve=0.7 gain=0.9 offset=0.4 lesion-contrast=0.8 thick-slices=0.3
   sharpness=0.43 noise=0.3 bias-field=0.2 lost-sequence=0.25 cyst=0.25 slice-offset=0.2 transplant=0.3)
 # Predicted masks are smaller than drawn ones, so the box is moved more than the recipe does.
@@ -93,9 +95,12 @@ boxes=(--augment rotation-3d=20 zoom=0.25 mirror=0.5 quarter-turns=0.5 shift=0.2
 grading=(--width 8 "${boxes[@]}" --name "tumour grading, demonstration")
 brain_grading=(--width 8 --region brain --name "whole-brain grading, demonstration")
 # What follows a training on phantoms alone.
-fine_segmentation=(--initial "$work/segmentation-phantoms" --mix 0.45 --mix 0.55 --rate 2e-3 --normalization-steps 1100 --steps 2000)
-fine_grading=(--initial "$work/grading-phantoms" --mix 0.4 --mix 0.6 --steps 200 --normalization-steps 80 --rate 7e-4)
+fine_segmentation=(--patch 64 --initial "$work/segmentation-phantoms" --mix 0.45 --mix 0.55 --rate 2e-3 --normalization-steps 1100 --steps 2000)
+# Then whole heads, as they are segmented in use.
+whole_segmentation=(--patch 96 --batch 1 --mix 0.45 --mix 0.55 --rate 7e-4 --normalization-steps 1 --steps 1000)
 fine_brain=(--initial "$work/brain-grading-phantoms" --mix 0.5 --mix 0.5 --steps 100 --normalization-steps 40 --rate 5e-4)
+# Patients alone: with phantoms, before them or among them, the folds' AUC is lower (EXPERIMENTS.md).
+patients_grading=(--cohort "$patients" --steps 300 --training-data "trained on twelve patients, not validated")
 # Every training case is named with its licence: the phantoms, and the patients of attribution.csv.
 attribution=$work/attribution.csv
 write_attribution() {
@@ -145,23 +150,34 @@ stage_phantoms() {
   [ -f "$phantoms" ] || "$glioma" synthesize --cases 120 --seed 2018 --output "$work/phantoms" --threads "$threads"
 }
 stage_networks-phantoms() {
-  start segmentation "$work/segmentation-phantoms" "${segmentation[@]}" --cohort "$phantoms" --steps 2000 --training-data "$alone"
+  start segmentation "$work/segmentation-phantoms" "${segmentation[@]}" --patch 64 --cohort "$phantoms" --steps 2000 --training-data "$alone"
   start grading "$work/grading-phantoms" "${grading[@]}" --cohort "$phantoms" --steps 600 --training-data "$alone"
   start grading "$work/brain-grading-phantoms" "${brain_grading[@]}" --cohort "$phantoms" --steps 400 --training-data "$alone"
   finish
 }
+# The segmentations on all cases, without each fold and without each site, and what left_out keeps from them.
+variants=("" -fold-1 -fold-2 -fold-3 -without-TCGA-CS -without-UCSF)
+left_out() {
+  local fold=${1#-}
+  fold=${fold//-/_}
+  case $1 in
+    -fold-*) echo --leave ${!fold} ;;
+    -without-*) echo --leave-site "${1#-without-}" ;;
+  esac
+}
 stage_networks() {
-  start segmentation "$work/segmentation" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}"
-  for fold in 1 2 3; do
-    local left=fold_$fold
-    start segmentation "$work/segmentation-fold-$fold" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}" --leave ${!left}
-    start grading "$work/grading-fold-$fold" "${grading[@]}" "${both[@]}" "${fine_grading[@]}" --leave ${!left}
+  for variant in "${variants[@]}"; do
+    start segmentation "$work/segmentation-patches$variant" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}" $(left_out "$variant")
   done
-  for site in TCGA-CS UCSF; do
-    start segmentation "$work/segmentation-without-$site" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}" --leave-site "$site"
+  for variant in "" -fold-1 -fold-2 -fold-3; do
+    start grading "$work/grading$variant" "${grading[@]}" "${patients_grading[@]}" $(left_out "$variant")
   done
-  start grading "$work/grading" "${grading[@]}" "${both[@]}" "${fine_grading[@]}"
   start grading "$work/brain-grading" "${brain_grading[@]}" "${both[@]}" "${fine_brain[@]}"
+  finish
+  for variant in "${variants[@]}"; do
+    start segmentation "$work/segmentation$variant" "${segmentation[@]}" "${both[@]}" "${whole_segmentation[@]}" \
+      --initial "$work/segmentation-patches$variant" $(left_out "$variant")
+  done
   finish
 }
 stage_segmentation-sites() {
@@ -179,6 +195,14 @@ stage_folds() {
     predict "$patients" folds "$work/segmentation-fold-$fold" "$work/grading-fold-$fold" "$work/brain-grading-phantoms" ${!left}
   done
   score "$patients" folds $fold_1 $fold_2 $fold_3
+}
+stage_scanner-control() {
+  for fold in 1 2 3; do
+    local left=fold_$fold
+    "$glioma" evaluate --cohort "$patients" --set all --cases ${!left} --segmentation-model "$work/segmentation-fold-$fold" \
+      --grading-model "$work/grading-fold-$fold" --scanner-control --allow-one-grade --threads "$threads" \
+      --output "$work/scanner-control-fold-$fold" --force
+  done
 }
 stage_phantoms-held-out() {
   local other=$work/phantoms-held-out
@@ -202,7 +226,7 @@ stage_cards() {
 }
 
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(phantoms networks-phantoms networks segmentation-sites folds phantoms-held-out cards)
+[ ${#stages[@]} -gt 0 ] || stages=(phantoms networks-phantoms networks segmentation-sites folds scanner-control phantoms-held-out cards)
 for stage in "${stages[@]}"; do
   declare -F "stage_$stage" >/dev/null || { echo "rebuild.sh: there is no stage '$stage'" >&2; exit 2; }
   "stage_$stage"
