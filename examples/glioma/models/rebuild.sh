@@ -203,6 +203,20 @@ stage_scanner-control() {
       --grading-model "$work/grading-fold-$fold" --scanner-control --allow-one-grade --threads "$threads" \
       --output "$work/scanner-control-fold-$fold" --force
   done
+  "$python" - "$work" "$patients" <<'PY' | tee "$work/predictions/scanner-control.txt"
+import csv, json, pathlib, sys
+grades = {row["case"]: row["grade"] for row in csv.DictReader(open(sys.argv[2], newline=""))}
+cases = [case for file in sorted(pathlib.Path(sys.argv[1]).glob("scanner-control-fold-?/evaluation.json"))
+         for case in json.loads(file.read_text())["rows"][0]["scanner_control"]["cases"]]
+for case in cases:
+    print({"case": case["case"], "grade": grades[case["case"]], "p_hgg": round(case["probability_hgg"], 3),
+           "p_hgg_without_tumour": round(case["control_probability_hgg"], 3)})
+for name, key in (("with", "probability_hgg"), ("without", "control_probability_hgg")):
+    high, low = ([case[key] for case in cases if grades[case["case"]] == grade] for grade in ("HGG", "LGG"))
+    auc = sum((h > l) + 0.5 * (h == l) for h in high for l in low) / (len(high) * len(low))
+    gap = sum(abs(2.0 * case[key] - 1.0) for case in cases) / len(cases)
+    print(f"{name} the tumour: AUC {auc:.3f}, distance of the two probabilities {gap:.3f} on average")
+PY
 }
 stage_phantoms-held-out() {
   local other=$work/phantoms-held-out
@@ -217,10 +231,12 @@ stage_cards() {
     "Same recipe, three folds of the twelve patients, each case by the models that had not seen it (p_hgg_brain: the whole-brain grader trained on phantoms alone)=$scores/folds.txt" \
     "Same recipe without the patients of TCGA-CS, scored on them (graders trained on phantoms alone)=$scores/segmentation-without-TCGA-CS.txt" \
     "Same recipe without the patients of UCSF, scored on them (graders trained on phantoms alone)=$scores/segmentation-without-UCSF.txt" "$phantom_scores"
+  local control=("Negative control: the folds again, with healthy tissue of the other half in the tumour's place. A grader of tumours is then undecided (AUC 0.5), one that knows the scanners is as sure as before=$scores/scanner-control.txt")
   for bundle in grading brain-grading; do
     "$python" "$here/write_model_card.py" "$work/$bundle" \
       "Same recipe, three folds of the twelve patients with the masks of the same fold's segmentation (p_hgg_brain: the whole-brain grader trained on phantoms alone)=$scores/folds.txt" \
-      "$phantom_scores"
+      "${control[@]}" "$phantom_scores"
+    control=()
   done
   echo "The bundles are $work/segmentation, $work/grading and $work/brain-grading; copy them to $here to ship them."
 }
