@@ -87,7 +87,8 @@ def number_of(result, name):
 
 
 def is_of_brain(reason):
-    return "brain-" in reason or reason.startswith("the graders disagree")
+    """Of the grader of the whole brain, or of the two together."""
+    return "brain-g" in reason or reason.startswith("the graders disagree")
 
 
 def quantile(values, share):

@@ -4,6 +4,7 @@
 """Scores predictions of `glioma grade` against a cohort's masks and grades, beside two baselines that need no network.
 
   score_cohort.py --cohort COHORT.csv --predictions DIR [--cases CASE ...] [--training COHORT.csv] [--csv TABLE.csv]
+  score_cohort.py --cohort COHORT.csv --scanner-control EVALUATION.json ...
 
 DIR/<case>/ holds tumour.nii.gz and result.json. Segmentation baseline: FLAIR and T2 both above 1.5 robust standard deviations
 (median and MAD inside the brain), largest 26-connected component. Grading baselines: the share of the predicted tumour where
@@ -12,6 +13,9 @@ own masks, on the volume alone and on the volume and the first-order intensities
 p_hgg_brain is the second grader's, of the whole brain; gradcam and guided are the shares of the explanations' energy inside the
 predicted tumour; the verdict is that of the first grader alone. Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC),
 percentiles of 2000 bootstraps of the cases (Brier score), 95 %.
+
+The second form puts together what `glioma evaluate --scanner-control` found in the folds: each case with its tumour, and with
+healthy tissue in its place.
 """
 import argparse
 import csv
@@ -22,6 +26,8 @@ import sys
 
 import numpy as np
 import SimpleITK as sitk
+
+from measure_verdict import is_of_brain
 
 
 def read(path):
@@ -103,10 +109,26 @@ def regressions(training, cohort, rows, predictions):
     return answers
 
 
+def tell_control(cohort, evaluations):
+    grades = {row["case"]: row["grade"] for row in cohort}
+    cases = [case for file in evaluations for case in json.loads(file.read_text())["rows"][0]["scanner_control"]["cases"]]
+    for case in cases:
+        print({"case": case["case"], "grade": grades[case["case"]], "p_hgg": round(case["probability_hgg"], 3),
+               "p_hgg_without_tumour": round(case["control_probability_hgg"], 3)})
+    for name, key in (("with", "probability_hgg"), ("without", "control_probability_hgg")):
+        p = [case[key] for case in cases]
+        value = auc(p, [grades[case["case"]] == "HGG" for case in cases])
+        gap = sum(abs(2.0 * each - 1.0) for each in p) / len(p)
+        print(f"{name} the tumour: AUC {'undefined, one class only' if value is None else f'{value:.3f}'}, "
+              f"distance of the two probabilities {gap:.3f} on average")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cohort", required=True, type=pathlib.Path)
-    parser.add_argument("--predictions", required=True, type=pathlib.Path)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--predictions", type=pathlib.Path)
+    what.add_argument("--scanner-control", nargs="+", type=pathlib.Path)
     parser.add_argument("--cases", nargs="*")
     parser.add_argument("--training", type=pathlib.Path)
     parser.add_argument("--csv", type=pathlib.Path)
@@ -114,6 +136,9 @@ def main():
     rows = []
     with open(options.cohort, newline="") as file:
         cohort = [row for row in csv.DictReader(file) if not options.cases or row["case"] in options.cases]
+    if options.scanner_control:
+        tell_control(cohort, options.scanner_control)
+        return
     for row in cohort:
         folder = options.cohort.parent
         prediction = options.predictions / row["case"]
@@ -128,7 +153,7 @@ def main():
         enhancing = standardized(t1c, brain) - standardized(t1, brain) > 1.0
         quality = result.get("quality") or {}
         brain_grade = result.get("whole_brain")
-        own = [reason for reason in result["reasons"] if "brain-g" not in reason and "the graders disagree" not in reason]
+        own = [reason for reason in result["reasons"] if not is_of_brain(reason)]
         rows.append(
             {
                 "case": row["case"],
