@@ -154,7 +154,7 @@ class ReportPage(unittest.TestCase):
         text = browser.evaluate("document.body.innerText")
         with open(os.path.join(os.path.dirname(self.page), "result.json"), encoding="utf-8") as file:
             result = json.load(file)
-        for part in (f"Grade {result['grade']}", "Research use only.", "not a clinical acceptance", "trained on twelve patients",
+        for part in (f"Grade {result['grade']}", "Research use only.", "not a clinical acceptance", "trained on phantoms and twelve patients",
                      "does not tell the classes apart", "patient's right (R) is on the left", "Energy inside the tumour", *result["reasons"]):
             self.assertIn(part, text)
         # Cells of res3 are 4 voxels of the region, those of res4 8.

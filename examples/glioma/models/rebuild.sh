@@ -9,9 +9,8 @@
 # Stages, in this order by default; each goes on where it was cut off and is skipped once it is done:
 #   phantoms                  the training phantoms
 #   networks-phantoms         segmentation, grading and whole-brain grading on phantoms alone, the start of all that follow
-#   networks                  segmentation and whole-brain grading on phantoms and patients, grading on patients alone: three folds of the
-#                             twelve (not the whole-brain grader), without TCGA-CS and without UCSF (segmentation), and on all of
-#                             them: the bundles
+#   networks                  the same on phantoms and patients: three folds of the twelve (not the whole-brain grader), without
+#                             TCGA-CS and without UCSF (segmentation), and on all of them: the bundles
 #   segmentation-sites        the segmentations without a site, scored on that site
 #   folds                     the three folds: each segmentation and grader, scored on the four patients that it left out; the whole-brain
 #                             grader is that of phantoms alone
@@ -98,9 +97,8 @@ brain_grading=(--width 8 --region brain --name "whole-brain grading, demonstrati
 fine_segmentation=(--patch 64 --initial "$work/segmentation-phantoms" --mix 0.45 --mix 0.55 --rate 2e-3 --normalization-steps 1100 --steps 2000)
 # Then whole heads, as they are segmented in use.
 whole_segmentation=(--patch 96 --batch 1 --mix 0.45 --mix 0.55 --rate 7e-4 --normalization-steps 1 --steps 1000)
+fine_grading=(--initial "$work/grading-phantoms" --mix 0.4 --mix 0.6 --steps 200 --normalization-steps 80 --rate 7e-4)
 fine_brain=(--initial "$work/brain-grading-phantoms" --mix 0.5 --mix 0.5 --steps 100 --normalization-steps 40 --rate 5e-4)
-# Patients alone: with phantoms, before them or among them, the folds' AUC is lower (EXPERIMENTS.md).
-patients_grading=(--cohort "$patients" --steps 300 --training-data "trained on twelve patients, not validated")
 # Every training case is named with its licence: the phantoms, and the patients of attribution.csv.
 attribution=$work/attribution.csv
 write_attribution() {
@@ -170,7 +168,7 @@ stage_networks() {
     start segmentation "$work/segmentation-patches$variant" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}" $(left_out "$variant")
   done
   for variant in "" -fold-1 -fold-2 -fold-3; do
-    start grading "$work/grading$variant" "${grading[@]}" "${patients_grading[@]}" $(left_out "$variant")
+    start grading "$work/grading$variant" "${grading[@]}" "${both[@]}" "${fine_grading[@]}" $(left_out "$variant")
   done
   start grading "$work/brain-grading" "${brain_grading[@]}" "${both[@]}" "${fine_brain[@]}"
   finish
@@ -203,20 +201,8 @@ stage_scanner-control() {
       --grading-model "$work/grading-fold-$fold" --scanner-control --allow-one-grade --threads "$threads" \
       --output "$work/scanner-control-fold-$fold" --force
   done
-  "$python" - "$work" "$patients" <<'PY' | tee "$work/predictions/scanner-control.txt"
-import csv, json, pathlib, sys
-grades = {row["case"]: row["grade"] for row in csv.DictReader(open(sys.argv[2], newline=""))}
-cases = [case for file in sorted(pathlib.Path(sys.argv[1]).glob("scanner-control-fold-?/evaluation.json"))
-         for case in json.loads(file.read_text())["rows"][0]["scanner_control"]["cases"]]
-for case in cases:
-    print({"case": case["case"], "grade": grades[case["case"]], "p_hgg": round(case["probability_hgg"], 3),
-           "p_hgg_without_tumour": round(case["control_probability_hgg"], 3)})
-for name, key in (("with", "probability_hgg"), ("without", "control_probability_hgg")):
-    high, low = ([case[key] for case in cases if grades[case["case"]] == grade] for grade in ("HGG", "LGG"))
-    auc = sum((h > l) + 0.5 * (h == l) for h in high for l in low) / (len(high) * len(low))
-    gap = sum(abs(2.0 * case[key] - 1.0) for case in cases) / len(cases)
-    print(f"{name} the tumour: AUC {auc:.3f}, distance of the two probabilities {gap:.3f} on average")
-PY
+  "$python" "$source_folder/test/benchmark/score_cohort.py" --cohort "$patients" \
+    --scanner-control "$work"/scanner-control-fold-?/evaluation.json | tee "$work/predictions/scanner-control.txt"
 }
 stage_phantoms-held-out() {
   local other=$work/phantoms-held-out
@@ -231,13 +217,11 @@ stage_cards() {
     "Same recipe, three folds of the twelve patients, each case by the models that had not seen it (p_hgg_brain: the whole-brain grader trained on phantoms alone)=$scores/folds.txt" \
     "Same recipe without the patients of TCGA-CS, scored on them (graders trained on phantoms alone)=$scores/segmentation-without-TCGA-CS.txt" \
     "Same recipe without the patients of UCSF, scored on them (graders trained on phantoms alone)=$scores/segmentation-without-UCSF.txt" "$phantom_scores"
-  local control=("Negative control: the folds again, with healthy tissue of the other half in the tumour's place. A grader of tumours is then undecided (AUC 0.5), one that knows the scanners is as sure as before=$scores/scanner-control.txt")
-  for bundle in grading brain-grading; do
-    "$python" "$here/write_model_card.py" "$work/$bundle" \
-      "Same recipe, three folds of the twelve patients with the masks of the same fold's segmentation (p_hgg_brain: the whole-brain grader trained on phantoms alone)=$scores/folds.txt" \
-      "${control[@]}" "$phantom_scores"
-    control=()
-  done
+  local fold_scores="Same recipe, three folds of the twelve patients with the masks of the same fold's segmentation (p_hgg_brain: the whole-brain grader trained on phantoms alone)=$scores/folds.txt"
+  "$python" "$here/write_model_card.py" "$work/grading" "$fold_scores" \
+    "Negative control: the folds again, with healthy tissue of the other half in the tumour's place. A grader of tumours is then undecided (AUC 0.5), one that knows the scanners is as sure as before=$scores/scanner-control.txt" \
+    "$phantom_scores"
+  "$python" "$here/write_model_card.py" "$work/brain-grading" "$fold_scores" "$phantom_scores"
   echo "The bundles are $work/segmentation, $work/grading and $work/brain-grading; copy them to $here to ship them."
 }
 

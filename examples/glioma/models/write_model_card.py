@@ -62,9 +62,7 @@ def card(bundle, scores):
     yield "- Made by `examples/glioma/models/rebuild.sh`, which says every option.\n"
     yield "## Training cases\n"
     patients = [case for case in cases if not case["case"].startswith("phantom-")]
-    phantoms = len(cases) - len(patients)
-    yield (f"{len(cases)} cases: {phantoms} phantoms (`glioma synthesize`, no patients) and {len(patients)} patients.\n" if phantoms
-           else f"{len(patients)} patients, no phantom.\n")
+    yield f"{len(cases)} cases: {len(cases) - len(patients)} phantoms (`glioma synthesize`, no patients) and {len(patients)} patients.\n"
     yield "| cases | licence | attribution |\n|---|---|---|"
     key = lambda case: (case["case"].startswith("phantom-"), case["licence"], case["attribution"])
     for (_, licence, attribution), group in itertools.groupby(sorted(cases, key=lambda c: (key(c), c["case"])), key):
