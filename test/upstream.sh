@@ -117,7 +117,8 @@ configure_itk()
     -DITK_FORBID_DOWNLOADS=OFF -DITK_USE_CLANG_FORMAT=OFF -DITK_USE_KWSTYLE=OFF -DBUILD_TESTING=ON "-DGliomaGrading_TORCH_ROOT=$torch_root" "$@"
 }
 
-build() { nice ninja -C "$1" -j "$jobs" "${@:2}"; }
+# What fails does not keep the rest from being built: hours run unattended.
+build() { nice ninja -k 0 -C "$1" -j "$jobs" "${@:2}"; }
 
 # run_ctest FOLDER: the tests of a folder of a build tree.
 run_ctest()
