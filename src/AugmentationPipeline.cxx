@@ -638,8 +638,15 @@ enum Name : unsigned int
   LostSequence,
   Cyst,
   SliceOffset,
-  Transplant
+  Transplant,
+  TumourFree
 };
+
+bool
+IsHealthy(const AugmentationPipeline::Patch & patch, std::size_t voxel)
+{
+  return patch.Brain[voxel] > 0.5F && patch.Tumour[voxel] < 0.02F;
+}
 
 /** How much of each voxel is fluid: a wobbling ellipsoid about a random voxel of the tumour. Empty without a tumour. */
 std::vector<float>
@@ -762,7 +769,12 @@ AugmentationPipeline::Names()
     { "lost-sequence", 0.25, "with this probability sets one sequence to 0" },
     { "cyst", 0.3, "with this probability fills a part of the tumour with fluid: dark in T1 and T1c, bright in T2" },
     { "slice-offset", 0.3, "with this probability adds to each slice of a random axis a number of its own" },
-    { "transplant", 0.3, "segmentation: with this probability adds the tumour of another case (CarveMix)" },
+    { "transplant",
+      0.3,
+      "with this probability adds the tumour of another case (CarveMix); grading: to a head without its own" },
+    { "tumour-free",
+      0.3,
+      "grading: with this probability shows a head without its tumour, neither LGG nor HGG (0.5 each)" },
   };
   return names;
 }
@@ -958,6 +970,43 @@ AugmentationPipeline::AddTumour(const Patch & donor, Patch & patch)
     for (std::int64_t i = 0; i < voxels; ++i)
     {
       to[i] += share[i] * (from[i] - to[i]);
+    }
+  }
+}
+
+double
+AugmentationPipeline::HealthyShare(const Patch & other, const Patch & patch)
+{
+  double tumour = 0.0;
+  double healthy = 0.0;
+  for (std::size_t i = 0; i < patch.Tumour.size(); ++i)
+  {
+    tumour += patch.Tumour[i];
+    healthy += IsHealthy(other, i) ? patch.Tumour[i] : 0.0F;
+  }
+  return tumour > 0.0 ? healthy / tumour : 1.0;
+}
+
+void
+AugmentationPipeline::ReplaceTumour(const Patch & other, Patch & patch)
+{
+  const std::int64_t n = patch.Side;
+  const std::int64_t voxels = n * n * n;
+  std::vector<float> share(patch.Tumour);
+  BoxSmooth(share.data(), n);
+  for (std::int64_t i = 0; i < voxels; ++i)
+  {
+    // The tumour whole, and a seam of one voxel around it.
+    share[i] = std::max(std::min(1.0F, 2.0F * share[i]), patch.Tumour[i]) * patch.Brain[i];
+    patch.Tumour[i] = 0.0F;
+  }
+  for (unsigned int c = 0; c < Channels; ++c)
+  {
+    float * const       to = patch.Intensities.data() + c * voxels;
+    const float * const from = other.Intensities.data() + c * voxels;
+    for (std::int64_t i = 0; i < voxels; ++i)
+    {
+      to[i] += share[i] * ((IsHealthy(other, i) ? from[i] : 0.0F) - to[i]);
     }
   }
 }

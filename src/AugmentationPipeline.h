@@ -139,6 +139,15 @@ public:
   static void
   AddTumour(const Patch & donor, Patch & patch);
 
+  /** Share of the tumour in whose place \a other, a cube of the same side, has healthy brain. */
+  static double
+  HealthyShare(const Patch & other, const Patch & patch);
+
+  /** Puts what \a other holds in the tumour's place and a seam around it; where that is tumour too, or outside the
+   * brain, the brain's mean. No tumour is left. */
+  static void
+  ReplaceTumour(const Patch & other, Patch & patch);
+
   /** Interleaves the sequences and adds what the background is in each: a sample of a channels-last batch, in float32
    * or rounded to bfloat16. */
   static void

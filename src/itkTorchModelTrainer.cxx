@@ -112,9 +112,9 @@ private:
 /** The samples of a step, as the step takes them. */
 struct TrainingBatch
 {
-  torch::Tensor             Input;         // channels-last, in the step's precision
-  torch::Tensor             Tumour, Brain; // segmentation: of the voxels that have logits
-  std::vector<std::int64_t> Grades;        // grading
+  torch::Tensor      Input;         // channels-last, in the step's precision
+  torch::Tensor      Tumour, Brain; // segmentation: of the voxels that have logits
+  std::vector<float> HighGrade;     // grading: 0, 1 or undecided, 0.5
 };
 
 // Prepares the batches of the next steps on a thread of its own, in order.
@@ -379,6 +379,33 @@ struct TorchModelTrainer::Session
           AugmentationPipeline::Placement placement,
           const std::array<double, 3> &   shift,
           AugmentationPipeline::Patch &   patch);
+  static void
+  PlaceCube(const std::array<double, 3> &     low,
+            const std::array<double, 3> &     high,
+            double                            margin,
+            bool                              stretch,
+            std::int64_t                      size,
+            const std::array<double, 3> &     shift,
+            AugmentationPipeline::Placement & placement);
+  /** A cube as large as that around the box, with healthy tissue of the other half in the tumour's place. */
+  void
+  CutHealthyCube(const PreparedCase &            prepared,
+                 const std::array<double, 3> &   low,
+                 const std::array<double, 3> &   high,
+                 CounterRandom &                 random,
+                 AugmentationPipeline::Placement placement,
+                 AugmentationPipeline::Patch &   patch) const;
+  static std::int64_t
+  BrainVoxel(CounterRandom & random, const AugmentationPipeline::Volume & volume);
+  static std::array<double, 3>
+  CentreOf(const AugmentationPipeline::Volume & volume, std::int64_t voxel);
+  /** Grading: samples that need more of the head than the cube around the tumour. */
+  bool
+  NeedsWholeHeads() const
+  {
+    return !m_Segmentation &&
+           (m_Augmentation.Strength("tumour-free") > 0.0 || m_Augmentation.Strength("transplant") > 0.0);
+  }
 
   torch::Tensor
   Forward(const torch::Tensor & x)
@@ -476,6 +503,13 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
         "The Dice loss is for segmentation; grading uses cross-entropy");
   check(grading || trainer.m_LabelSmoothing == 0.0, "LabelSmoothing is for grading; segmentation has soft labels");
   check(grading || !trainer.m_Balance, "Balance is for grading");
+  for (const std::string & augmentation : trainer.m_Augmentations)
+  {
+    const std::string name = augmentation.substr(0, augmentation.find('='));
+    check(name != "tumour-free" || grading, "The augmentation tumour-free is for grading");
+    check((name != "tumour-free" && (name != "transplant" || !grading)) || trainer.m_Region == "tumour",
+          "The augmentation " + name + " needs Region tumour: a grader of the whole brain has no tumour masks");
+  }
   try
   {
     const torch::Device device(trainer.m_Device);
@@ -650,7 +684,7 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
   parameters.UpperQuantile = m_Trainer.m_UpperQuantile;
   parameters.Standardization = m_Trainer.m_Standardization;
   parameters.BrainBox = m_Trainer.m_Region == "brain";
-  parameters.AroundTumour = !m_Segmentation && !parameters.BrainBox;
+  parameters.AroundTumour = !m_Segmentation && !parameters.BrainBox && !this->NeedsWholeHeads();
   parameters.Margin = m_Trainer.m_Margin;
   if (parameters.AroundTumour)
   {
@@ -1143,6 +1177,19 @@ TorchModelTrainer::Session::CutCube(const PreparedCase &            prepared,
                                     const std::array<double, 3> &   shift,
                                     AugmentationPipeline::Patch &   patch)
 {
+  PlaceCube(low, high, margin, stretch, size, shift, placement);
+  AugmentationPipeline::Resample(prepared.View(), placement, size, patch);
+}
+
+void
+TorchModelTrainer::Session::PlaceCube(const std::array<double, 3> &     low,
+                                      const std::array<double, 3> &     high,
+                                      double                            margin,
+                                      bool                              stretch,
+                                      std::int64_t                      size,
+                                      const std::array<double, 3> &     shift,
+                                      AugmentationPipeline::Placement & placement)
+{
   std::array<double, 3> sides;
   for (unsigned int a = 0; a < 3; ++a)
   {
@@ -1160,7 +1207,84 @@ TorchModelTrainer::Session::CutCube(const PreparedCase &            prepared,
       placement.Matrix[a][b] *= sides[a] / static_cast<double>(size);
     }
   }
-  AugmentationPipeline::Resample(prepared.View(), placement, size, patch);
+}
+
+void
+TorchModelTrainer::Session::CutHealthyCube(const PreparedCase &            prepared,
+                                           const std::array<double, 3> &   low,
+                                           const std::array<double, 3> &   high,
+                                           CounterRandom &                 random,
+                                           AugmentationPipeline::Placement placement,
+                                           AugmentationPipeline::Patch &   patch) const
+{
+  const auto                         size = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
+  const AugmentationPipeline::Volume volume = prepared.View();
+  PlaceCube(low, high, m_Trainer.m_Margin, false, size, { { 0, 0, 0 } }, placement);
+  // Where its own tumour was, or anywhere in the brain.
+  if (random.Chance(0.5))
+  {
+    for (unsigned int a = 0; a < 3; ++a)
+    {
+      placement.Centre[a] = 0.5 * (prepared.BoxLow[a] + prepared.BoxHigh[a]);
+    }
+  }
+  else
+  {
+    placement.Centre = CentreOf(volume, BrainVoxel(random, volume));
+  }
+  AugmentationPipeline::Resample(volume, placement, size, patch);
+  if (std::all_of(patch.Tumour.begin(), patch.Tumour.end(), [](float share) { return share == 0.0F; }))
+  {
+    return;
+  }
+  // The case is cut to its brain: the mirror is in the middle of x. A tumour that reaches beyond it is its own mirror
+  // image there; then another place has more to give.
+  AugmentationPipeline::Placement mirror = placement;
+  mirror.Centre[0] = static_cast<double>(volume.Size[0] - 1) - placement.Centre[0];
+  for (double & each : mirror.Matrix[0])
+  {
+    each = -each;
+  }
+  AugmentationPipeline::Patch best;
+  double                      bestShare = -1.0;
+  constexpr unsigned int      places = 8;
+  for (unsigned int place = 0; place < places && bestShare < 0.95; ++place)
+  {
+    AugmentationPipeline::Patch other;
+    AugmentationPipeline::Resample(volume, mirror, size, other);
+    const double share = AugmentationPipeline::HealthyShare(other, patch);
+    if (share > bestShare)
+    {
+      bestShare = share;
+      std::swap(best, other);
+    }
+    mirror.Centre = CentreOf(volume, BrainVoxel(random, volume));
+  }
+  AugmentationPipeline::ReplaceTumour(best, patch);
+}
+
+std::int64_t
+TorchModelTrainer::Session::BrainVoxel(CounterRandom & random, const AugmentationPipeline::Volume & volume)
+{
+  std::int64_t       voxel = 0;
+  const std::int64_t voxels = volume.Size[0] * volume.Size[1] * volume.Size[2];
+  for (int attempt = 0; attempt < 10000; ++attempt)
+  {
+    voxel = random.Below(voxels);
+    if (volume.Brain[voxel] > 127)
+    {
+      break;
+    }
+  }
+  return voxel;
+}
+
+std::array<double, 3>
+TorchModelTrainer::Session::CentreOf(const AugmentationPipeline::Volume & volume, std::int64_t voxel)
+{
+  return { { static_cast<double>(voxel % volume.Size[0]),
+             static_cast<double>(voxel / volume.Size[0] % volume.Size[1]),
+             static_cast<double>(voxel / (volume.Size[0] * volume.Size[1])) } };
 }
 
 BatchLoader::Batch
@@ -1217,6 +1341,8 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
     AugmentationPipeline::Patch &   patch = m_Patch;
     AugmentationPipeline::Placement placement;
     std::array<double, 3>           moved{ { 0, 0, 0 } };
+    const PreparedCase *            head = &prepared;
+    float                           highGrade = 0.0F;
     if (m_Segmentation)
     {
       const AugmentationPipeline::Volume volume = prepared.View();
@@ -1227,25 +1353,15 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
       }
       else
       {
-        const std::int64_t voxels = volume.Size[0] * volume.Size[1] * volume.Size[2];
-        for (int attempt = 0; attempt < 10000; ++attempt)
-        {
-          voxel = random.Below(voxels);
-          if (volume.Brain[voxel] > 127)
-          {
-            break;
-          }
-        }
+        voxel = BrainVoxel(random, volume);
       }
-      const std::int64_t at[3] = { voxel % volume.Size[0],
-                                   voxel / volume.Size[0] % volume.Size[1],
-                                   voxel / (volume.Size[0] * volume.Size[1]) };
-      const double       outputSide = static_cast<double>(size - 2 * halo);
+      const std::array<double, 3> at = CentreOf(volume, voxel);
+      const double                outputSide = static_cast<double>(size - 2 * halo);
       for (unsigned int a = 0; a < 3; ++a)
       {
         // The middle of an even patch lies between two voxels: an unturned patch is then cut without interpolation.
-        placement.Centre[a] = static_cast<double>(at[a]) + (size % 2 == 0 ? 0.5 : 0.0) +
-                              std::round(shift * outputSide * random.Uniform(-0.5, 0.5));
+        placement.Centre[a] =
+          at[a] + (size % 2 == 0 ? 0.5 : 0.0) + std::round(shift * outputSide * random.Uniform(-0.5, 0.5));
       }
       m_Augmentation.Turn(random, placement);
       AugmentationPipeline::Resample(volume, placement, size, patch);
@@ -1275,10 +1391,33 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
         each = shift * random.Uniform(-0.5, 0.5);
       }
       m_Augmentation.Turn(random, placement);
-      CutCube(prepared, low, high, m_Trainer.m_Margin, m_Trainer.m_Region == "brain", size, placement, moved, patch);
+      highGrade = static_cast<float>(prepared.Grade);
+      if (random.Chance(m_Augmentation.Strength("tumour-free")))
+      {
+        highGrade = 0.5F;
+        this->CutHealthyCube(prepared, low, high, random, placement, patch);
+      }
+      else
+      {
+        CutCube(prepared, low, high, m_Trainer.m_Margin, m_Trainer.m_Region == "brain", size, placement, moved, patch);
+        if (random.Chance(m_Augmentation.Strength("transplant")))
+        {
+          // Of any grade, so that the head says nothing of the tumour's.
+          do
+          {
+            head = &m_Training[random.Below(static_cast<std::int64_t>(m_Training.size()))];
+          } while (head->Cohort != prepared.Cohort);
+          AugmentationPipeline::Placement there;
+          m_Augmentation.Turn(random, there);
+          AugmentationPipeline::Patch healthy;
+          this->CutHealthyCube(*head, low, high, random, there, healthy);
+          AugmentationPipeline::AddTumour(patch, healthy);
+          std::swap(patch, healthy);
+        }
+      }
     }
     m_Augmentation.ChangeScanner(random, patch);
-    PutSample(prepared, patch, batch.Input, item);
+    PutSample(*head, patch, batch.Input, item);
     if (m_Segmentation)
     {
       const std::int64_t inner = size - 2 * halo;
@@ -1300,7 +1439,7 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
     }
     else
     {
-      batch.Grades.push_back(prepared.Grade);
+      batch.HighGrade.push_back(highGrade);
     }
   }
   return batch;
@@ -1391,8 +1530,13 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
     {
       options.weight(torch::tensor(m_ClassWeights).to(m_Device));
     }
-    loss =
-      torch::nn::functional::cross_entropy(logits, torch::tensor(batch.Grades, torch::kInt64).to(m_Device), options);
+    const torch::Tensor high = torch::tensor(batch.HighGrade);
+    // Probabilities only where there are undecided samples: class weights then do not change what the mean is of.
+    loss = torch::nn::functional::cross_entropy(
+      logits,
+      (m_Augmentation.Strength("tumour-free") > 0.0 ? torch::stack({ 1.0F - high, high }, 1) : high.to(torch::kInt64))
+        .to(m_Device),
+      options);
   }
   for (auto & group : m_Optimizer->param_groups())
   {

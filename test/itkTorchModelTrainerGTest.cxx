@@ -495,6 +495,61 @@ TEST_F(TorchModelTrainer, LearnsToGrade)
   EXPECT_EQ(model->GetManifest().TrainingCases[1].Licence, "CC BY 4.0");
 }
 
+TEST_F(TorchModelTrainer, AHeadWithoutItsTumourHasNoGrade)
+{
+  const std::string cohort = this->WriteCohort(4);
+  const auto        make = [&](const std::string & output, const std::string & augmentation) {
+    auto trainer = this->SmallTrainer(Trainer::TaskEnum::Grading, cohort, output);
+    trainer->SetMaximumSteps(12);
+    trainer->SetBatchSize(2);
+    trainer->SetLearningRate(3e-3);
+    trainer->SetDropout(0.0);
+    trainer->SetLabelSmoothing(0.0);
+    trainer->ClearAugmentations();
+    trainer->AddAugmentation(augmentation);
+    return trainer;
+  };
+  auto undecided = make("undecided", "tumour-free=1");
+  undecided->Train();
+  const std::vector<double> losses = this->Losses("undecided");
+  for (const double loss : losses)
+  {
+    EXPECT_GT(loss, std::log(2.0) - 1e-6); // the entropy of one half and one half
+  }
+  EXPECT_LT(Mean(losses, 9, 12), Mean(losses, 0, 3));
+
+  // The tumour alone says which grade it is, whatever head it lies in.
+  auto transplanted = make("transplanted", "transplant=1");
+  transplanted->SetMaximumSteps(16);
+  transplanted->AddValidationCase("case-2");
+  transplanted->AddValidationCase("case-3");
+  transplanted->Train();
+  const std::vector<double> learnt = this->Losses("transplanted");
+  EXPECT_LT(Mean(learnt, 12, 16), Mean(learnt, 0, 4));
+  ASSERT_EQ(transplanted->GetScores().size(), 2u);
+  EXPECT_GT(transplanted->GetScores()[1].Value, transplanted->GetScores()[0].Value);
+
+  const auto problem = [&](Trainer::TaskEnum task, const char * region, const char * augmentation) {
+    auto trainer = this->SmallTrainer(task, cohort, "refused");
+    trainer->SetMaximumSteps(1);
+    trainer->SetRegion(region);
+    trainer->AddAugmentation(augmentation);
+    std::string text;
+    for (const std::string & each : trainer->FindProblems())
+    {
+      text += each + '\n';
+    }
+    return text;
+  };
+  EXPECT_NE(problem(Trainer::TaskEnum::Segmentation, "tumour", "tumour-free").find("is for grading"),
+            std::string::npos);
+  EXPECT_NE(problem(Trainer::TaskEnum::Grading, "brain", "tumour-free=0.2").find("needs Region tumour"),
+            std::string::npos);
+  EXPECT_NE(problem(Trainer::TaskEnum::Grading, "brain", "transplant").find("needs Region tumour"), std::string::npos);
+  EXPECT_EQ(problem(Trainer::TaskEnum::Grading, "tumour", "transplant"), "");
+  EXPECT_EQ(problem(Trainer::TaskEnum::Segmentation, "tumour", "transplant"), "");
+}
+
 TEST_F(TorchModelTrainer, KeepsTheStatisticsOfTheNormalizationSteps)
 {
   const std::string cohort = this->WriteCohort(2);
@@ -1017,6 +1072,27 @@ TEST_F(TorchModelTrainer, CystsAndOffsetsStayWhereTheyBelong)
   const float seam = host.Intensities[(11 * n + 10) * n + 19]; // the first voxel outside
   EXPECT_GT(seam, -1.0F);
   EXPECT_LT(seam, 0.5F);
+
+  // Without its tumour: the other place's values there, the brain's mean where that is tumour too, nothing else
+  // changed.
+  Pipeline::Patch other = host;
+  std::fill(other.Tumour.begin(), other.Tumour.end(), 0.0F);
+  std::fill(other.Intensities.begin(), other.Intensities.end(), 2.0F);
+  other.Tumour[(11 * n + 10) * n + 14] = 1.0F;
+  double tumour = 0.0;
+  for (const float share : host.Tumour)
+  {
+    tumour += share;
+  }
+  EXPECT_NEAR(Pipeline::HealthyShare(other, host), (tumour - 1.0) / tumour, 1e-9);
+  EXPECT_EQ(Pipeline::HealthyShare(host, host), 0.0);
+  Pipeline::ReplaceTumour(other, host);
+  EXPECT_EQ(host.Intensities[(11 * n + 10) * n + 14], 0.0F);
+  EXPECT_EQ(host.Intensities[(11 * n + 10) * n + 15], 2.0F);
+  EXPECT_EQ(host.Intensities[(11 * n + 10) * n + 22], -1.0F);
+  EXPECT_EQ(host.Intensities[(11 * n + 10) * n + 12], -1.0F); // no brain
+  EXPECT_EQ(*std::max_element(host.Tumour.begin(), host.Tumour.end()), 0.0F);
+  EXPECT_EQ(Pipeline::HealthyShare(other, host), 1.0);
 }
 
 TEST_F(TorchModelTrainer, ResamplesAsTheFormulaSays)
