@@ -153,6 +153,7 @@ public:
 
   using MaskImageType = TMaskImage;
   using MappingType = typename Superclass::MappingType;
+  using typename Superclass::WidthsType;
   using RegionType = typename Superclass::RegionType;
   using ModeEnum = BoundingBoxROIFilterEnums::Mode;
   using MarginUnitEnum = BoundingBoxROIFilterEnums::MarginUnit;

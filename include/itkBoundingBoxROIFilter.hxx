@@ -182,7 +182,6 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::GenerateOutputInformation()
   }
 
   // The box with its margin, and the region, in continuous indices.
-  using WidthsType = typename Superclass::WidthsType;
   const bool isotropic = m_Mode == ModeEnum::Cube || (m_Mode == ModeEnum::Letterbox && m_OutputSize > 0);
   WidthsType centre;
   WidthsType boxLower;

@@ -523,7 +523,6 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::HasMaskVoxel(con
   {
     return true;
   }
-  const auto zero = NumericTraits<typename TMaskImage::PixelType>::ZeroValue();
   const auto length = static_cast<OffsetValueType>(region.GetSize(0));
   IndexType  index = region.GetIndex();
   for (SizeValueType z = 0; z < region.GetSize(2); ++z)
@@ -533,7 +532,9 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::HasMaskVoxel(con
       index[1] = region.GetIndex(1) + static_cast<IndexValueType>(y);
       index[2] = region.GetIndex(2) + static_cast<IndexValueType>(z);
       const auto * row = mask->GetBufferPointer() + mask->ComputeOffset(index);
-      if (std::any_of(row, row + length, [zero](typename TMaskImage::PixelType value) { return value != zero; }))
+      if (std::any_of(row, row + length, [](typename TMaskImage::PixelType value) {
+            return value != NumericTraits<typename TMaskImage::PixelType>::ZeroValue();
+          }))
       {
         return true;
       }

@@ -368,15 +368,15 @@ TEST(AugmentationPipeline, ACubeStaysWithinItsReach)
         middle[a] = 0.5 * (low[a] + high[a]);
       }
       pipeline.JitterBox(random, low, high);
-      double side = 0.0;
+      double cubeSide = 0.0;
       for (unsigned int a = 0; a < 3; ++a)
       {
-        side = std::max(side, high[a] - low[a] + 1.0 + 2.0 * margin);
+        cubeSide = std::max(cubeSide, high[a] - low[a] + 1.0 + 2.0 * margin);
       }
       Pipeline::Placement placement;
       for (double & each : middle)
       {
-        each = -each + shift * side * random.Uniform(-0.5, 0.5);
+        each = -each + shift * cubeSide * random.Uniform(-0.5, 0.5);
       }
       pipeline.Turn(random, placement);
       for (unsigned int corner = 0; corner < 8; ++corner)
@@ -386,7 +386,7 @@ TEST(AugmentationPipeline, ACubeStaysWithinItsReach)
           double at = 0.5 * (low[a] + high[a]) + middle[a];
           for (unsigned int b = 0; b < 3; ++b)
           {
-            at += placement.Matrix[a][b] * 0.5 * side * ((corner >> b & 1U) != 0 ? 1.0 : -1.0);
+            at += placement.Matrix[a][b] * 0.5 * cubeSide * ((corner >> b & 1U) != 0 ? 1.0 : -1.0);
           }
           farthest = std::max(farthest, std::abs(at));
         }

@@ -718,7 +718,7 @@ TEST_F(TorchSegmentationFilter, MemoryIsEstimatedAndLimited)
 
 TEST_F(TorchSegmentationFilter, MemoryDoesNotGrowWithTheSlices)
 {
-  const auto peak = [this](itk::SizeValueType slices) {
+  const auto peak = [](itk::SizeValueType slices) {
     auto source = ProceduralImageSource<VectorImageType>::New();
     source->SetSize(Size<3>{ { 48, 40, slices } });
     source->SetNumberOfComponents(4);

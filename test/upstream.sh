@@ -15,9 +15,10 @@
 #   installed    the installed-ITK way on an installation without the module: build, all tests, glioma and the Python package
 #   external     ITKModuleExternal against the build tree of that installation: build, C++ tests
 #   static       inside ITK's tree, static: build, C++ tests
+#   warnings     the sources once more inside ITK's tree, with its dashboard's warning flags, by gcc and clang
 #   wrapped      inside an ITK tree with Python: build, C++ tests
 #   python       the tests of the itk package (wrapping/test), compared with what 'installed' built
-#   debian13     both commands of the README in a fresh Debian 13 (root and debootstrap)
+#   debian13     both commands of the README in a fresh Debian 13, then its gcc's warnings (root and debootstrap)
 #
 # UPSTREAM_WORK       work folder, outside the checkout; default: /var/tmp/gliomagrading-upstream. A file
 #                     insighttoolkit5_*.orig.tar.xz that lies there is used instead of a download
@@ -25,13 +26,13 @@
 # GLIOMAGRADING_HOME  virtual environment and compiler cache; default: ~/.cache/gliomagrading
 set -euo pipefail
 
-stages=(conventions in-tree installed external static wrapped python debian13)
+stages=(conventions in-tree installed external static warnings wrapped python debian13)
 work=${UPSTREAM_WORK:-/var/tmp/gliomagrading-upstream}
 chosen=()
 while [ $# -gt 0 ]; do
   case $1 in
     --work) work=${2:?--work wants a folder} && shift ;;
-    -h | --help) sed -n '5,28s/^# \{0,1\}//p' "$0" && exit 0 ;;
+    -h | --help) sed -n '5,29s/^# \{0,1\}//p' "$0" && exit 0 ;;
     *)
       [[ " ${stages[*]} " == *" $1 "* ]] || { echo "error: unknown stage '$1'; the stages are ${stages[*]}" >&2 && exit 2; }
       chosen+=("$1")
@@ -51,9 +52,9 @@ commit=$(git -C "$source_dir" rev-parse HEAD)
 
 cat <<TEXT
 Commit $commit, work folder $work ($(df -h --output=avail "$work" | tail -n 1 | tr -d ' ') free).
-All stages are estimated at 7 hours on two idle cores the first time, and 25 GB: ITK's source 0.4 GB to download, 1.5 GB on disk;
+All stages are estimated at 8 hours on two idle cores the first time, and 25 GB: ITK's source 0.4 GB to download, 1.5 GB on disk;
 conventions 2 minutes; in-tree 40 minutes, 3 GB; installed 60 minutes, 4 GB; external 20 minutes, 1 GB; static 40 minutes, 3 GB;
-wrapped 3 hours, 8 GB; python 10 minutes; debian13 60 minutes, 5 GB. A second run takes what has changed.
+warnings 40 minutes; wrapped 3 hours, 8 GB; python 10 minutes; debian13 80 minutes, 5 GB. A second run takes what has changed.
 TEXT
 
 export CCACHE_DIR=${CCACHE_DIR:-$glioma_home/ccache} CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1
@@ -218,6 +219,21 @@ stage_static()
   configure_itk "$work/static" -DBUILD_SHARED_LIBS=OFF && build "$work/static" && run_ctest "$work/static/$in_tree"
 }
 
+stage_warnings()
+{
+  itk_source && tools || return 1
+  install_packages clang-19 libomp-19-dev
+  local compiler outcome=0
+  for compiler in gcc clang-19; do
+    echo "$compiler:"
+    # Each configured anew: which flags a compiler knows is asked then.
+    configure_itk "$work/warnings-$compiler" -DBUILD_SHARED_LIBS=ON "-DCMAKE_C_COMPILER=$compiler" \
+      "-DCMAKE_CXX_COMPILER=$(sed 's/^gcc/g++/; s/^clang/clang++/' <<<"$compiler")" >"$work/logs/warnings-$compiler.txt" || return 1
+    nice "$venv/bin/python" "$source_dir/test/check_warnings.py" "$work/warnings-$compiler" "$itk_dir/$in_tree" --jobs "$jobs" || outcome=1
+  done
+  return $outcome
+}
+
 stage_wrapped()
 {
   itk_source && tools || return 1
@@ -240,6 +256,7 @@ stage_python()
 stage_debian13()
 {
   local root=$work/debian13 mirror named folders=()
+  itk_source || return 1
   [ "$(id -u)" -eq 0 ] || { echo "error: debootstrap and chroot need root" && return 1; }
   install_packages debootstrap debian-archive-keyring
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 2>/dev/null | grep -m 1 '/debian/*$' || echo http://deb.debian.org/debian)
@@ -262,6 +279,8 @@ stage_debian13()
       mkdir -p "$root$named" && folders+=("$named")
     fi
   done
+  # The list of warning flags.
+  install -D "$itk_dir/CMake/ITKSetStandardCompilerFlags.cmake" "$root/root/itk/CMake/ITKSetStandardCompilerFlags.cmake"
   rm -rf "$root/root/GliomaGrading" && git clone -q "$source_dir" "$root/root/GliomaGrading" && git -C "$root/root/GliomaGrading" checkout -q "$commit" || return 1
   # In a name space of its own, so that nothing stays mounted. From nothing: only what the two commands install themselves.
   nice unshare --mount bash -s "$root" ${folders[@]+"${folders[@]}"} <<'TEXT'
@@ -273,7 +292,8 @@ mount --rbind /dev "$root/dev"
 for folder in "$@"; do mount --bind "$folder" "$root$folder"; done
 mapfile -t kept < <(env | grep -E '^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|PIP_[A-Z_]*|SSL_CERT_FILE|REQUESTS_CA_BUNDLE)=')
 exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${kept[@]}" \
-  chroot "$root" bash -c 'cd ~/GliomaGrading && bash examples/demo.sh && bash test/run.sh' </dev/null
+  chroot "$root" bash -c 'cd ~/GliomaGrading && bash examples/demo.sh && bash test/run.sh &&
+    python3 test/check_warnings.py build . --itk ~/itk' </dev/null
 TEXT
 }
 

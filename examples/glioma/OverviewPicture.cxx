@@ -29,7 +29,8 @@ namespace
 {
 constexpr int cellSide = 272; // dots of the longer side of a slice
 constexpr int gap = 8;        // dots between cells
-constexpr int titleHeight = 14;
+constexpr int smallLine = 12;
+constexpr int titleHeight = 2 * smallLine + 2; // what it is, and the range of its colours
 constexpr int lineHeight = 20;
 
 std::string
@@ -72,7 +73,7 @@ OverviewPicture::Write(const std::string & path) const
   {
     width = std::max(width, 2 * gap + 12 * static_cast<int>(line.Text.size()));
   }
-  Canvas canvas(width, header + rows * (cellHeight + gap) + 2 * titleHeight + gap);
+  Canvas canvas(width, header + rows * (cellHeight + gap) + 2 * smallLine + gap);
   for (std::size_t i = 0; i < m_Lines.size(); ++i)
   {
     canvas.Text(gap,
@@ -103,17 +104,22 @@ OverviewPicture::Write(const std::string & path) const
       const Overlay * const overlay = cam >= 0 ? &m_GradCAM[static_cast<std::size_t>(cam)] : nullptr;
 
       std::string title = sequence.Name;
+      std::string range;
       if (overlay)
       {
         title = overlay->Title + " on " + sequence.Name;
         const double peak = largest[static_cast<std::size_t>(cam)];
-        title += peak > 0.0 ? ", 0 to " + Short(peak) : ": nothing above 0";
+        range = peak > 0.0 ? "0 to " + Short(peak) : "nothing above 0";
       }
       else if (guided)
       {
-        title = m_GuidedTitle + " of " + sequence.Name + ", +-" + Short(guidedScale);
+        title = m_GuidedTitle + " of " + sequence.Name;
+        range = "-" + Short(guidedScale) + " to " + Short(guidedScale);
       }
-      canvas.Text(left, top - titleHeight + 2, title.substr(0, static_cast<std::size_t>(plane.Width / 6)), greyColour);
+      const auto fitting = static_cast<std::size_t>((plane.Width + gap) / 6);
+      const int  firstLine = top - (range.empty() ? 1 : 2) * smallLine;
+      canvas.Text(left, firstLine, title.substr(0, fitting), greyColour);
+      canvas.Text(left, firstLine + smallLine, range.substr(0, fitting), greyColour);
 
       DrawSequence(canvas, left, top, plane, sequence.Image, m_BrainMask, window);
       if (overlay)
@@ -143,7 +149,7 @@ OverviewPicture::Write(const std::string & path) const
                 ", seen from the feet. Green: tumour. Dotted: where the layer's cells reach.",
               greyColour);
   canvas.Text(gap,
-              legend + titleHeight,
+              legend + smallLine,
               "GradCAM: dark to yellow, from 0 to the volume's largest value. Guided backpropagation: red +, blue -.",
               greyColour);
   canvas.Write(path);

@@ -31,6 +31,7 @@ if find_chromium() is None:
 
 GLIOMA = os.path.abspath(sys.argv[1])
 VIEWER = os.path.join(os.path.dirname(os.path.dirname(GLIOMA)), "share", "GliomaGrading", "report", "niivue.umd.js")
+MODELS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "examples", "glioma", "models")
 SUFFIXES = {"t1": "_t1", "t1c": "_t1ce", "t2": "_t2", "flair": "_flair"}
 NASTY = "</script><img src=x onerror=window.pwned=1>"
 NASTY_NAME = "<img src=x onerror=window.pwned=1>\"'&amp;"
@@ -154,7 +155,10 @@ class ReportPage(unittest.TestCase):
         text = browser.evaluate("document.body.innerText")
         with open(os.path.join(os.path.dirname(self.page), "result.json"), encoding="utf-8") as file:
             result = json.load(file)
-        for part in (f"Grade {result['grade']}", "Research use only.", "not a clinical acceptance", "trained on phantoms and twelve patients",
+        with open(os.path.join(MODELS, "grading", "configs", "metadata.json"), encoding="utf-8") as file:
+            trained = json.load(file)["gliomagrading"]["training"]["data"]
+        self.assertRegex(trained, "trained on .*twelve patients, not validated")
+        for part in (f"Grade {result['grade']}", "Research use only.", "not a clinical acceptance", trained,
                      "does not tell the classes apart", "patient's right (R) is on the left", "Energy inside the tumour", *result["reasons"]):
             self.assertIn(part, text)
         # Cells of res3 are 4 voxels of the region, those of res4 8.
@@ -320,9 +324,8 @@ class ReportPage(unittest.TestCase):
             image.SetMetaData(NASTY_NAME.replace(" ", "").replace("=", ""), NASTY)
             images[name] = os.path.join(self.folder, f"{NASTY_NAME}{SUFFIXES[name]}.nrrd")
             sitk.WriteImage(image, images[name])
-        models = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "examples", "glioma", "models")
         bundle = os.path.join(self.folder, "bundle")
-        shutil.copytree(os.path.join(models, "grading"), bundle)
+        shutil.copytree(os.path.join(MODELS, "grading"), bundle)
         manifest = os.path.join(bundle, "configs", "metadata.json")
         with open(manifest, encoding="utf-8") as file:
             metadata = json.load(file)
