@@ -206,9 +206,8 @@ RigidResampleImageFilter<TInputImage, TOutputImage>::GenerateData()
       {
         point = m_Transform->TransformPoint(point);
       }
-      ContinuousIndex<double, 3> index;
-      values->TransformPhysicalPointToContinuousIndex(point, index);
-      double value = 0.0;
+      const auto index = values->template TransformPhysicalPointToContinuousIndex<double>(point);
+      double     value = 0.0;
       if (ofValues->IsInsideBuffer(index))
       {
         value = ofValues->EvaluateAtContinuousIndex(index);

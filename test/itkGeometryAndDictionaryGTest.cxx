@@ -243,6 +243,6 @@ TEST_P(GeometryAndDictionary, Survive)
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Filters, GeometryAndDictionary, testing::ValuesIn(Cases()), [](const auto & info) {
-  return info.param.Name;
+INSTANTIATE_TEST_SUITE_P(Filters, GeometryAndDictionary, testing::ValuesIn(Cases()), [](const auto & each) {
+  return each.param.Name;
 });
