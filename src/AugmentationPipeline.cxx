@@ -648,6 +648,22 @@ IsHealthy(const AugmentationPipeline::Patch & patch, std::size_t voxel)
   return patch.Brain[voxel] > 0.5F && patch.Tumour[voxel] < 0.02F;
 }
 
+/** Moves each sequence, by the voxel's share, towards valueOf(place in the intensities, voxel). */
+template <typename TValueOf>
+void
+Blend(const std::vector<float> & share, TValueOf valueOf, AugmentationPipeline::Patch & patch)
+{
+  const std::size_t voxels = share.size();
+  for (std::size_t start = 0; start < patch.Intensities.size(); start += voxels)
+  {
+    float * const to = patch.Intensities.data() + start;
+    for (std::size_t i = 0; i < voxels; ++i)
+    {
+      to[i] += share[i] * (valueOf(start + i, i) - to[i]);
+    }
+  }
+}
+
 /** How much of each voxel is fluid: a wobbling ellipsoid about a random voxel of the tumour. Empty without a tumour. */
 std::vector<float>
 FluidShare(CounterRandom & random, const float * tumour, std::int64_t n)
@@ -963,15 +979,7 @@ AugmentationPipeline::AddTumour(const Patch & donor, Patch & patch)
     share[i] = std::max(share[i], donor.Tumour[i]) * donor.Brain[i] * patch.Brain[i];
     patch.Tumour[i] = std::max(patch.Tumour[i], donor.Tumour[i] * patch.Brain[i]);
   }
-  for (unsigned int c = 0; c < Channels; ++c)
-  {
-    float * const       to = patch.Intensities.data() + c * voxels;
-    const float * const from = donor.Intensities.data() + c * voxels;
-    for (std::int64_t i = 0; i < voxels; ++i)
-    {
-      to[i] += share[i] * (from[i] - to[i]);
-    }
-  }
+  Blend(share, [&donor](std::size_t place, std::size_t) { return donor.Intensities[place]; }, patch);
 }
 
 double
@@ -1000,15 +1008,12 @@ AugmentationPipeline::ReplaceTumour(const Patch & other, Patch & patch)
     share[i] = std::max(std::min(1.0F, 2.0F * share[i]), patch.Tumour[i]) * patch.Brain[i];
     patch.Tumour[i] = 0.0F;
   }
-  for (unsigned int c = 0; c < Channels; ++c)
-  {
-    float * const       to = patch.Intensities.data() + c * voxels;
-    const float * const from = other.Intensities.data() + c * voxels;
-    for (std::int64_t i = 0; i < voxels; ++i)
-    {
-      to[i] += share[i] * ((IsHealthy(other, i) ? from[i] : 0.0F) - to[i]);
-    }
-  }
+  Blend(
+    share,
+    [&other](std::size_t place, std::size_t voxel) {
+      return IsHealthy(other, voxel) ? other.Intensities[place] : 0.0F;
+    },
+    patch);
 }
 
 void

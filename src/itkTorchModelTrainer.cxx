@@ -507,7 +507,8 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
   {
     const std::string name = augmentation.substr(0, augmentation.find('='));
     check(name != "tumour-free" || grading, "The augmentation tumour-free is for grading");
-    check((name != "tumour-free" && (name != "transplant" || !grading)) || trainer.m_Region == "tumour",
+    const bool takesTumourAway = grading && (name == "tumour-free" || name == "transplant");
+    check(!takesTumourAway || trainer.m_Region == "tumour",
           "The augmentation " + name + " needs Region tumour: a grader of the whole brain has no tumour masks");
   }
   try
@@ -1246,11 +1247,11 @@ TorchModelTrainer::Session::CutHealthyCube(const PreparedCase &            prepa
     each = -each;
   }
   AugmentationPipeline::Patch best;
+  AugmentationPipeline::Patch other;
   double                      bestShare = -1.0;
   constexpr unsigned int      places = 8;
   for (unsigned int place = 0; place < places && bestShare < 0.95; ++place)
   {
-    AugmentationPipeline::Patch other;
     AugmentationPipeline::Resample(volume, mirror, size, other);
     const double share = AugmentationPipeline::HealthyShare(other, patch);
     if (share > bestShare)

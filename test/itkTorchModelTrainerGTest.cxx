@@ -158,6 +158,18 @@ protected:
     return trainer;
   }
 
+  /** One line each. */
+  static std::string
+  AllProblems(const Trainer & trainer)
+  {
+    std::string text;
+    for (const std::string & problem : trainer.FindProblems())
+    {
+      text += problem + '\n';
+    }
+    return text;
+  }
+
   std::vector<double>
   Losses(const std::string & output)
   {
@@ -321,12 +333,7 @@ TEST_F(TorchModelTrainer, NamesBatchesFromWhichABatchNormLearnsNothing)
     trainer->SetPadded(padded);
     trainer->SetPatchSize(patch);
     trainer->SetBatchSize(batch);
-    std::string text;
-    for (const std::string & problem : trainer->FindProblems())
-    {
-      text += problem + '\n';
-    }
-    return text;
+    return AllProblems(*trainer);
   };
   EXPECT_NE(problems(Trainer::TaskEnum::Grading, false, 72, 1).find("72 and BatchSize 1"), std::string::npos);
   EXPECT_NE(problems(Trainer::TaskEnum::Grading, true, 8, 1).find("8 and BatchSize 1"), std::string::npos);
@@ -534,12 +541,7 @@ TEST_F(TorchModelTrainer, AHeadWithoutItsTumourHasNoGrade)
     trainer->SetMaximumSteps(1);
     trainer->SetRegion(region);
     trainer->AddAugmentation(augmentation);
-    std::string text;
-    for (const std::string & each : trainer->FindProblems())
-    {
-      text += each + '\n';
-    }
-    return text;
+    return AllProblems(*trainer);
   };
   EXPECT_NE(problem(Trainer::TaskEnum::Segmentation, "tumour", "tumour-free").find("is for grading"),
             std::string::npos);

@@ -21,7 +21,7 @@
 # Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, and a built
 # `glioma` (GLIOMA, default build/bin/glioma). THREADS (default: all cores) trainings of one thread run at once: two finish sooner
 # than one of two threads, and one thread learns the same weights bit for bit when it is cut off and goes on. The trainings of all
-# stages took 14200 s in all on a busy Xeon with AVX-512 BF16 and AMX, so about two hours for two at once.
+# stages took 14900 s in all on a busy Xeon with AVX-512 BF16 and AMX, so about two hours for two at once.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
