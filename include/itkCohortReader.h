@@ -19,34 +19,17 @@
 #define itkCohortReader_h
 
 #include "GliomaGradingExport.h"
+#include "itkCohortCase.h"
 #include "itkGliomaGradingCompat.h"
 
 #include "itkObject.h"
 #include "itkObjectFactory.h"
 
-#include <array>
 #include <string>
 #include <vector>
 
 namespace itk
 {
-/** \class CohortCase
- * \brief One case of a cohort; paths are complete, and empty where the cohort names no file.
- * \ingroup GliomaGrading
- */
-struct CohortCase
-{
-  std::string                Name;
-  std::array<std::string, 4> Sequences; // T1, T1c, T2, FLAIR
-  std::string                BrainMask;
-  std::string                Tumour; // column seg: labels above 0 are tumour
-  std::string                Grade;  // "", "LGG" or "HGG"
-  std::string                Site;
-  std::string                Set;         // "", "training", "validation" or "test"
-  std::string                File;        // the cohort it came from
-  std::size_t                Cohort{ 0 }; // which of several cohorts, for the caller
-};
-
 /** \class CohortReader
  * \brief Reads the cases of a cohort and lists everything that is wrong with it at once.
  *

@@ -20,6 +20,7 @@
 
 #include "itkArray.h"
 #include "itkAxisAlignedMapping.h"
+#include "itkGradedRegionReport.h"
 #include "itkReviewFindings.h"
 #include "itkSequencePreparationFilter.h"
 #include "itkTorchModel.h"
@@ -305,25 +306,8 @@ public:
   itkGetConstMacro(BrainVolume, double);
   itkGetConstMacro(BrainMaskWasGiven, bool);
 
-  /** \class RegionReport
-   * \brief Where the graded region lies.
-   * \ingroup GliomaGrading
-   */
-  struct RegionReport
-  {
-    /** Box of the tumour in indices of the input image. */
-    ImageRegion<3> Box;
-    /** Centre of the region in mm, and its sides along the input's axes in mm. */
-    Point<double, 3>      Centre;
-    std::array<double, 3> Sides{ { 0.0, 0.0, 0.0 } };
-    /** Spacing of the region's voxels in mm, along its own axes. */
-    std::array<double, 3> Spacing{ { 0.0, 0.0, 0.0 } };
-    unsigned int          OutputSize{ 0 };
-    bool                  Tiny{ false };
-    bool                  TouchesBorder{ false };
-    bool                  SeveralFoci{ false };
-    bool                  LeavesImage{ false };
-  };
+  /** Where the graded region lies. */
+  using RegionReport = GradedRegionReport;
   const RegionReport &
   GetRegionReport() const
   {

@@ -22,6 +22,7 @@
 #include "itkGliomaGradingCompat.h"
 #include "itkImage.h"
 #include "itkImageToImageFilter.h"
+#include "itkSequencePreparationReport.h"
 #include "itkVectorImage.h"
 
 #include <array>
@@ -68,25 +69,6 @@ operator<<(std::ostream & out, const SequencePreparationFilterEnums::Standardiza
 {
   return out << (value == SequencePreparationFilterEnums::Standardization::Brain ? "brain" : "image");
 }
-
-/** \class SequencePreparationReport
- * \brief What was done to one sequence.
- * \ingroup GliomaGrading
- */
-struct SequencePreparationReport
-{
-  std::string         Name;
-  std::vector<double> N4Iterations;  // one a level; empty: no N4
-  std::vector<double> N4Convergence; // one a level
-  double              N4LogFieldMinimum{ 0.0 };
-  double              N4LogFieldMaximum{ 0.0 };
-  double              N4Seconds{ 0.0 };         // of the fit
-  unsigned long       N4NonPositiveVoxels{ 0 }; // of the brain on the fit's grid: they do not count
-  std::string         N4Status;
-  double              Mean{ 0.0 }; // of the corrected, clipped voxels
-  double              Sigma{ 0.0 };
-  double              Background{ 0.0 }; // what an intensity of 0 has become
-};
 
 /** \class SequencePreparationFilter
  * \brief Takes the sequences of one head to one standardized vector image: brain mask, N4, composition,

@@ -24,55 +24,35 @@
 %ignore itkTorchModel::EndPatch;
 %ignore itkTorchModel::Explain;
 
-// ITK's generator leaves out members that are variables: Set and Get, as of ITK's objects.
-%define MANIFEST_MEMBER(type, name)
-%extend itkTorchModelManifest {
-  type Get##name() const { return $self->name; }
-  void Set##name(const type & value) { $self->name = value; }
-}
-%enddef
-%define MANIFEST_ARRAY(type, name)
-%extend itkTorchModelManifest {
-  std::vector<type> Get##name() const { return std::vector<type>($self->name.begin(), $self->name.end()); }
-  void Set##name(const std::vector<type> & values)
-  {
-    if (values.size() != $self->name.size())
-    {
-      itkGenericExceptionMacro(#name " has " << values.size() << " numbers instead of 3.");
-    }
-    std::copy(values.begin(), values.end(), $self->name.begin());
-  }
-}
-%enddef
-MANIFEST_MEMBER(std::string, Name)
-MANIFEST_MEMBER(std::string, Version)
-MANIFEST_MEMBER(std::string, Task)
-MANIFEST_MEMBER(std::string, Network)
-MANIFEST_MEMBER(unsigned int, Width)
-MANIFEST_MEMBER(unsigned int, Levels)
-MANIFEST_MEMBER(bool, Padded)
-MANIFEST_MEMBER(std::vector<std::string>, ChannelNames)
-MANIFEST_MEMBER(std::vector<std::string>, ClassNames)
-MANIFEST_MEMBER(std::string, OutputActivation)
-MANIFEST_MEMBER(std::string, AxisOrder)
-MANIFEST_MEMBER(std::string, Orientation)
-MANIFEST_ARRAY(double, Spacing)
-MANIFEST_MEMBER(std::string, BiasCorrection)
-MANIFEST_MEMBER(double, LowerQuantile)
-MANIFEST_MEMBER(double, UpperQuantile)
-MANIFEST_MEMBER(std::string, Standardization)
-MANIFEST_MEMBER(double, OutsideValue)
-MANIFEST_MEMBER(std::string, Region)
-MANIFEST_MEMBER(std::string, FitMode)
-MANIFEST_MEMBER(double, Margin)
-MANIFEST_MEMBER(unsigned int, OutputSize)
-MANIFEST_MEMBER(double, MinimumComponentShare)
-MANIFEST_MEMBER(double, Temperature)
-MANIFEST_ARRAY(unsigned int, PatchSize)
-MANIFEST_MEMBER(unsigned int, Halo)
-MANIFEST_MEMBER(unsigned int, TileStep)
-MANIFEST_MEMBER(std::string, WeightsSha256)
-MANIFEST_MEMBER(std::string, TrainingData)
-MANIFEST_MEMBER(std::string, IntendedUse)
-MANIFEST_MEMBER(std::string, Licence)
-MANIFEST_MEMBER(bool, Demonstration)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, Name)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, Version)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, Task)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, Network)
+STRUCT_MEMBER(itkTorchModelManifest, unsigned int, Width)
+STRUCT_MEMBER(itkTorchModelManifest, unsigned int, Levels)
+STRUCT_MEMBER(itkTorchModelManifest, bool, Padded)
+STRUCT_MEMBER(itkTorchModelManifest, std::vector<std::string>, ChannelNames)
+STRUCT_MEMBER(itkTorchModelManifest, std::vector<std::string>, ClassNames)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, OutputActivation)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, AxisOrder)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, Orientation)
+STRUCT_ARRAY(itkTorchModelManifest, double, Spacing)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, BiasCorrection)
+STRUCT_MEMBER(itkTorchModelManifest, double, LowerQuantile)
+STRUCT_MEMBER(itkTorchModelManifest, double, UpperQuantile)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, Standardization)
+STRUCT_MEMBER(itkTorchModelManifest, double, OutsideValue)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, Region)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, FitMode)
+STRUCT_MEMBER(itkTorchModelManifest, double, Margin)
+STRUCT_MEMBER(itkTorchModelManifest, unsigned int, OutputSize)
+STRUCT_MEMBER(itkTorchModelManifest, double, MinimumComponentShare)
+STRUCT_MEMBER(itkTorchModelManifest, double, Temperature)
+STRUCT_ARRAY(itkTorchModelManifest, unsigned int, PatchSize)
+STRUCT_MEMBER(itkTorchModelManifest, unsigned int, Halo)
+STRUCT_MEMBER(itkTorchModelManifest, unsigned int, TileStep)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, WeightsSha256)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, TrainingData)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, IntendedUse)
+STRUCT_MEMBER(itkTorchModelManifest, std::string, Licence)
+STRUCT_MEMBER(itkTorchModelManifest, bool, Demonstration)

@@ -137,6 +137,41 @@ manifest.SetChannelNames(["T1", "T1c"])
 assert tuple(manifest.GetSpacing()) == (1.0, 1.0, 2.5) and tuple(manifest.GetChannelNames()) == ("T1", "T1c")
 assert tuple(model.GetManifest().GetClassNames()) == ("LGG", "HGG")
 
+# So can thresholds, cases, and what was done to the images.
+thresholds = itk.ReviewThresholds()
+assert thresholds.GetProbabilityGap() == 0.1 and len(thresholds.GetSmallestAsymmetry()) == 4
+thresholds.SetProbabilityGap(1.1)
+try:
+    thresholds.SetSmallestAsymmetry([0.2, 0.2])
+except RuntimeError as error:
+    assert "2 elements instead of 4" in str(error), error
+else:
+    raise AssertionError("four sequences took two thresholds")
+grading = itk.GliomaGradingFilter.New(*images, tumour_mask_image=tumour, grading_model=model, review_thresholds=thresholds)
+assert grading.GetReviewThresholds().GetProbabilityGap() == 1.1
+grading.Update()
+# Probabilities are always closer than 1.1.
+assert any("undecided" in reason for reason in grading.GetReviewReasons()), grading.GetReviewReasons()
+report = grading.GetRegionReport()
+assert report.GetOutputSize() == 72 and len(report.GetSides()) == 3
+indices = np.argwhere(tumour_array)[:, ::-1]
+box = report.GetBox()
+assert list(box.GetSize()) == list(indices.max(axis=0) - indices.min(axis=0) + 1)
+assert list(box.GetIndex()) == list(indices.min(axis=0) + np.array(list(tumour.GetLargestPossibleRegion().GetIndex())))
+reports = grading.GetSequenceReports()
+assert [report.GetName() for report in reports] == ["T1", "T1c", "T2", "FLAIR"]
+assert abs(reports[1].GetMean() - arrays[1][inside].mean(dtype=np.float64)) < 1e-3 * reports[1].GetMean()
+
+table = models / "COHORT.csv"
+table.write_text("case,t1,t1c,t2,flair,grade\nP1,a.nii,b.nii,c.nii,d.nii,LGG\nP2,a.nii,b.nii,c.nii,d.nii,GBM\n")
+cohort = itk.CohortReader.New(path=str(table))
+cohort.Read()
+cases = cohort.GetCases()
+assert cases[0].GetName() == "P1" and cases[0].GetGrade() == "LGG"
+assert cases[0].GetSequences()[3] == str(models / "d.nii")
+assert any("GBM" in problem for problem in cohort.GetProblems()), cohort.GetProblems()
+assert any("a.nii" in problem for problem in itk.CohortReader.FindImageProblems(cases[0]))
+
 # Errors of the filters are Python's.
 try:
     itk.torch_segmentation_filter(vector, model=model)

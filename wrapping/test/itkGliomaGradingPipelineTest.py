@@ -21,25 +21,21 @@ if not os.environ.get("GLIOMAGRADING_PROGRAM") or not os.environ.get("GLIOMAGRAD
 import itk  # noqa: E402
 import numpy as np  # noqa: E402
 
+import obliqueHead  # noqa: E402
+
 program = os.environ["GLIOMAGRADING_PROGRAM"]
 NAMES = ("T1", "T1c", "T2", "FLAIR")
 
-# In a process of its own: tiny seeded models, and every step as the package does it.
+# In a process of its own: every step as the package does it.
 PACKAGE = """
 import sys
 import numpy as np
 import gliomagrading as gg
 folder, tumour, *files = sys.argv[1:]
-names = ("T1", "T1c", "T2", "FLAIR")
-common = dict(version="1", width=4, channel_names=names, bias_correction="none", standardization="brain", licence="Apache-2.0")
-gg.write_seeded_bundle(folder + "/segmentation", gg.Manifest(name="tiny segmentation", task="segmentation",
-    network="PereiraSegmentationNetwork", levels=3, class_names=("background", "tumour"), **common), 1)
-gg.write_seeded_bundle(folder + "/grading", gg.Manifest(name="tiny grading", task="grading", network="PereiraGradingNetwork",
-    class_names=("LGG", "HGG"), region="tumour", fit_mode="cube", margin=10.0, output_size=72, **common), 2)
 images = [gg.Image.read(file) for file in files]
 labels = gg.Image.read(tumour, mask=True)
-out = {"brain": gg.brain_mask(images).array}
 brain = gg.brain_mask(images)
+out = {"brain": brain.array}
 out["n4"] = gg.n4_bias_correction_chain(images[1], brain).array
 prepared = gg.masked_standardize(images, brain)
 out["prepared"] = prepared.array
@@ -76,6 +72,7 @@ def listed(array):
 
 with tempfile.TemporaryDirectory() as temporary:
     folder = pathlib.Path(temporary)
+    obliqueHead.write_models(folder)
     run(program, "synthesize", "--cases", "1", "--seed", "3", "--spacing", "3", "--output", str(folder / "cases"))
     case = next(entry for entry in (folder / "cases").iterdir() if entry.is_dir())
     files = [str(case / f"{case.name}_{suffix}.nii.gz") for suffix in ("t1", "t1ce", "t2", "flair")]
