@@ -21,7 +21,8 @@ def source_files(root):
     try:
         listed = subprocess.run(
             ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            check=True, capture_output=True,
+            check=True,
+            capture_output=True,
         ).stdout.decode()
         names = [name for name in listed.split("\0") if name]
     except (OSError, subprocess.CalledProcessError):
@@ -53,8 +54,12 @@ def licence(root, names):
 
 
 def layout(root, names):
-    candidates = [os.environ.get("CLANG_FORMAT"), os.path.join(os.path.dirname(sys.executable), "clang-format"),
-                  "clang-format-19", "clang-format"]
+    candidates = [
+        os.environ.get("CLANG_FORMAT"),
+        os.path.join(os.path.dirname(sys.executable), "clang-format"),
+        "clang-format-19",
+        "clang-format",
+    ]
     for candidate in candidates:
         program = shutil.which(candidate) if candidate else None
         if program and re.search(r"version 19\.", subprocess.run([program, "--version"], capture_output=True, text=True).stdout):
@@ -71,8 +76,7 @@ def layout(root, names):
 
 def torch(root, names):
     include = re.compile(r'^\s*#\s*include\s*[<"](torch|ATen|c10|caffe2)/', re.MULTILINE)
-    allowed = ("src/", "CMake/GliomaGradingLibTorchABI.cxx", "test/ExplanationEngineGTest.cxx",
-               "test/TorchScriptModelsGTest.cxx")
+    allowed = ("src/", "CMake/GliomaGradingLibTorchABI.cxx", "test/ExplanationEngineGTest.cxx", "test/TorchScriptModelsGTest.cxx")
     used = 0
     for name in names:
         if name.endswith(CXX) and include.search(text_of(root, name)):

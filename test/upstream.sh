@@ -9,7 +9,7 @@
 # Without stages: all of them, in this order. A stage that passed at this commit is not repeated; the others go on where they
 # stopped. The end lists what passed and what failed.
 #
-#   conventions  ITK's clang-format, KWStyle, Doxygen and the names that ITK 6 removed, against the sources
+#   conventions  ITK's clang-format, KWStyle, Doxygen, pre-commit's hooks and the names that ITK 6 removed, against the sources
 #   in-tree      inside ITK's tree, shared, by GliomaGrading.remote.cmake: build, C++ tests, header test, and a program that finds
 #                the module in that tree's installation
 #   installed    the installed-ITK way on an installation without the module: build, all tests, glioma and the Python package
@@ -137,6 +137,28 @@ nothing_of_itk()
   [ -z "$foreign" ] || { echo "A change of ours builds again: $foreign" && return 1; }
 }
 
+# hooks CLONE: what ITK's pre-commit runs, as far as PyPI has it. They mend files; binary ones are none of theirs.
+hooks()
+{
+  local bin=$work/tools/bin outcome=0 hook python text
+  "$bin/python" -m pip install --disable-pip-version-check -q black==24.2.0 pyupgrade==3.19.0 pre-commit-hooks==5.0.0
+  cd "$1"
+  mapfile -t python < <(git ls-files '*.py' '*.pyi')
+  mapfile -t text < <(git grep -Il '')
+  "$bin/black" -q --target-version py39 "${python[@]}" && "$bin/pyupgrade" --py39-plus "${python[@]}" || outcome=1
+  "$bin/name-tests-test" --pytest-test-first $(git ls-files '*/tests/*.py') || outcome=1
+  for hook in check-ast debug-statement-hook; do "$bin/$hook" "${python[@]}" || outcome=1; done
+  for hook in json toml xml; do "$bin/check-$hook" $(git ls-files "*.$hook") || outcome=1; done
+  "$bin/check-yaml" $(git ls-files '*.yml' '*.yaml') || outcome=1
+  for hook in check-case-conflict check-merge-conflict check-vcs-permalinks check-shebang-scripts-are-executable destroyed-symlinks \
+    detect-private-key end-of-file-fixer mixed-line-ending trailing-whitespace-fixer; do
+    "$bin/$hook" "${text[@]}" || outcome=1
+  done
+  git diff --stat --exit-code || outcome=1
+  git checkout -q .
+  return $outcome
+}
+
 stage_conventions()
 {
   itk_source && tools && checkout || return 1
@@ -155,6 +177,8 @@ stage_conventions()
     "OUTPUT_DIRECTORY=$work/doxygen" "WARN_LOGFILE=$work/logs/doxygen.txt" >"$work/Doxyfile"
   mkdir -p "$work/doxygen" && doxygen "$work/Doxyfile" && { [ ! -s "$work/logs/doxygen.txt" ] || { cat "$work/logs/doxygen.txt" && outcome=1; }; }
   "$venv/bin/python" "$sources/test/check_sources.py" itk6 "$sources" || outcome=1
+  echo "Hooks of ITK's pre-commit:"
+  (hooks "$sources") || outcome=1
   return $outcome
 }
 

@@ -41,10 +41,12 @@ def run_tool(name, bundle, size, label, threads, repeats, channels_last):
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     if name == "eager":
+
         def explain(given, which):
             leaf = given.clone().requires_grad_()
             network(leaf)[0, which].backward()
             return leaf.grad
+
     else:
         explain = getattr(explanation_tools, name)(network)
     explain(x, label)
@@ -82,7 +84,16 @@ def main():
         for layout, name in ((0, ""), (1, ", channels last")):
             for tool in ("eager", "captum", "monai", "pytorch_grad_cam"):
                 commands[tool.replace("_", "-") + name] = [
-                    sys.executable, __file__, "tool", tool, bundle, str(size), str(label), str(options.threads), "1", str(layout)
+                    sys.executable,
+                    __file__,
+                    "tool",
+                    tool,
+                    bundle,
+                    str(size),
+                    str(label),
+                    str(options.threads),
+                    "1",
+                    str(layout),
                 ]
         for _ in range(options.repeats):
             for name, command in list(commands.items()):

@@ -349,7 +349,15 @@ def measure(options, folder, results, save):
     # The four sequences of a patient
     def patient(shrink):
         four = cases[options.patient]
-        command = [options.program, "patient", *(case.files[0] for case in four), four[0].files[1], shrink, options.threads, 3 if shrink > 1 else 1]
+        command = [
+            options.program,
+            "patient",
+            *(case.files[0] for case in four),
+            four[0].files[1],
+            shrink,
+            options.threads,
+            3 if shrink > 1 else 1,
+        ]
         done = subprocess.run([str(part) for part in command], env=runner.environment, capture_output=True, text=True, check=True)
         results["patient"].append({"case": options.patient, "shrink": shrink, **json.loads(done.stdout)})
 
@@ -408,7 +416,9 @@ def tables(results):
             if group[0]["error"] is not None:
                 row += [f"{np.mean([q['error'] for q in group]):.4f}"]
             row += [f"{100 * np.mean([q['cv'] for q in group]):.2f}"]
-        rows.append(row + [number(np.median([q[key] for q in results["quality"] if q["shrink"] == shrink])) for key in ("fit_seconds", "seconds")])
+        rows.append(
+            row + [number(np.median([q[key] for q in results["quality"] if q["shrink"] == shrink])) for key in ("fit_seconds", "seconds")]
+        )
     head = ["shrink"]
     for group, kind in zip(kinds, ("phantoms", "real")):
         images = len({q["case"] for q in group})
@@ -447,10 +457,14 @@ def main():
         metavar="SHRINK:CASE-SEQUENCE",
         help="what all tools run on (default: %(default)s)",
     )
-    parser.add_argument("--without-ants", nargs="*", type=int, default=[], metavar="SHRINK", help="shrink factors at which ANTs is left out")
+    parser.add_argument(
+        "--without-ants", nargs="*", type=int, default=[], metavar="SHRINK", help="shrink factors at which ANTs is left out"
+    )
     parser.add_argument("--agreement-iterations", type=int, default=20, help="iterations a level where the threshold is 0")
     parser.add_argument("--whole-grid-iterations", type=int, default=5, help="the same at shrink 1")
-    parser.add_argument("--quality", nargs="*", type=int, default=[4, 2, 1], metavar="SHRINK", help="what the module runs with on every image")
+    parser.add_argument(
+        "--quality", nargs="*", type=int, default=[4, 2, 1], metavar="SHRINK", help="what the module runs with on every image"
+    )
     parser.add_argument("--patient", metavar="CASE", default="BraTS2021_01480", help="case whose four sequences are timed as a batch")
     parser.add_argument("--minutes", type=float, default=18, help="no step begins after so many minutes (default: %(default)s)")
     parser.add_argument("--tables", action="store_true", help="measure nothing, print the tables of n4.json")
@@ -466,7 +480,17 @@ def main():
     if not options.phantoms:
         options.phantoms = options.results / "phantoms" / "COHORT.csv"
     if not options.phantoms.exists():
-        command = [options.build / "bin" / "glioma", "synthesize", "--truth", "--cases", "4", "--seed", "11", "--output", options.phantoms.parent]
+        command = [
+            options.build / "bin" / "glioma",
+            "synthesize",
+            "--truth",
+            "--cases",
+            "4",
+            "--seed",
+            "11",
+            "--output",
+            options.phantoms.parent,
+        ]
         subprocess.run([str(part) for part in command], check=True, stdout=subprocess.DEVNULL)
     with open("/proc/cpuinfo") as file:
         processor = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))

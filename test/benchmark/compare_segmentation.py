@@ -114,8 +114,7 @@ def run_peak(settings):
     for channels, side in ((64, 48), (128, 32), (256, 24)):
         for dtype in (getattr(torch, settings["type"]),):
             x = torch.randn(1, channels, side, side, side, dtype=dtype).contiguous(memory_format=torch.channels_last_3d)
-            convolution = torch.nn.Conv3d(channels, channels, 3, bias=False).to(
-                dtype=dtype, memory_format=torch.channels_last_3d)
+            convolution = torch.nn.Conv3d(channels, channels, 3, bias=False).to(dtype=dtype, memory_format=torch.channels_last_3d)
             with torch.no_grad():
                 seconds = best_of(5, lambda: convolution(x))
             best = max(best, 2 * 27 * channels**2 * (side - 2) ** 3 / seconds)
@@ -166,7 +165,8 @@ def agreement(found, truth, mask):
     a, b = found[mask] != 0, truth[mask] != 0
     both = int((a & b).sum())
     return {
-        "differing": int((a != b).sum()), "share": float((a != b).mean()),
+        "differing": int((a != b).sum()),
+        "share": float((a != b).mean()),
         "dice": 2 * both / max(1, int(a.sum()) + int(b.sum())),
     }
 
@@ -226,8 +226,13 @@ class Comparison:
             name = f"module, padded, {precision}"
             ours(name, own if name != own else None, self.at("padded"), precision=precision)
         for precision in precisions:
-            monai(f"MONAI, its best, window of the module, {precision}", own, lambda: self.results["rows"][own]["tile"][::-1],
-                  True, precision == "bfloat16")
+            monai(
+                f"MONAI, its best, window of the module, {precision}",
+                own,
+                lambda: self.results["rows"][own]["tile"][::-1],
+                True,
+                precision == "bfloat16",
+            )
         unpadded = "module, unpadded, float32"
         for precision in precisions:
             name = f"module, unpadded, {precision}"
@@ -239,8 +244,7 @@ class Comparison:
             truth = "module, demonstration bundle at 2 mm, float32"
             for precision in precisions:
                 name = f"module, demonstration bundle at 2 mm, {precision}"
-                ours(name, truth if name != truth else None, demonstration, mask="small-mask.mha", image="small.mha",
-                     precision=precision)
+                ours(name, truth if name != truth else None, demonstration, mask="small-mask.mha", image="small.mha", precision=precision)
             for network in ("width 16", "demonstration bundles"):
                 for precision in precisions:
                     name = f"glioma grade, {network}, {precision}"
@@ -251,8 +255,12 @@ class Comparison:
                     name = f"long, {x} x {y} x {slices}, float32"
                     add(name, lambda name=name, n=(x, y, str(slices)): self.run_long(name, demonstration, n))
         for precision in precisions:
-            add(f"convolution peak, {precision}", lambda precision=precision: self.keep(
-                f"convolution peak, {precision}", worker("peak", threads=self.arguments.threads, type=precision)))
+            add(
+                f"convolution peak, {precision}",
+                lambda precision=precision: self.keep(
+                    f"convolution peak, {precision}", worker("peak", threads=self.arguments.threads, type=precision)
+                ),
+            )
 
     def prepare(self):
         """The case and the networks, once a folder."""
@@ -272,8 +280,18 @@ class Comparison:
         width, levels = (4, 3) if self.arguments.quick else (16, 4)
         for name, padded in (("padded", 1), ("unpadded", 0)):
             subprocess.run(
-                [os.path.join(self.arguments.programs, "RunBundle"), "write", "segmentation", str(width), str(levels),
-                 str(padded), "0", self.at(name)], check=True)
+                [
+                    os.path.join(self.arguments.programs, "RunBundle"),
+                    "write",
+                    "segmentation",
+                    str(width),
+                    str(levels),
+                    str(padded),
+                    "0",
+                    self.at(name),
+                ],
+                check=True,
+            )
         with torch.no_grad():
             torch.jit.trace(pn.network_of_bundle(self.at("padded")), torch.randn(1, 4, 32, 32, 32)).save(self.at("program.ts"))
         # The same as a user's model: 1 mm, prepared with N4.
@@ -286,8 +304,15 @@ class Comparison:
         # Only its time and its labels in both precisions are asked for: half of every axis, not the module's own way there.
         half = [
             sitk.Resample(
-                sitk.DiscreteGaussian(image, (0.54, 0.54, 0.54)), [n // 2 for n in image.GetSize()], sitk.Transform(),
-                sitk.sitkLinear, image.GetOrigin(), (2.0, 2.0, 2.0), image.GetDirection()) for image in images
+                sitk.DiscreteGaussian(image, (0.54, 0.54, 0.54)),
+                [n // 2 for n in image.GetSize()],
+                sitk.Transform(),
+                sitk.sitkLinear,
+                image.GetOrigin(),
+                (2.0, 2.0, 2.0),
+                image.GetDirection(),
+            )
+            for image in images
         ]
         for image in half:
             image.SetDirection(np.eye(3).ravel().tolist())
@@ -296,8 +321,8 @@ class Comparison:
         write_image(self.at("small-mask.mha"), brain, half[0])
         np.save(self.at("small-mask.npy"), brain)
         self.results.update(
-            case=os.path.basename(self.arguments.case.rstrip("/")), threads=self.arguments.threads,
-            brain_voxels=int(mask.sum()))
+            case=os.path.basename(self.arguments.case.rstrip("/")), threads=self.arguments.threads, brain_voxels=int(mask.sum())
+        )
         with open(self.at("prepared"), "w", encoding="ascii"):
             pass
 
@@ -320,18 +345,35 @@ class Comparison:
     def run_ours(self, name, bundle, image, mask, options):
         import SimpleITK as sitk
 
-        result = json.loads(self.run_program(
-            os.path.join(self.arguments.programs, "BenchmarkSegmentation"), "case", bundle, self.at(image),
-            self.at(mask) if mask else "-", self.at("labels.mha"), f"threads={self.arguments.threads}",
-            f"repeats={self.arguments.repeats + 1}", *(f"{key}={value}" for key, value in options.items())))
+        result = json.loads(
+            self.run_program(
+                os.path.join(self.arguments.programs, "BenchmarkSegmentation"),
+                "case",
+                bundle,
+                self.at(image),
+                self.at(mask) if mask else "-",
+                self.at("labels.mha"),
+                f"threads={self.arguments.threads}",
+                f"repeats={self.arguments.repeats + 1}",
+                *(f"{key}={value}" for key, value in options.items()),
+            )
+        )
         np.save(self.labels(name), sitk.GetArrayFromImage(sitk.ReadImage(self.at("labels.mha"))))
         self.keep(name, result)
 
     def run_monai(self, name, window, best, bfloat16):
         result = worker(
-            "monai", threads=self.arguments.threads, repeats=self.arguments.repeats, volume=self.at("volume.npy"),
-            mask=self.at("mask.npy"), program=self.at("program.ts"), labels=self.labels(name), window=window(), best=best,
-            bfloat16=bfloat16)
+            "monai",
+            threads=self.arguments.threads,
+            repeats=self.arguments.repeats,
+            volume=self.at("volume.npy"),
+            mask=self.at("mask.npy"),
+            program=self.at("program.ts"),
+            labels=self.labels(name),
+            window=window(),
+            best=best,
+            bfloat16=bfloat16,
+        )
         self.keep(name, result)
 
     def run_grade(self, name, network, precision):
@@ -352,15 +394,31 @@ class Comparison:
         if written["grade"] is None:
             sys.exit(f"error: {name}: no tumour was found, so that stages were left out")
         provenance = written["provenance"]
-        self.keep(name, {
-            "seconds": seconds, "peak_megabytes": provenance["peak_memory_mib"], "estimated_seconds": float(estimate[1]),
-            "estimated_megabytes": 1024 * float(estimate[2]), "stages": provenance["stages"],
-        })
+        self.keep(
+            name,
+            {
+                "seconds": seconds,
+                "peak_megabytes": provenance["peak_memory_mib"],
+                "estimated_seconds": float(estimate[1]),
+                "estimated_megabytes": 1024 * float(estimate[2]),
+                "stages": provenance["stages"],
+            },
+        )
 
     def run_long(self, name, bundle, size):
-        self.keep(name, json.loads(self.run_program(
-            os.path.join(self.arguments.programs, "BenchmarkSegmentation"), "long", bundle, *size,
-            f"threads={self.arguments.threads}", "tile-memory=300")))
+        self.keep(
+            name,
+            json.loads(
+                self.run_program(
+                    os.path.join(self.arguments.programs, "BenchmarkSegmentation"),
+                    "long",
+                    bundle,
+                    *size,
+                    f"threads={self.arguments.threads}",
+                    "tile-memory=300",
+                )
+            ),
+        )
 
     def agreements(self):
         """Of all rows whose labels are there."""
@@ -404,22 +462,28 @@ def show(results, order):
     users = next((row["seconds"] for name, row in rows if "users" in name), None)
     peaks = {name.rsplit(" ", 1)[1]: row["operations_a_second"] for name, row in rows if "convolution peak" in name}
     kinds = lambda *words: [(n, r) for n, r in rows if n.startswith(words)]
-    print(f"\n{results['case']}, {results['brain_voxels']} voxels of brain, {results['threads']} threads of {results.get('processor')}, "
-          f"torch {results.get('torch')}, MONAI {results.get('monai')}, {', '.join(sorted({row['date'] for _, row in rows}))}\n")
+    print(
+        f"\n{results['case']}, {results['brain_voxels']} voxels of brain, {results['threads']} threads of {results.get('processor')}, "
+        f"torch {results.get('torch')}, MONAI {results.get('monai')}, {', '.join(sorted({row['date'] for _, row in rows}))}\n"
+    )
     print("| | seconds | times faster than the first | peak memory, MiB | differing labels in the brain | Dice |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, row in kinds("MONAI", "module"):
         other = f"{row['differing']} ({row['share']:.1e}) | {row['dice']:.5f}" if "dice" in row else "- | -"
         ratio = "-" if "demonstration" in name or users is None else f"{users / row['seconds']:.1f}"
         print(f"| {name} | {row['seconds']:.2f} | {ratio} | {row['peak_megabytes']:.0f} | {other} |")
-    print("\n| | tiles run of all | tile | GFLOP/s | share of the convolution peak | seconds estimated / measured | MiB estimated / measured |")
+    print(
+        "\n| | tiles run of all | tile | GFLOP/s | share of the convolution peak | seconds estimated / measured | MiB estimated / measured |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, row in kinds("module"):
         rate = row["operations"] / row["seconds"]
         peak = peaks.get(name.rsplit(" ", 1)[1])
-        print(f"| {name} | {row['computed']} of {row['tiles']} | {'x'.join(map(str, row['tile']))} | {rate / 1e9:.0f} | "
-              f"{f'{rate / peak:.2f}' if peak else '-'} | {row['estimated_seconds']:.2f} / {row['seconds']:.2f} | "
-              f"{row['estimated_megabytes']:.0f} / {row['update_megabytes']:.0f} |")
+        print(
+            f"| {name} | {row['computed']} of {row['tiles']} | {'x'.join(map(str, row['tile']))} | {rate / 1e9:.0f} | "
+            f"{f'{rate / peak:.2f}' if peak else '-'} | {row['estimated_seconds']:.2f} / {row['seconds']:.2f} | "
+            f"{row['estimated_megabytes']:.0f} / {row['update_megabytes']:.0f} |"
+        )
     for kind, peak in peaks.items():
         print(f"\nLargest convolution rate measured, {kind}: {peak / 1e9:.0f} GFLOP/s")
     print("\n| | seconds | estimated | peak memory, MiB | estimated | longest stages |")
@@ -427,8 +491,10 @@ def show(results, order):
     for name, row in kinds("glioma grade"):
         stages = sorted(row["stages"], key=lambda stage: -stage["seconds"])[:4]
         longest = ", ".join(f"{stage['name']} {stage['seconds']:.1f}" for stage in stages)
-        print(f"| {name} | {row['seconds']:.1f} | {row['estimated_seconds']:.1f} | {row['peak_megabytes']:.0f} | "
-              f"{row['estimated_megabytes']:.0f} | {longest} |")
+        print(
+            f"| {name} | {row['seconds']:.1f} | {row['estimated_seconds']:.1f} | {row['peak_megabytes']:.0f} | "
+            f"{row['estimated_megabytes']:.0f} | {longest} |"
+        )
     print("\n| | seconds | peak memory, MiB | pieces | tiles |")
     print("| --- | --- | --- | --- | --- |")
     for name, row in kinds("long"):

@@ -101,9 +101,7 @@ def cube_of(lower, upper):
 def region_scipy(image, mask):
     first, step = cube_of(*box_of(mask))
     coordinates = np.meshgrid(*(first[d] + step * np.arange(OUTPUT_SIZE) for d in range(3)), indexing="ij")
-    return np.stack(
-        [scipy.ndimage.map_coordinates(image[..., c], coordinates, order=1) for c in range(image.shape[3])], -1
-    )
+    return np.stack([scipy.ndimage.map_coordinates(image[..., c], coordinates, order=1) for c in range(image.shape[3])], -1)
 
 
 def region_torch(image, mask):
@@ -120,9 +118,7 @@ def region_simpleitk(image, mask):
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(components)
     largest = max(shape.GetNumberOfPixels(k) for k in shape.GetLabels())
-    boxes = [
-        np.array(shape.GetBoundingBox(k)) for k in shape.GetLabels() if shape.GetNumberOfPixels(k) >= 0.05 * largest
-    ]
+    boxes = [np.array(shape.GetBoundingBox(k)) for k in shape.GetLabels() if shape.GetNumberOfPixels(k) >= 0.05 * largest]
     lower = np.min([box[:3] for box in boxes], 0)
     upper = np.max([box[:3] + box[3:] for box in boxes], 0)
     first, step = cube_of(lower, upper)
@@ -186,10 +182,7 @@ def main():
         print("|---|---|---|---|---|")
         for name, seconds, result in rows:
             error = np.abs(result[inside_array] - truth) / np.maximum(1, np.abs(truth))
-            print(
-                f"| {name} | {seconds:.3f} | {seconds / rows[0][1]:.1f} | "
-                f"{error[:, :3].max():.1e} | {error[:, 3].max():.1e} |"
-            )
+            print(f"| {name} | {seconds:.3f} | {seconds / rows[0][1]:.1f} | " f"{error[:, :3].max():.1e} | {error[:, 3].max():.1e} |")
         print(f"\nof ours the statistics take {ours['statistics']:.3f} s\n")
 
         rows = [("BoundingBoxROIFilter", ours["region"], region)]
@@ -220,8 +213,7 @@ def main():
             assert os.path.getsize(file) > 4 * side**3
             os.remove(file)
             print(
-                f"| {side}x{side}x{side} | {result['image_megabytes']:.0f} | {result['peak_megabytes']:.0f} | "
-                f"{result['seconds']:.1f} |"
+                f"| {side}x{side}x{side} | {result['image_megabytes']:.0f} | {result['peak_megabytes']:.0f} | " f"{result['seconds']:.1f} |"
             )
 
 

@@ -100,9 +100,7 @@ def ours(options, network, precision, work):
 def main():
     if sys.argv[1:2] == ["eager"]:
         task, width, levels, padded, patch, batch, precision, threads, steps = sys.argv[2:]
-        return eager(
-            task, int(width), int(levels), padded == "True", int(patch), int(batch), precision, int(threads), int(steps)
-        )
+        return eager(task, int(width), int(levels), padded == "True", int(patch), int(batch), precision, int(threads), int(steps))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("glioma")
     parser.add_argument("--work", type=pathlib.Path, required=True)
@@ -116,9 +114,7 @@ def main():
     work = options.work
     work.mkdir(parents=True, exist_ok=True)
     if not (work / "phantoms" / "COHORT.csv").exists():
-        subprocess.run(
-            [options.glioma, "synthesize", "--cases", "4", "--seed", "77", "--output", str(work / "phantoms")], check=True
-        )
+        subprocess.run([options.glioma, "synthesize", "--cases", "4", "--seed", "77", "--output", str(work / "phantoms")], check=True)
     rows = []
     print("| network | precision | module, s a step | eager PyTorch, s a step | steps per second, times |")
     print("| --- | --- | --- | --- | --- |")

@@ -78,8 +78,23 @@ def make_cohort(options, kind, seed, cases):
     if table.exists():
         return table
     if not (folder / "COHORT.csv").exists():
-        run([options.glioma, "synthesize", "--cases", cases, "--seed", seed, "--spacing", SPACING, "--output", folder,
-             "--threads", options.threads] + (["--regions"] if options.regions and seed != TRAINING_SEED else []))
+        run(
+            [
+                options.glioma,
+                "synthesize",
+                "--cases",
+                cases,
+                "--seed",
+                seed,
+                "--spacing",
+                SPACING,
+                "--output",
+                folder,
+                "--threads",
+                options.threads,
+            ]
+            + (["--regions"] if options.regions and seed != TRAINING_SEED else [])
+        )
     rows = []
     for number, row in enumerate(rows_of(folder / "COHORT.csv")):
         images = {role: SimpleITK.ReadImage(str(folder / row[role])) for role in ROLES}
@@ -117,12 +132,57 @@ def train(options, grader, seed):
     cohort = make_cohort(options, kind, TRAINING_SEED, options.training_cases)
     bundle.parent.mkdir(parents=True, exist_ok=True)
     resume = ["--resume"] if (bundle.parent / f"{bundle.name}.checkpoint").exists() else []
-    run([options.glioma, "train", "grading", "--cohort", cohort, "--output", bundle, "--cache", options.work / "cache",
-         "--standardize", standardization, "--seed", seed, "--steps", options.steps, "--width", 4, "--patch", 48, "--padded", "true",
-         "--spacing", 3.6, "--margin", 2, "--bias-correction", "none", "--augment", "sagittal-flip", "--batch", 4, "--rate", 1e-3, "--schedule",
-         "cosine", "--dropout", 0.2, "--balance", "true", "--threads", options.threads, "--checkpoint-minutes", 1,
-         "--training-data", "trained on phantoms", *resume],
-        bundle.parent / f"{bundle.name}.log")
+    run(
+        [
+            options.glioma,
+            "train",
+            "grading",
+            "--cohort",
+            cohort,
+            "--output",
+            bundle,
+            "--cache",
+            options.work / "cache",
+            "--standardize",
+            standardization,
+            "--seed",
+            seed,
+            "--steps",
+            options.steps,
+            "--width",
+            4,
+            "--patch",
+            48,
+            "--padded",
+            "true",
+            "--spacing",
+            3.6,
+            "--margin",
+            2,
+            "--bias-correction",
+            "none",
+            "--augment",
+            "sagittal-flip",
+            "--batch",
+            4,
+            "--rate",
+            1e-3,
+            "--schedule",
+            "cosine",
+            "--dropout",
+            0.2,
+            "--balance",
+            "true",
+            "--threads",
+            options.threads,
+            "--checkpoint-minutes",
+            1,
+            "--training-data",
+            "trained on phantoms",
+            *resume,
+        ],
+        bundle.parent / f"{bundle.name}.log",
+    )
     (bundle.parent / f"{bundle.name}.done").touch()
     return bundle
 
@@ -141,8 +201,19 @@ def grade(options, bundle, folder, row, output, more):
     """The region is the whole brain's in any case."""
     if not (output / "result.json").exists():
         output.parent.mkdir(parents=True, exist_ok=True)
-        command = [options.glioma, "grade", "--output", output, "--grading-model", bundle, "--tumour-mask", folder / row["seg"],
-                   "--threads", options.threads, *more]
+        command = [
+            options.glioma,
+            "grade",
+            "--output",
+            output,
+            "--grading-model",
+            bundle,
+            "--tumour-mask",
+            folder / row["seg"],
+            "--threads",
+            options.threads,
+            *more,
+        ]
         for role in ROLES:
             command += [f"--{role}", folder / row[role]]
         run(command)
@@ -167,13 +238,21 @@ def measure(options, grader, seed, phantoms=HELD_OUT_SEED):
         more = ["--explain", "none", "--brain-mask", tightened(cohort.parent / row["seg"], case)]
         without_border = grade(options, bundle, cohort.parent, row, output.parent / f"{row['case']}-tightened", more)
         quality = result["quality"]
-        results.append({
-            "case": row["case"], "truth": row["grade"], "grade": result["grade"], "p": result["probabilities"]["HGG"],
-            "share": quality["guided-backprop-border-share"], "chance": quality["guided-backprop-border-chance"],
-            "ratio": quality["guided-backprop-border-ratio"], "outside": quality["guided-backprop-outside-share"],
-            "change": abs(log_odds(without_border) - log_odds(result)),
-            "ventricles": quality.get("guided-backprop-label-1-ratio"), "tumour": tumour_ratio(quality) if options.regions else None,
-        })
+        results.append(
+            {
+                "case": row["case"],
+                "truth": row["grade"],
+                "grade": result["grade"],
+                "p": result["probabilities"]["HGG"],
+                "share": quality["guided-backprop-border-share"],
+                "chance": quality["guided-backprop-border-chance"],
+                "ratio": quality["guided-backprop-border-ratio"],
+                "outside": quality["guided-backprop-outside-share"],
+                "change": abs(log_odds(without_border) - log_odds(result)),
+                "ventricles": quality.get("guided-backprop-label-1-ratio"),
+                "tumour": tumour_ratio(quality) if options.regions else None,
+            }
+        )
     return results
 
 
@@ -194,7 +273,19 @@ def tell(title, graders, results, limits):
     if not all(rows.values()):
         return
     print(f"\n{title}\n")
-    titles = ["grader", "seed", "AUC", "right", "border share", "chance", "ratio: median", "lowest", "highest", "flagged", "outside the brain"]
+    titles = [
+        "grader",
+        "seed",
+        "AUC",
+        "right",
+        "border share",
+        "chance",
+        "ratio: median",
+        "lowest",
+        "highest",
+        "flagged",
+        "outside the brain",
+    ]
     regions = ("tumour", "ventricles") if next(iter(rows.values()))[0][1][0]["tumour"] else ()
     titles += [f"{region}'s ratio" for region in regions] + ["change without the border: median", "lowest", "highest", "flagged"]
     print("| " + " | ".join(titles) + " |\n" + "| --- " * len(titles) + "|")
@@ -202,14 +293,23 @@ def tell(title, graders, results, limits):
     def spread(each, key):
         values = [case[key] for case in each]
         return [f"{number:.2f}" for number in (numpy.median(values), min(values), max(values))] + [
-            f"{sum(value > limits[key] for value in values)}/{len(values)}"]
+            f"{sum(value > limits[key] for value in values)}/{len(values)}"
+        ]
 
     for name, seeds in rows.items():
         for seed, each in seeds + ([("all", [case for _, r in seeds for case in r])] if len(seeds) > 1 else []):
             right = sum(case["grade"] == case["truth"] for case in each)
             mean = {key: numpy.mean([case[key] for case in each]) for key in ("share", "chance", "outside")}
-            cells = [name, str(seed), "" if seed == "all" else f"{auc(each):.2f}", f"{right}/{len(each)}", f"{mean['share']:.3f}",
-                     f"{mean['chance']:.3f}", *spread(each, "ratio"), f"{mean['outside']:.3f}"]
+            cells = [
+                name,
+                str(seed),
+                "" if seed == "all" else f"{auc(each):.2f}",
+                f"{right}/{len(each)}",
+                f"{mean['share']:.3f}",
+                f"{mean['chance']:.3f}",
+                *spread(each, "ratio"),
+                f"{mean['outside']:.3f}",
+            ]
             cells += [f"{numpy.median([case[region] for case in each]):.2f}" for region in regions]
             print("| " + " | ".join(cells + spread(each, "change")) + " |")
 
@@ -235,15 +335,23 @@ def main():
             print(f"{grader}, seed {seed}: done", file=sys.stderr)
     if options.train_only:
         return
-    seen = {name: [case for grader, seed in LIMIT_GRADERS if grader == name for case in measure(options, grader, seed, LIMIT_SEED)]
-            for name in ("inside", "planted")}
+    seen = {
+        name: [case for grader, seed in LIMIT_GRADERS if grader == name for case in measure(options, grader, seed, LIMIT_SEED)]
+        for name in ("inside", "planted")
+    }
     without = {key: max(case[key] for case in seen["inside"]) for key in ("ratio", "change")}
     with_border = min(case["change"] for case in seen["planted"])
     limits = {"ratio": LIMIT_FACTOR * without["ratio"], "change": math.sqrt(without["change"] * with_border)}
-    print(f"Limits: ratio {limits['ratio']:.2f} ({LIMIT_FACTOR} times {without['ratio']:.2f}), change {limits['change']:.2f} "
-          f"(between {without['change']:.2f} without and {with_border:.2f} with a planted border)")
-    tell("The paper's comparison, nothing planted", [("inside", "statistics of the brain"), ("image", "statistics of the whole image")],
-         results, limits)
+    print(
+        f"Limits: ratio {limits['ratio']:.2f} ({LIMIT_FACTOR} times {without['ratio']:.2f}), change {limits['change']:.2f} "
+        f"(between {without['change']:.2f} without and {with_border:.2f} with a planted border)"
+    )
+    tell(
+        "The paper's comparison, nothing planted",
+        [("inside", "statistics of the brain"), ("image", "statistics of the whole image")],
+        results,
+        limits,
+    )
     tell("The positive control", [("inside", "without"), ("planted", "with the planted border")], results, limits)
 
 

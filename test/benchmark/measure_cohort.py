@@ -67,7 +67,9 @@ def phantoms(work: pathlib.Path, number: int) -> str:
     heads = min(number, 5)
     folder = work / f"phantoms-{heads}"
     if not folder.exists():
-        subprocess.run([program_path(), "synthesize", "--cases", str(heads), "--seed", "41", "--output", str(folder)], check=True, env=environment())
+        subprocess.run(
+            [program_path(), "synthesize", "--cases", str(heads), "--seed", "41", "--output", str(folder)], check=True, env=environment()
+        )
     cases = sorted(entry for entry in folder.iterdir() if entry.is_dir())
     lines = ["case,t1,t1c,t2,flair"]
     for i in range(number):
@@ -174,7 +176,10 @@ def measure_many(work: pathlib.Path, number: int) -> None:
 
 
 MEASURES = {
-    "speed": (measure_speed, 8), "memory": (measure_memory, 50), "process": (measure_process, 50), "many": (measure_many, 10000),
+    "speed": (measure_speed, 8),
+    "memory": (measure_memory, 50),
+    "process": (measure_process, 50),
+    "many": (measure_many, 10000),
 }
 
 

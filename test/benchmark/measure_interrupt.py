@@ -25,14 +25,31 @@ import gliomagrading as gg
 from gliomagrading.images import SEQUENCES
 
 SEGMENTATION = gg.Manifest(
-    name="seeded segmentation", version="1", task="segmentation", network="PereiraSegmentationNetwork", levels=3,
-    channel_names=SEQUENCES, class_names=("background", "tumour"), bias_correction="none", standardization="brain",
+    name="seeded segmentation",
+    version="1",
+    task="segmentation",
+    network="PereiraSegmentationNetwork",
+    levels=3,
+    channel_names=SEQUENCES,
+    class_names=("background", "tumour"),
+    bias_correction="none",
+    standardization="brain",
     licence="Apache-2.0",
 )
 GRADING = gg.Manifest(
-    name="seeded grading", version="1", task="grading", network="PereiraGradingNetwork", channel_names=SEQUENCES,
-    class_names=("LGG", "HGG"), bias_correction="none", standardization="brain", region="tumour", fit_mode="cube", margin=10.0,
-    output_size=96, licence="Apache-2.0",
+    name="seeded grading",
+    version="1",
+    task="grading",
+    network="PereiraGradingNetwork",
+    channel_names=SEQUENCES,
+    class_names=("LGG", "HGG"),
+    bias_correction="none",
+    standardization="brain",
+    region="tumour",
+    fit_mode="cube",
+    margin=10.0,
+    output_size=96,
+    licence="Apache-2.0",
 )
 
 

@@ -80,7 +80,11 @@ def number_of(result, name):
         return first - second
     if name == "graders' gap":
         brain = result.get("whole_brain")
-        return max(abs(p - brain["probabilities"][k]) for k, p in result["probabilities"].items()) if brain and result["probabilities"] else None
+        return (
+            max(abs(p - brain["probabilities"][k]) for k, p in result["probabilities"].items())
+            if brain and result["probabilities"]
+            else None
+        )
     if name == "tumour volume, ml":
         return result["tumour_volume_ml"]
     return result["quality"].get(name)
@@ -120,7 +124,9 @@ def count_orders(options, rows, folder):
     for row in rows:
         answer = subprocess.run(
             [options.orders, *(str(folder / row[role]) for role in ("t1", "t1c", "t2", "flair"))],
-            check=True, capture_output=True, text=True,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         missed = []
         for line in answer.splitlines():
@@ -136,8 +142,10 @@ def count_orders(options, rows, folder):
                 missed.append("".join(given))
         if missed:
             print(f"  {row['case']}: not flagged {missed}")
-    print(f"wrong orders flagged: {flagged} of {wrong} ({100 * flagged / wrong:.0f} %), named as they are: {named}; "
-          f"right orders flagged: {right} of {len(rows)}")
+    print(
+        f"wrong orders flagged: {flagged} of {wrong} ({100 * flagged / wrong:.0f} %), named as they are: {named}; "
+        f"right orders flagged: {right} of {len(rows)}"
+    )
 
 
 def main():
@@ -166,11 +174,20 @@ def main():
             continue
         cohort = options.work / f"phantoms-{seed}" / "COHORT.csv"
         if not cohort.exists():
-            subprocess.run([options.glioma, "synthesize", "--cases", str(options.cases), "--seed", str(seed), "--output", str(cohort.parent)],
-                           check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [options.glioma, "synthesize", "--cases", str(options.cases), "--seed", str(seed), "--output", str(cohort.parent)],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
         models = (options.segmentation_model, options.grading_model, options.brain_grading_model)
-        tell(title, {row["case"]: grade(options, row, cohort.parent, options.work / f"results-{seed}" / row["case"], models)
-                     for row in rows_of(cohort)[: options.cases]}, limits)
+        tell(
+            title,
+            {
+                row["case"]: grade(options, row, cohort.parent, options.work / f"results-{seed}" / row["case"], models)
+                for row in rows_of(cohort)[: options.cases]
+            },
+            limits,
+        )
     if options.patients:
         rows = rows_of(options.patients)
         folder = options.patients.parent
@@ -178,7 +195,9 @@ def main():
         for segmentation, grading, cases in options.patient_models:
             for row in rows:
                 if row["case"] in cases.split(","):
-                    results[row["case"]] = grade(options, row, folder, options.work / "results-patients" / row["case"], (segmentation, grading))
+                    results[row["case"]] = grade(
+                        options, row, folder, options.work / "results-patients" / row["case"], (segmentation, grading)
+                    )
         if results:
             tell("Patients, graded by models that had not seen them", results, limits)
     if options.orders:

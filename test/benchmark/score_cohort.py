@@ -101,7 +101,9 @@ def regressions(training, cohort, rows, predictions):
         known = list(csv.DictReader(file))
     x = np.array([features(str(training.parent), row) for row in known])
     y = np.array([row["grade"] == "HGG" for row in known])
-    asked = np.array([features(str(cohort.parent), {**row, "seg": str((predictions / row["case"] / "tumour.nii.gz").resolve())}) for row in rows])
+    asked = np.array(
+        [features(str(cohort.parent), {**row, "seg": str((predictions / row["case"] / "tumour.nii.gz").resolve())}) for row in rows]
+    )
     answers = {}
     for name, columns in (("volume", slice(0, 1)), ("intensities", slice(None))):
         fit = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=(0.03, 0.3, 3.0), cv=5, max_iter=1000)).fit(x[:, columns], y)
@@ -113,14 +115,22 @@ def tell_control(cohort, evaluations):
     grades = {row["case"]: row["grade"] for row in cohort}
     cases = [case for file in evaluations for case in json.loads(file.read_text())["rows"][0]["scanner_control"]["cases"]]
     for case in cases:
-        print({"case": case["case"], "grade": grades[case["case"]], "p_hgg": round(case["probability_hgg"], 3),
-               "p_hgg_without_tumour": round(case["control_probability_hgg"], 3)})
+        print(
+            {
+                "case": case["case"],
+                "grade": grades[case["case"]],
+                "p_hgg": round(case["probability_hgg"], 3),
+                "p_hgg_without_tumour": round(case["control_probability_hgg"], 3),
+            }
+        )
     for name, key in (("with", "probability_hgg"), ("without", "control_probability_hgg")):
         p = [case[key] for case in cases]
         value = auc(p, [grades[case["case"]] == "HGG" for case in cases])
         gap = sum(abs(2.0 * each - 1.0) for each in p) / len(p)
-        print(f"{name} the tumour: AUC {'undefined, one class only' if value is None else f'{value:.3f}'}, "
-              f"distance of the two probabilities {gap:.3f} on average")
+        print(
+            f"{name} the tumour: AUC {'undefined, one class only' if value is None else f'{value:.3f}'}, "
+            f"distance of the two probabilities {gap:.3f} on average"
+        )
 
 
 def main():
@@ -183,8 +193,10 @@ def main():
             writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
             writer.writeheader()
             writer.writerows(rows)
-    print(f"Dice: mean {np.mean([r['dice'] for r in rows]):.3f}, lowest {min(r['dice'] for r in rows):.3f}; "
-          f"threshold baseline {np.mean([r['dice_threshold'] for r in rows]):.3f}")
+    print(
+        f"Dice: mean {np.mean([r['dice'] for r in rows]):.3f}, lowest {min(r['dice'] for r in rows):.3f}; "
+        f"threshold baseline {np.mean([r['dice_threshold'] for r in rows]):.3f}"
+    )
     graded = [r for r in rows if r["p_hgg"] is not None]
     if graded:
         print(f"{len(rows) - len(graded)} without a grade")

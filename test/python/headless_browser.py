@@ -36,12 +36,26 @@ class Browser:
             os.set_inheritable(3, True)
             os.set_inheritable(4, True)
 
-        command = [program, "--headless=new", "--remote-debugging-pipe", f"--user-data-dir={self.profile}", "--no-first-run",
-                   "--no-sandbox", "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-networking",
-                   "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist", "--hide-scrollbars",
-                   *arguments, "about:blank"]
-        self.process = subprocess.Popen(command, preexec_fn=pipes, close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL)
+        command = [
+            program,
+            "--headless=new",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={self.profile}",
+            "--no-first-run",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-extensions",
+            "--disable-background-networking",
+            "--use-angle=swiftshader",
+            "--enable-unsafe-swiftshader",
+            "--ignore-gpu-blocklist",
+            "--hide-scrollbars",
+            *arguments,
+            "about:blank",
+        ]
+        self.process = subprocess.Popen(
+            command, preexec_fn=pipes, close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         os.close(to_browser)
         os.close(from_browser)
         self._buffer = b""
@@ -132,15 +146,24 @@ class Browser:
             elif key == " ":
                 parameters.update(windowsVirtualKeyCode=32, text=" ", code="Space")
             elif key.startswith("Arrow") or key.startswith("Page"):
-                parameters["windowsVirtualKeyCode"] = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "PageUp": 33, "PageDown": 34}[key]
+                parameters["windowsVirtualKeyCode"] = {
+                    "ArrowLeft": 37,
+                    "ArrowUp": 38,
+                    "ArrowRight": 39,
+                    "ArrowDown": 40,
+                    "PageUp": 33,
+                    "PageDown": 34,
+                }[key]
             self.call("Input.dispatchKeyEvent", **parameters)
 
     def picture(self, selector=None, whole=False):
         """PNG of the window, of an element or of the whole page."""
         parameters = {}
         if selector:
-            box = self.evaluate(f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
-                                " const b = e.getBoundingClientRect(); return [b.x + scrollX, b.y + scrollY, b.width, b.height]; })()")
+            box = self.evaluate(
+                f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
+                " const b = e.getBoundingClientRect(); return [b.x + scrollX, b.y + scrollY, b.width, b.height]; })()"
+            )
             parameters["clip"] = dict(zip(("x", "y", "width", "height"), box), scale=1)
             parameters["captureBeyondViewport"] = False
         elif whole:

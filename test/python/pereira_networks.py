@@ -23,9 +23,7 @@ def read_safetensors(path):
         data = file.read()
     header.pop("__metadata__", None)
     return {
-        name: torch.from_numpy(
-            np.frombuffer(data[slice(*entry["data_offsets"])], DTYPES[entry["dtype"]]).reshape(entry["shape"]).copy()
-        )
+        name: torch.from_numpy(np.frombuffer(data[slice(*entry["data_offsets"])], DTYPES[entry["dtype"]]).reshape(entry["shape"]).copy())
         for name, entry in header.items()
     }
 

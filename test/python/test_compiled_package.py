@@ -45,11 +45,13 @@ def write_bundle(folder, package, **more):
     with open(os.path.join(folder, "models", "model.pt2"), "wb") as file:
         file.write(content)
     own = {
-        "task": "segmentation", "axis_order": "zyx", "output_activation": "logits", "patch_size": SIZE,
-        "channels": ["T1", "T1c", "T2", "FLAIR"], "classes": ["background", "tumour"],
-        "weights": {
-            "file": "models/model.pt2", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), **more
-        },
+        "task": "segmentation",
+        "axis_order": "zyx",
+        "output_activation": "logits",
+        "patch_size": SIZE,
+        "channels": ["T1", "T1c", "T2", "FLAIR"],
+        "classes": ["background", "tumour"],
+        "weights": {"file": "models/model.pt2", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), **more},
     }
     with open(os.path.join(folder, "configs", "metadata.json"), "w", encoding="utf-8") as file:
         json.dump({"name": "compiled", "version": "1", "gliomagrading": own}, file)
@@ -58,8 +60,7 @@ def write_bundle(folder, package, **more):
 def run(program, bundle, folder, x, size):
     source, target = os.path.join(folder, "in.f32"), os.path.join(folder, "out.f32")
     x.permute(0, 2, 3, 4, 1).contiguous().numpy().tofile(source)
-    return subprocess.run(
-        [program, "segment", bundle, source, *map(str, size), target], capture_output=True, text=True), target
+    return subprocess.run([program, "segment", bundle, source, *map(str, size), target], capture_output=True, text=True), target
 
 
 def main():

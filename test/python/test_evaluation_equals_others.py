@@ -103,7 +103,12 @@ def check_grades(folder, generator, number):
 
     near("cross-entropy", found["cross-entropy"], sklearn.metrics.log_loss(truth, first))
     line = np.log(first / (1 - first))
-    best = scipy.optimize.minimize_scalar(lambda b: np.logaddexp(0, np.where(truth == 1, -b * line, b * line)).sum(), bounds=(1e-3, 50), method="bounded", options={"xatol": 1e-10})
+    best = scipy.optimize.minimize_scalar(
+        lambda b: np.logaddexp(0, np.where(truth == 1, -b * line, b * line)).sum(),
+        bounds=(1e-3, 50),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
     near("temperature", found["temperature"], 1 / best.x, 1e-5 / best.x)
 
     right = (first > 0.5) == truth, (second > 0.5) == truth

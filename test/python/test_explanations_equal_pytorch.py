@@ -57,6 +57,7 @@ def explain_with_hooks(model, x, label):
         def hook(_module, _inputs, output):
             output.retain_grad()
             kept[name] = output
+
         return hook
 
     handles = [getattr(model, name).register_forward_hook(keep(name)) for name in LAYERS]
@@ -96,9 +97,7 @@ def export(native, bundle, program):
     program.save(path)
     with open(path, "rb") as file:
         content = file.read()
-    own["weights"] = {
-        "file": "models/model.ts", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()
-    }
+    own["weights"] = {"file": "models/model.ts", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     own.pop("golden", None)
     own.pop("network", None)
     with open(os.path.join(bundle, "configs", "metadata.json"), "w", encoding="utf-8") as file:

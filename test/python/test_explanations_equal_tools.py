@@ -34,7 +34,9 @@ def ours(program, bundle, folder, x, label, shapes):
     prefix = os.path.join(folder, f"{label}-")
     answer = subprocess.run(
         [program, bundle, source, *map(str, reversed(x.shape[2:])), str(label), prefix],
-        check=True, capture_output=True, text=True,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert answer.stdout.split() == ["12", "12"], answer.stdout
     return {name: torch.from_numpy(np.fromfile(prefix + name, np.float32)).reshape(shapes[name]) for name in NAMES}
@@ -56,8 +58,10 @@ def document_what_differs(model, x, found):
 
         # Functional ReLUs are not overridden: the plain gradient, under the name of guided backpropagation.
         functional = explanation_tools.volume(GuidedBackprop(copy.deepcopy(model)).attribute(x.clone().requires_grad_(), 0))
-        print(f"Captum, functional ReLUs: {difference(functional, plain):.1e} from the plain gradient, "
-              f"{difference(functional, guided):.1e} from guided backpropagation")
+        print(
+            f"Captum, functional ReLUs: {difference(functional, plain):.1e} from the plain gradient, "
+            f"{difference(functional, guided):.1e} from guided backpropagation"
+        )
         assert difference(functional, plain) < 1e-5 and difference(functional, guided) > 0.1
     except ImportError:
         pass
@@ -70,7 +74,9 @@ def document_what_differs(model, x, found):
         assert difference(functional, plain) < 1e-5
         # The default normalizer maps the peak to 0.
         label = 0 if found[0]["res3"].max() > 0 else 1
-        flipped = GradCAM(explanation_tools.WithModules(copy.deepcopy(model)), "network.res3", upsampler=lambda shape: torch.nn.Identity())(x, class_idx=label)
+        flipped = GradCAM(explanation_tools.WithModules(copy.deepcopy(model)), "network.res3", upsampler=lambda shape: torch.nn.Identity())(
+            x, class_idx=label
+        )
         peak = found[label]["res3"].argmax()
         print(f"MONAI, default normalizer: {float(flipped.reshape(-1)[peak]):.3f} at the peak, highest {float(flipped.max()):.3f}")
         assert flipped.reshape(-1)[peak] == flipped.min() and flipped.max() > flipped.min()
@@ -79,12 +85,16 @@ def document_what_differs(model, x, found):
         from monai.data import MetaTensor
 
         scan = MetaTensor(x.clone(), affine=torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0])))
-        drawn = GradCAM(explanation_tools.WithModules(copy.deepcopy(model)), "network.res3", postprocessing=lambda map_: map_)(scan, class_idx=label)
+        drawn = GradCAM(explanation_tools.WithModules(copy.deepcopy(model)), "network.res3", postprocessing=lambda map_: map_)(
+            scan, class_idx=label
+        )
         cells = np.array(found[label]["res3"].shape[:3])
         cell = np.array(np.unravel_index(int(peak), cells))
         at = np.array(np.unravel_index(int(drawn.argmax()), drawn.shape[2:]))
         stretch = np.array(x.shape[2:]) / cells
-        print(f"MONAI, upsampled: the peak's cell lies at {17.5 + 4.0 * cell}, is drawn at {at}; of the first cell at {0.5 * stretch - 0.5}")
+        print(
+            f"MONAI, upsampled: the peak's cell lies at {17.5 + 4.0 * cell}, is drawn at {at}; of the first cell at {0.5 * stretch - 0.5}"
+        )
         plain = GradCAM(explanation_tools.WithModules(copy.deepcopy(model)), "network.res3")(scan, class_idx=label)
         assert type(plain) is torch.Tensor and not hasattr(plain, "affine")  # its default normalizer drops it
         assert (np.abs(at - ((cell + 0.5) * stretch - 0.5)) <= 0.5 * stretch + 1.0).all() and (0.5 * stretch - 0.5 < 8.0).all()

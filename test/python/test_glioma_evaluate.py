@@ -63,7 +63,11 @@ class GliomaEvaluate(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp())
         phantoms = cls.folder / "phantoms"
-        subprocess.run([GLIOMA, "synthesize", "--cases", "6", "--seed", "3", "--spacing", "4", "--output", phantoms], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [GLIOMA, "synthesize", "--cases", "6", "--seed", "3", "--spacing", "4", "--output", phantoms],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         with open(phantoms / "COHORT.csv", newline="") as file:
             rows = list(csv.DictReader(file))
         # The layout of BRATS 2017: HGG/NAME/NAME_t1.nii.gz.
@@ -137,8 +141,13 @@ class GliomaEvaluate(unittest.TestCase):
         first = dict(zip(SUBJECTS, (0.9, 0.2, 0.4, 0.6, 0.8, 0.4)))
         second = dict(zip(SUBJECTS, (0.7, 0.7, 0.6, 0.3, 0.3, None)))
         names = list(SUBJECTS)
-        folders = [self.predict("one", first, erode=names[:1], quality=dict(zip(names, (3.0, 2.5, 0.5, 0.6, 2.0, None)))), self.predict("two", second, empty=names[5:])]
-        evaluation = self.evaluate(f"--predictions=A={folders[0]}", f"--predictions={folders[1]}", "--set", "all", "--temperature", "--explain", "--baselines")
+        folders = [
+            self.predict("one", first, erode=names[:1], quality=dict(zip(names, (3.0, 2.5, 0.5, 0.6, 2.0, None)))),
+            self.predict("two", second, empty=names[5:]),
+        ]
+        evaluation = self.evaluate(
+            f"--predictions=A={folders[0]}", f"--predictions={folders[1]}", "--set", "all", "--temperature", "--explain", "--baselines"
+        )
         one, two = evaluation["rows"]
         scores = np.array(list(first.values()))
         self.assertEqual((one["name"], two["name"]), ("A", "tumour ROI, whole image"))
@@ -165,7 +174,9 @@ class GliomaEvaluate(unittest.TestCase):
 
         for baseline in one["baselines"]["cases"]:
             self.check_baseline(baseline, folders[0])
-        self.assertAlmostEqual(one["baselines"]["threshold_dice"]["value"], np.mean([b["threshold_dice"] for b in one["baselines"]["cases"]]))
+        self.assertAlmostEqual(
+            one["baselines"]["threshold_dice"]["value"], np.mean([b["threshold_dice"] for b in one["baselines"]["cases"]])
+        )
 
         (pair,) = evaluation["comparisons"]
         self.assertEqual((pair["only_first_right"], pair["only_second_right"]), (3, 2))
@@ -198,7 +209,10 @@ class GliomaEvaluate(unittest.TestCase):
         again = self.evaluate("--predictions", folders[0], "--force")
         self.assertEqual((again["cohort"]["set"], again["cohort"]["cases"], len(again["rows"])), ("test", 2, 1))
         self.assertEqual(again["rows"][0]["roc_auc"]["interval"].split(",")[0], "Wilson over the smaller class")
-        self.assertEqual(sorted(p.name for p in self.output.iterdir()), ["evaluation.json", "evaluation.md", "evaluation.tex", "reliability.png", "roc.png"])
+        self.assertEqual(
+            sorted(p.name for p in self.output.iterdir()),
+            ["evaluation.json", "evaluation.md", "evaluation.tex", "reliability.png", "roc.png"],
+        )
 
     def check_baseline(self, baseline, folder):
         """The two rules without a network, by NumPy and SimpleITK."""
@@ -284,7 +298,9 @@ class GliomaEvaluate(unittest.TestCase):
         outcome = self.run_evaluate("--segmentation-model", self.folder / "segmentation", "--grading-model", cold)
         self.assertEqual((outcome.returncode, "of other models" in outcome.stderr), (1, True), outcome.stderr)
         # Storing one asks for the bundle; seeded weights give an undefined one, or one that lands in it.
-        stored = self.evaluate("--grading-model", cold, *masks, "--store-temperature", output=self.work / "stored")["rows"][0]["temperature"]
+        stored = self.evaluate("--grading-model", cold, *masks, "--store-temperature", output=self.work / "stored")["rows"][0][
+            "temperature"
+        ]
         if stored["value"] is not None:
             now = json.loads((cold / "configs/metadata.json").read_text())["gliomagrading"]["temperature"]
             self.assertAlmostEqual(now, 0.5 * stored["value"])
@@ -330,12 +346,21 @@ class GliomaEvaluate(unittest.TestCase):
         self.assertIn("validation LGG: 1", outcome.stdout)
         with open(table, newline="") as file:
             rows = {row["case"]: row for row in csv.DictReader(file)}
-        self.assertEqual({name: (row["grade"], row["set"]) for name, row in rows.items()}, {name: (grade, chosen.lower()) for name, (grade, chosen) in SUBJECTS.items()})
-        self.assertTrue((table.parent / rows["Brats17_TCIA_470_1"]["t1c"]).samefile(self.brats / "LGG/Brats17_TCIA_470_1/Brats17_TCIA_470_1_t1ce.nii.gz"))
+        self.assertEqual(
+            {name: (row["grade"], row["set"]) for name, row in rows.items()},
+            {name: (grade, chosen.lower()) for name, (grade, chosen) in SUBJECTS.items()},
+        )
+        self.assertTrue(
+            (table.parent / rows["Brats17_TCIA_470_1"]["t1c"]).samefile(
+                self.brats / "LGG/Brats17_TCIA_470_1/Brats17_TCIA_470_1_t1ce.nii.gz"
+            )
+        )
         self.assertEqual(rows["Brats17_TCIA_470_1"]["site"], "TCIA")
         self.assertEqual(subprocess.run(command, capture_output=True).returncode, 1)
         # Read again it is the same cohort.
-        outcome = subprocess.run([GLIOMA, "cohort", table, "--split", self.split, "--output", table, "--force"], capture_output=True, text=True)
+        outcome = subprocess.run(
+            [GLIOMA, "cohort", table, "--split", self.split, "--output", table, "--force"], capture_output=True, text=True
+        )
         self.assertIn("test HGG: 1", outcome.stdout)
 
     def test_lists_every_problem_at_once(self):
@@ -350,12 +375,24 @@ class GliomaEvaluate(unittest.TestCase):
         other = sitk.ReadImage(rows[1].split(",")[2])
         sitk.WriteImage(other[1:, :, :], str(self.work / "cut.nii.gz"))
         sitk.WriteImage(other * 0, str(self.work / "empty.nii.gz"))
-        rows[1] = rows[1].replace(rows[1].split(",")[2], str(self.work / "cut.nii.gz")).replace(rows[1].split(",")[5], str(self.work / "empty.nii.gz"))
+        rows[1] = (
+            rows[1]
+            .replace(rows[1].split(",")[2], str(self.work / "cut.nii.gz"))
+            .replace(rows[1].split(",")[5], str(self.work / "empty.nii.gz"))
+        )
         cohort.write_text("\n".join(rows + [rows[1].replace("test", "training")]) + "\n")
         outcome = self.run_evaluate("--predictions", self.work / "nowhere", cohort=cohort, split=False)
         self.assertEqual(outcome.returncode, 1)
-        for part in ("_gone.nii.gz", "the grid of cut.nii.gz", "empty.nii.gz has no tumour", "occurs twice, in the sets test and training",
-                     "All cases", "has no grade", f"{names[0]}/result.json does not exist", f"{names[2]}/result.json does not exist"):
+        for part in (
+            "_gone.nii.gz",
+            "the grid of cut.nii.gz",
+            "empty.nii.gz has no tumour",
+            "occurs twice, in the sets test and training",
+            "All cases",
+            "has no grade",
+            f"{names[0]}/result.json does not exist",
+            f"{names[2]}/result.json does not exist",
+        ):
             self.assertIn(part, outcome.stderr)
         self.assertFalse(self.output.exists())
         for arguments, part in (

@@ -53,7 +53,11 @@ class GliomaGrade(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp()
         phantom = os.path.join(cls.folder, "phantom")
-        subprocess.run([GLIOMA, "synthesize", "--cases", "1", "--seed", "3", "--spacing", "3", "--output", phantom], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [GLIOMA, "synthesize", "--cases", "1", "--seed", "3", "--spacing", "3", "--output", phantom],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         case = next(entry.path for entry in os.scandir(phantom) if entry.is_dir())
         stem = os.path.join(case, os.path.basename(case))
         cls.case = {name: f"{stem}{SUFFIXES[name]}.nii.gz" for name in SEQUENCES}
@@ -144,7 +148,9 @@ class GliomaGrade(unittest.TestCase):
                 np.testing.assert_allclose(getattr(image, what)(), getattr(reference, what)(), atol=1e-5, err_msg=name)
             self.assertEqual(image.GetNumberOfComponentsPerPixel(), 4 if name == "guided-backprop" else 1)
             self.assertTrue(np.isfinite(sitk.GetArrayFromImage(image)).all(), name)
-        self.assertEqual(sorted(os.listdir(self.output)), sorted([f"{name}.nii.gz" for name in IMAGES] + ["overview.png", "report.html", "result.json"]))
+        self.assertEqual(
+            sorted(os.listdir(self.output)), sorted([f"{name}.nii.gz" for name in IMAGES] + ["overview.png", "report.html", "result.json"])
+        )
 
         result = self.result()
         labels = sitk.GetArrayFromImage(sitk.ReadImage(os.path.join(self.output, "tumour.nii.gz")))
@@ -216,10 +222,14 @@ class GliomaGrade(unittest.TestCase):
         more = ("--tumour-mask", self.seg, "--brain-grading-model", bundles[1], "--regions", self.write("regions.nii.gz", labels))
         text = self.grade(*more, grading=bundles[0])
         result = self.result()
-        self.assertEqual((result["grade"], result["whole_brain"]["grade"], result["whole_brain"]["explanation"]["class"]), ("HGG", "LGG", "LGG"))
+        self.assertEqual(
+            (result["grade"], result["whole_brain"]["grade"], result["whole_brain"]["explanation"]["class"]), ("HGG", "LGG", "LGG")
+        )
         self.assertAlmostEqual(sum(result["whole_brain"]["probabilities"].values()), 1.0, places=6)
-        self.assertEqual([reason for reason in result["reasons"] if "graders disagree" in reason],
-                         ["the graders disagree: from the tumour's region HGG (1), from the whole brain LGG (1)"])
+        self.assertEqual(
+            [reason for reason in result["reasons"] if "graders disagree" in reason],
+            ["the graders disagree: from the tumour's region HGG (1), from the whole brain LGG (1)"],
+        )
         self.assertEqual(result["provenance"]["models"]["brain_grading"]["bundle"], "brain")
         self.assertEqual(result["provenance"]["inputs"]["regions"]["file"], "regions.nii.gz")
         self.assertIn("From the whole brain: LGG P(LGG) = ", text)
@@ -244,7 +254,9 @@ class GliomaGrade(unittest.TestCase):
         shutil.rmtree(self.output)
         self.refuse("--tumour-mask", self.seg, "--brain-grading-model", bundles[0], says="made for the region 'tumour', not for 'brain'")
         labels += 0.5
-        self.refuse("--tumour-mask", self.seg, "--regions", self.write("half.nii.gz", labels), says=("half.nii.gz", "whole numbers of 0 to 255"))
+        self.refuse(
+            "--tumour-mask", self.seg, "--regions", self.write("half.nii.gz", labels), says=("half.nii.gz", "whole numbers of 0 to 255")
+        )
 
     def test_swapped_sequences_are_noticed(self):
         self.grade("--tumour-mask", self.seg, "--explain", "none", t1=self.case["t2"], t2=self.case["t1"])
@@ -269,7 +281,7 @@ class GliomaGrade(unittest.TestCase):
             self.assertRegex(page, "This page has no interactive view: [^<]*" + says)
             self.assertIn("The slices below", page)
             self.assertGreaterEqual(len(re.findall('<img [^>]*src="data:image/png;base64,', page)), 12)
-            self.assertNotIn("viewer-data\"", page)
+            self.assertNotIn('viewer-data"', page)
             self.assertNotIn("window.pwned", page)
 
     def test_tells_where_the_tumour_is_not(self):
@@ -289,7 +301,10 @@ class GliomaGrade(unittest.TestCase):
         given = sitk.GetArrayFromImage(sitk.ReadImage(self.seg))
         np.testing.assert_array_equal(labels != 0, given != 0)
         self.assertEqual(self.result()["tumour_mask"], "given")
-        self.assertEqual(sorted(os.listdir(self.output)), ["gradcam-res3.nii.gz", "gradcam-res4.nii.gz", "overview.png", "report.html", "result.json", "tumour.nii.gz"])
+        self.assertEqual(
+            sorted(os.listdir(self.output)),
+            ["gradcam-res3.nii.gz", "gradcam-res4.nii.gz", "overview.png", "report.html", "result.json", "tumour.nii.gz"],
+        )
 
     def test_a_given_brain_mask_ignores_the_skull(self):
         images = {name: sitk.GetArrayFromImage(sitk.ReadImage(path)) for name, path in self.case.items()}
@@ -417,7 +432,9 @@ class GliomaGrade(unittest.TestCase):
         self.grade()
         self.assertAlmostEqual(float(said[2]) * 1024 / self.result()["provenance"]["peak_memory_mib"], 1, delta=0.3)
 
-        command[command.index("--flair") + 1] = self.write("small.nii.gz", np.ones((4, 5, 6), np.float32), sitk.Image(6, 5, 4, sitk.sitkFloat32))
+        command[command.index("--flair") + 1] = self.write(
+            "small.nii.gz", np.ones((4, 5, 6), np.float32), sitk.Image(6, 5, 4, sitk.sitkFloat32)
+        )
         outcome = subprocess.run(command, capture_output=True, text=True, cwd=self.work)
         self.assertEqual(outcome.returncode, 1)
         self.assertIn("differ in size or place", outcome.stderr)
@@ -470,7 +487,10 @@ class GliomaGrade(unittest.TestCase):
             sitk.WriteImage(sitk.ReadImage(path), nrrd)
             data = open(nrrd, "rb").read()
             head, body = data.split(b"\n\n", 1)
-            lines = [b"space directions: (3,0,0) (0.06,3,0) (0,0,3)" if line.startswith(b"space directions") else line for line in head.split(b"\n")]
+            lines = [
+                b"space directions: (3,0,0) (0.06,3,0) (0,0,3)" if line.startswith(b"space directions") else line
+                for line in head.split(b"\n")
+            ]
             open(nrrd, "wb").write(b"\n".join(lines) + b"\n\n" + body)
             sheared[name] = nrrd
         self.refuse(says=["not perpendicular", "tolerance"], **sheared)

@@ -41,8 +41,14 @@ class Many(torch.nn.Module):
 def image_format(channels, shape):
     """What MONAI's bundles write."""
     return {
-        "type": "image", "format": "magnitude", "modality": "MR", "num_channels": len(channels), "spatial_shape": shape,
-        "dtype": "float32", "value_range": [], "is_patch_data": True,
+        "type": "image",
+        "format": "magnitude",
+        "modality": "MR",
+        "num_channels": len(channels),
+        "spatial_shape": shape,
+        "dtype": "float32",
+        "value_range": [],
+        "is_patch_data": True,
         "channel_def": {str(i): name for i, name in enumerate(channels)},
     }
 
@@ -53,13 +59,24 @@ def write_bundle(folder, program, classes, activation):
     os.makedirs(os.path.join(folder, "models"))
     metadata = {
         "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json",
-        "version": "0.5.3", "changelog": {"0.1.0": "complete the model package"}, "monai_version": "1.4.0",
-        "pytorch_version": "2.4.0", "numpy_version": "1.24.4", "required_packages_version": {"nibabel": "5.2.1"},
-        "name": "Tumor segmentation", "task": "Multimodal Brain Tumor segmentation",
-        "description": "random weights", "authors": "nobody", "copyright": "none",
-        "data_type": "nibabel", "image_classes": "4 channel data", "label_classes": "3 channel data",
-        "pred_classes": "3 channels OneHot data", "eval_metrics": {"val_mean_dice": 0.0},
-        "intended_use": "This is an example, not to be used for diagnostic purposes", "references": [],
+        "version": "0.5.3",
+        "changelog": {"0.1.0": "complete the model package"},
+        "monai_version": "1.4.0",
+        "pytorch_version": "2.4.0",
+        "numpy_version": "1.24.4",
+        "required_packages_version": {"nibabel": "5.2.1"},
+        "name": "Tumor segmentation",
+        "task": "Multimodal Brain Tumor segmentation",
+        "description": "random weights",
+        "authors": "nobody",
+        "copyright": "none",
+        "data_type": "nibabel",
+        "image_classes": "4 channel data",
+        "label_classes": "3 channel data",
+        "pred_classes": "3 channels OneHot data",
+        "eval_metrics": {"val_mean_dice": 0.0},
+        "intended_use": "This is an example, not to be used for diagnostic purposes",
+        "references": [],
         "network_data_format": {
             "inputs": {"image": image_format(["T1c", "T1", "T2", "FLAIR"], ["8*n", "8*n", "8*n"])},
             "outputs": {"pred": image_format(classes, ["8*n", "8*n", "8*n"])},
@@ -70,7 +87,9 @@ def write_bundle(folder, program, classes, activation):
     with open(path, "rb") as file:
         content = file.read()
     sidecar = {
-        "task": "segmentation", "axis_order": "zyx", "output_activation": activation,
+        "task": "segmentation",
+        "axis_order": "zyx",
+        "output_activation": activation,
         "weights": {"file": "models/model.ts", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()},
     }
     for name, values in (("configs/metadata.json", metadata), ("gliomagrading.json", sidecar)):
@@ -121,8 +140,15 @@ def main():
         )
         for name, network, exported, classes, activation, final, settings in (
             ("SegResNet", segresnet, scripted, three, "sigmoid-logits", torch.sigmoid, windows[:3]),
-            ("UNet", unet, torch.jit.trace(Many(unet), patch), ["background", "tumor"], "logits",
-             lambda y: torch.softmax(y, 1), windows[3:]),
+            (
+                "UNet",
+                unet,
+                torch.jit.trace(Many(unet), patch),
+                ["background", "tumor"],
+                "logits",
+                lambda y: torch.softmax(y, 1),
+                windows[3:],
+            ),
         ):
             bundle = os.path.join(folder, name)
             write_bundle(bundle, exported, classes, activation)
@@ -134,12 +160,19 @@ def main():
             found = run(program, "run", bundle, folder, patch, len(classes))
             check(f"{name}, one patch", found, final(network(patch)), 1e-5)
             for roi, overlap, mode, sigma, padding in settings:
-                expected = final(
-                    sliding_window_inference(x, roi, 1, network, overlap, mode, sigma_scale=sigma, padding_mode=padding)
-                )
+                expected = final(sliding_window_inference(x, roi, 1, network, overlap, mode, sigma_scale=sigma, padding_mode=padding))
                 found = run(
-                    program, "segment", bundle, folder, x, len(classes), f"patch={roi[2]},{roi[1]},{roi[0]}",
-                    f"overlap={overlap}", f"blend={mode}", f"sigma={sigma}", f"border={padding}",
+                    program,
+                    "segment",
+                    bundle,
+                    folder,
+                    x,
+                    len(classes),
+                    f"patch={roi[2]},{roi[1]},{roi[0]}",
+                    f"overlap={overlap}",
+                    f"blend={mode}",
+                    f"sigma={sigma}",
+                    f"border={padding}",
                 )
                 check(f"{name}, windows {roi}, overlap {overlap}, {mode}, {padding}", found, expected, 1e-5)
             try:

@@ -144,7 +144,11 @@ class RealScans(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = tempfile.mkdtemp()
         phantom = os.path.join(cls.folder, "phantom")
-        subprocess.run([GLIOMA, "synthesize", "--cases", "1", "--seed", "3", "--spacing", "3", "--output", phantom], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [GLIOMA, "synthesize", "--cases", "1", "--seed", "3", "--spacing", "3", "--output", phantom],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         case = next(entry.path for entry in os.scandir(phantom) if entry.is_dir())
         cls.images = {}
         for name, suffix in NAMES.items():
@@ -330,7 +334,10 @@ class RealScans(unittest.TestCase):
         maps = ("tumour", "gradcam-res3", "gradcam-res4", "guided-backprop")
         self.assertEqual(
             sorted(os.listdir(self.output)),
-            sorted([f"{stem}{grid}.nii.gz" for stem in maps for grid in ("", "-on-t1", "-on-t2", "-on-flair")] + ["overview.png", "report.html", "result.json"]),
+            sorted(
+                [f"{stem}{grid}.nii.gz" for stem in maps for grid in ("", "-on-t1", "-on-t2", "-on-flair")]
+                + ["overview.png", "report.html", "result.json"]
+            ),
         )
         mask = sitk.GetArrayFromImage(images["tumour-mask"]) != 0
         middle = np.array(images["tumour-mask"].TransformContinuousIndexToPhysicalPoint(np.argwhere(mask).mean(axis=0)[::-1]))
@@ -386,7 +393,10 @@ class RealScans(unittest.TestCase):
     # Names
 
     def test_no_output_tells_the_patients_name(self):
-        named = {name: write_dicom(image, os.path.join(self.folder, "named", name), name, IDENTIFIERS.items()) for name, image in self.images.items()}
+        named = {
+            name: write_dicom(image, os.path.join(self.folder, "named", name), name, IDENTIFIERS.items())
+            for name, image in self.images.items()
+        }
         one = sitk.ImageFileReader()
         one.SetFileName(next(entry.path for entry in os.scandir(named["t1"])))
         one.LoadPrivateTagsOn()
@@ -466,7 +476,11 @@ class RealScans(unittest.TestCase):
             shutil.copy(self.files["nii.gz"][name], contradicting[name])
             rows = placement(self.images["t1"])
             rows[:, 3] += 5.0
-            edit_nifti(contradicting[name], 252, struct.pack("<2h", 1, 2) + gzip.open(contradicting[name]).read()[256:280] + struct.pack("<12f", *rows.ravel()))
+            edit_nifti(
+                contradicting[name],
+                252,
+                struct.pack("<2h", 1, 2) + gzip.open(contradicting[name]).read()[256:280] + struct.pack("<12f", *rows.ravel()),
+            )
         _, outcome = self.grade(contradicting)
         self.assertIn("contradict each other", outcome.stderr)
         codes, qform, sform = nifti_header(os.path.join(self.output, "tumour.nii.gz"))
@@ -487,7 +501,9 @@ class RealScans(unittest.TestCase):
                         line = f"space: {space}"
                     elif line.startswith(("space directions: ", "space origin: ")):
                         key, text = line.split(": ")
-                        vectors = [np.array([float(value) for value in vector.strip("()").split(",")]) * signs for vector in text.split(" ")]
+                        vectors = [
+                            np.array([float(value) for value in vector.strip("()").split(",")]) * signs for vector in text.split(" ")
+                        ]
                         line = f"{key}: " + " ".join("(" + ",".join(repr(float(value)) for value in vector) + ")" for vector in vectors)
                     lines.append(line)
                 case[name] = os.path.join(self.folder, f"{space}-{name}.nrrd")

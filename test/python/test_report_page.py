@@ -86,7 +86,11 @@ class ReportPage(unittest.TestCase):
         cls.folder = tempfile.mkdtemp()
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         phantom = os.path.join(cls.folder, "phantom")
-        subprocess.run([GLIOMA, "synthesize", "--cases", "1", "--seed", "7", "--spacing", "3", "--output", phantom], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [GLIOMA, "synthesize", "--cases", "1", "--seed", "7", "--spacing", "3", "--output", phantom],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         case = next(entry.path for entry in os.scandir(phantom) if entry.is_dir())
         stem = os.path.join(case, os.path.basename(case))
         cls.case = {name: f"{stem}{suffix}.nii.gz" for name, suffix in SUFFIXES.items()}
@@ -158,8 +162,16 @@ class ReportPage(unittest.TestCase):
         with open(os.path.join(MODELS, "grading", "configs", "metadata.json"), encoding="utf-8") as file:
             trained = json.load(file)["gliomagrading"]["training"]["data"]
         self.assertRegex(trained, "trained on .*twelve patients, not validated")
-        for part in (f"Grade {result['grade']}", "Research use only.", "not a clinical acceptance", trained,
-                     "does not tell the classes apart", "patient's right (R) is on the left", "Energy inside the tumour", *result["reasons"]):
+        for part in (
+            f"Grade {result['grade']}",
+            "Research use only.",
+            "not a clinical acceptance",
+            trained,
+            "does not tell the classes apart",
+            "patient's right (R) is on the left",
+            "Energy inside the tumour",
+            *result["reasons"],
+        ):
             self.assertIn(part, text)
         # Cells of res3 are 4 voxels of the region, those of res4 8.
         for step in (4, 8):
@@ -235,14 +247,19 @@ class ReportPage(unittest.TestCase):
             overview = sitk.GetArrayFromImage(sitk.ReadImage(os.path.join(os.path.dirname(page), "overview.png")))
             cell = slices["Sequences"]["T1, axial"]
             rows = range(overview.shape[0] - cell.shape[0])
-            self.assertTrue(any(np.array_equal(overview[y : y + cell.shape[0], 8 : 8 + cell.shape[1]], cell) for y in rows), "overview.png has another slice")
+            self.assertTrue(
+                any(np.array_equal(overview[y : y + cell.shape[0], 8 : 8 + cell.shape[1]], cell) for y in rows),
+                "overview.png has another slice",
+            )
             if not self.has_viewer:
                 continue
             self.browser.evaluate("document.querySelectorAll('.overlay input:checked').forEach((b, i) => i && b.click())")
             self.control("#cross")
             for number, plane in ((2, "axial"), (3, "coronal"), (4, "sagittal")):
                 self.control(f"#view-choice label:nth-child({number}) input")
-                np.testing.assert_allclose(place_of_outline(self.canvas()), place_of_outline(slices["Sequences"][f"T1c, {plane}"]), atol=0.06, err_msg=plane)
+                np.testing.assert_allclose(
+                    place_of_outline(self.canvas()), place_of_outline(slices["Sequences"][f"T1c, {plane}"]), atol=0.06, err_msg=plane
+                )
                 places.append(place_of_outline(slices["Sequences"][f"T1c, {plane}"]))
         if self.has_viewer:
             np.testing.assert_allclose(places[:3], places[3:], atol=0.02)
@@ -262,12 +279,23 @@ class ReportPage(unittest.TestCase):
         reached = []
         for _ in range(60):
             browser.key("Tab")
-            reached.append(browser.evaluate("(() => { const e = document.activeElement; return e.id || e.name || e.type || e.tagName; })()"))
+            reached.append(
+                browser.evaluate("(() => { const e = document.activeElement; return e.id || e.name || e.type || e.tagName; })()")
+            )
         for wanted in ("sequence", "view", "canvas", "checkbox", "range", "cut", "cross", "reset", "SUMMARY"):
             self.assertIn(wanted, reached)
         browser.evaluate("document.getElementById('canvas').focus()")
-        for key, axis, sign in (("ArrowLeft", 0, -1), ("ArrowRight", 0, 1), ("ArrowUp", 1, -1), ("ArrowDown", 1, 1), ("PageUp", 2, 1), ("PageDown", 2, -1)):
-            read = "document.getElementById('readout').firstChild.textContent.replaceAll('−', '-').match(/-?[\\d.]+/g).slice(0, 3).map(Number)"
+        for key, axis, sign in (
+            ("ArrowLeft", 0, -1),
+            ("ArrowRight", 0, 1),
+            ("ArrowUp", 1, -1),
+            ("ArrowDown", 1, 1),
+            ("PageUp", 2, 1),
+            ("PageDown", 2, -1),
+        ):
+            read = (
+                "document.getElementById('readout').firstChild.textContent.replaceAll('−', '-').match(/-?[\\d.]+/g).slice(0, 3).map(Number)"
+            )
             before = browser.evaluate(read)
             browser.key(key)
             browser.wait(f"JSON.stringify({read}) !== {json.dumps(json.dumps(before, separators=(',', ':')))}")
@@ -283,7 +311,9 @@ class ReportPage(unittest.TestCase):
             self.assertLessEqual(browser.evaluate("document.scrollingElement.scrollWidth"), width)
             if self.has_viewer:
                 self.assertGreater(browser.evaluate("document.getElementById('canvas').clientWidth"), 0.8 * width)
-            wide = browser.evaluate(f"[...document.querySelectorAll('main *')].filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > {width} + 1).length")
+            wide = browser.evaluate(
+                f"[...document.querySelectorAll('main *')].filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > {width} + 1).length"
+            )
             self.assertEqual(wide, 0)
             self.assertEqual(browser.complaints(), [])
 
@@ -299,7 +329,9 @@ class ReportPage(unittest.TestCase):
         self.assertNotEqual(*grounds)
         browser = self.show(medium="print")
         browser.evaluate("dispatchEvent(new Event('beforeprint'))")
-        self.assertTrue(browser.evaluate("[...document.querySelectorAll('figure img')].every((i) => i.checkVisibility() && i.naturalWidth > 50)"))
+        self.assertTrue(
+            browser.evaluate("[...document.querySelectorAll('figure img')].every((i) => i.checkVisibility() && i.naturalWidth > 50)")
+        )
         self.assertFalse(browser.evaluate("!!document.getElementById('viewer')?.checkVisibility()"))
 
     def test_colours_of_the_maps_rise_in_brightness(self):
@@ -308,8 +340,12 @@ class ReportPage(unittest.TestCase):
         heat = self.browser.evaluate("JSON.parse(document.getElementById('viewer-data').textContent).heat")
         # As seen by eyes without long-, middle- or short-wave cones (Viénot et al. 1999, Brettel et al. 1997), the order stays.
         colours = (np.array([heat[c] for c in "RGB"]).T / 255.0) ** 2.2
-        eyes = [np.eye(3), [[0.112, 0.888, 0], [0.112, 0.888, 0], [0.004, -0.004, 1]], [[0.292, 0.708, 0], [0.292, 0.708, 0], [-0.022, 0.022, 1]],
-                [[1.01, 0.12, -0.13], [0, 0.88, 0.12], [0, 0.88, 0.12]]]
+        eyes = [
+            np.eye(3),
+            [[0.112, 0.888, 0], [0.112, 0.888, 0], [0.004, -0.004, 1]],
+            [[0.292, 0.708, 0], [0.292, 0.708, 0], [-0.022, 0.022, 1]],
+            [[1.01, 0.12, -0.13], [0, 0.88, 0.12], [0, 0.88, 0.12]],
+        ]
         for eye in eyes:
             brightness = (colours @ np.array(eye).T) @ [0.2126, 0.7152, 0.0722]
             self.assertTrue((np.diff(brightness) > 0.01).all(), brightness)
@@ -346,7 +382,8 @@ class ReportPage(unittest.TestCase):
 
     def test_policy_forbids_the_network_and_foreign_scripts(self):
         browser = self.show()
-        kinds = browser.evaluate("""new Promise((done) => {
+        kinds = browser.evaluate(
+            """new Promise((done) => {
           const kinds = new Set();
           addEventListener('securitypolicyviolation', (event) => {
             kinds.add(event.effectiveDirective);
@@ -360,7 +397,8 @@ class ReportPage(unittest.TestCase):
           add('style', { textContent: 'body { color: red }' });
           document.body.insertAdjacentHTML('beforeend', '<a id="trap" onclick="window.pwned = 3">x</a>');
           document.getElementById('trap').click();
-        })""")
+        })"""
+        )
         self.assertEqual(kinds, ["connect-src", "img-src", "script-src-attr", "script-src-elem", "style-src-elem"])
         self.assertIsNone(browser.evaluate("window.pwned"))
 
@@ -373,7 +411,9 @@ class ReportPage(unittest.TestCase):
                 # Reading the page is done from outside of its own scripts.
                 if not script:
                     browser.call("Emulation.setScriptExecutionDisabled", value=False)
-                message = browser.evaluate("document.getElementById('viewer-message')?.checkVisibility() ? document.getElementById('viewer-message').textContent : ''")
+                message = browser.evaluate(
+                    "document.getElementById('viewer-message')?.checkVisibility() ? document.getElementById('viewer-message').textContent : ''"
+                )
                 self.assertRegex(message, "interactive view")
                 self.assertRegex(message, "slices below")
                 self.assertFalse(browser.evaluate("!!document.getElementById('viewer')?.checkVisibility()"))

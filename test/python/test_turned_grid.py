@@ -84,7 +84,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if what == "phantom":
             # One whose maps are not silent, as res4 of seed 14 is: there would be nothing to compare.
-            subprocess.run([glioma, "synthesize", "--cases", "1", "--seed", "15", "--output", folder], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [glioma, "synthesize", "--cases", "1", "--seed", "15", "--output", folder], check=True, stdout=subprocess.DEVNULL
+            )
             patient = next(entry.path for entry in os.scandir(folder) if entry.is_dir())
         stem = os.path.join(patient, os.path.basename(patient))
         case = {name: f"{stem}{suffix}.nii.gz" for name, suffix in SUFFIXES.items()}

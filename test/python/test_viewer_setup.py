@@ -38,7 +38,9 @@ class ViewerSetup(unittest.TestCase):
 
     def fetch(self, npm, report=REPORT):
         environment = dict(os.environ, NPM=npm)
-        return subprocess.run(["bash", os.path.join(report, "fetch-viewer.sh"), self.target], capture_output=True, text=True, env=environment)
+        return subprocess.run(
+            ["bash", os.path.join(report, "fetch-viewer.sh"), self.target], capture_output=True, text=True, env=environment
+        )
 
     def refuse(self, npm, says):
         outcome = self.fetch(npm)
@@ -89,7 +91,7 @@ class ViewerSetup(unittest.TestCase):
     def test_the_set_up_goes_on_without(self):
         self.npm("exit 1\n")
         environment = dict(os.environ, GLIOMAGRADING_HOME=self.folder, PATH=self.folder + os.pathsep + os.environ["PATH"])
-        script = f". {SOURCE}/CMake/setup-debian.sh; install_report_viewer; echo \"option: $viewer_option.\""
+        script = f'. {SOURCE}/CMake/setup-debian.sh; install_report_viewer; echo "option: $viewer_option."'
         outcome = subprocess.run(["bash", "-e", "-c", script], capture_output=True, text=True, env=environment)
         self.assertEqual(outcome.returncode, 0, outcome.stderr)
         self.assertIn("report.html will have slices and no interactive view", outcome.stdout)

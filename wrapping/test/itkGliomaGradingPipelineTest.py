@@ -80,7 +80,14 @@ with tempfile.TemporaryDirectory() as temporary:
     run(sys.executable, "-c", PACKAGE, temporary, tumour_file, *files, PYTHONPATH=os.environ["GLIOMAGRADING_PACKAGES"])
     options = [part for name, file in zip(NAMES, files) for part in (f"--{name.lower()}", file)]
     run(
-        program, "grade", *options, "--tumour-mask", tumour_file, "--grading-model", str(folder / "grading"), "--output",
+        program,
+        "grade",
+        *options,
+        "--tumour-mask",
+        tumour_file,
+        "--grading-model",
+        str(folder / "grading"),
+        "--output",
         str(folder / "results"),
     )
     wanted = dict(np.load(folder / "package.npz"))
@@ -98,9 +105,7 @@ with tempfile.TemporaryDirectory() as temporary:
     equal("standardized sequences", itk.array_view_from_image(prepared), wanted["prepared"])
     segmenter = itk.TorchModel.New(path=str(folder / "segmentation"))
     segmenter.Load()
-    labels, probabilities = itk.torch_segmentation_filter(
-        prepared, model=segmenter, mask_image=brain, generate_probabilities=True
-    )
+    labels, probabilities = itk.torch_segmentation_filter(prepared, model=segmenter, mask_image=brain, generate_probabilities=True)
     equal("labels", itk.array_view_from_image(labels), wanted["labels"])
     equal("probabilities", itk.array_view_from_image(probabilities), wanted["probabilities"])
     region = itk.bounding_box_roi_filter(prepared, mask_image=tumour, output_size=72)
@@ -116,9 +121,7 @@ with tempfile.TemporaryDirectory() as temporary:
     explanation.Update()
     for layer in ("res3", "res4"):
         equal(f"Grad-CAM {layer}", itk.array_view_from_image(explanation.GetMap(layer)), wanted[layer])
-    guided = itk.guided_backpropagation_image_filter(
-        region, model=grader, class_to_explain=1, reference_image=images[0]
-    )
+    guided = itk.guided_backpropagation_image_filter(region, model=grader, class_to_explain=1, reference_image=images[0])
     guided = guided[0] if isinstance(guided, tuple) else guided
     equal("guided backpropagation", itk.array_view_from_image(guided), wanted["guided"])
     quality = itk.ExplanationQualityFilter.New(explanation.GetMap("res3"), tumour_mask=tumour, brain_mask=brain)
@@ -141,5 +144,8 @@ with tempfile.TemporaryDirectory() as temporary:
     for layer in ("res3", "res4"):
         got = itk.array_view_from_image(grading.GetGradCAM(layer))
         equal(f"Grad-CAM {layer} of the program", got, of_program(f"gradcam-{layer}.nii.gz"))
-    equal("guided backpropagation of the program", itk.array_view_from_image(grading.GetGuidedBackpropagation()),
-          of_program("guided-backprop.nii.gz"))
+    equal(
+        "guided backpropagation of the program",
+        itk.array_view_from_image(grading.GetGuidedBackpropagation()),
+        of_program("guided-backprop.nii.gz"),
+    )

@@ -36,13 +36,13 @@ def differentiate():
     x = torch.ones(1, 2, 5, 5, 5, requires_grad=True)
     torch.nn.functional.conv3d(x, torch.ones(1, 2, 3, 3, 3)).sum().backward()
     assert x.grad[0, 0, 2, 2, 2] == 27
-""".format(here=str(here), grading=str(models / "grading"))
+""".format(
+    here=str(here), grading=str(models / "grading")
+)
 
 
 def run(code, **environment):
-    done = subprocess.run(
-        [sys.executable, "-c", EXPLAIN + code], capture_output=True, text=True, env={**os.environ, **environment}
-    )
+    done = subprocess.run([sys.executable, "-c", EXPLAIN + code], capture_output=True, text=True, env={**os.environ, **environment})
     if done.returncode != 0:
         sys.exit(f"{code}\nended with {done.returncode}: {done.stderr[-3000:]}")
     return done.stdout.split()
@@ -93,9 +93,7 @@ assert seen > 20, f"another thread came {seen} times to its turn"
 # Nothing of torch is defined or exported by the module's extension.
 extensions = list(pathlib.Path(itk.__file__).parent.glob("_GliomaGradingPython*.so"))
 assert len(extensions) == 1, extensions
-symbols = subprocess.run(
-    ["nm", "-D", "--defined-only", str(extensions[0])], check=True, capture_output=True, text=True
-).stdout
+symbols = subprocess.run(["nm", "-D", "--defined-only", str(extensions[0])], check=True, capture_output=True, text=True).stdout
 assert "PyInit__GliomaGradingPython" in symbols
 torch_symbols = re.findall(r"\S*(?:N3c10|N2at|N5torch|N6caffe2)\S*", symbols)
 assert not torch_symbols, torch_symbols[:5]

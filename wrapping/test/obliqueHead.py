@@ -35,9 +35,7 @@ def images():
     import itk
 
     sequences, brain, tumour = arrays()
-    return [with_geometry(itk.image_from_array(a)) for a in sequences], *(
-        with_geometry(itk.image_from_array(a)) for a in (brain, tumour)
-    )
+    return [with_geometry(itk.image_from_array(a)) for a in sequences], *(with_geometry(itk.image_from_array(a)) for a in (brain, tumour))
 
 
 def write_models(folder):
@@ -45,16 +43,29 @@ def write_models(folder):
     import itk
 
     common = {
-        "Version": "1", "Width": 4, "ChannelNames": ["T1", "T1c", "T2", "FLAIR"], "BiasCorrection": "none",
-        "Standardization": "brain", "Licence": "Apache-2.0",
+        "Version": "1",
+        "Width": 4,
+        "ChannelNames": ["T1", "T1c", "T2", "FLAIR"],
+        "BiasCorrection": "none",
+        "Standardization": "brain",
+        "Licence": "Apache-2.0",
     }
     segmentation = {
-        "Name": "tiny segmentation", "Task": "segmentation", "Network": "PereiraSegmentationNetwork", "Levels": 3,
+        "Name": "tiny segmentation",
+        "Task": "segmentation",
+        "Network": "PereiraSegmentationNetwork",
+        "Levels": 3,
         "ClassNames": ["background", "tumour"],
     }
     grading = {
-        "Name": "tiny grading", "Task": "grading", "Network": "PereiraGradingNetwork", "ClassNames": ["LGG", "HGG"],
-        "Region": "tumour", "FitMode": "cube", "Margin": 10.0, "OutputSize": 72,
+        "Name": "tiny grading",
+        "Task": "grading",
+        "Network": "PereiraGradingNetwork",
+        "ClassNames": ["LGG", "HGG"],
+        "Region": "tumour",
+        "FitMode": "cube",
+        "Margin": 10.0,
+        "OutputSize": 72,
     }
     for seed, values in enumerate((segmentation, grading), 1):
         manifest = itk.TorchModelManifest()

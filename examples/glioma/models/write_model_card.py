@@ -13,8 +13,12 @@ import json
 import pathlib
 import sys
 
-PREPARATION = {"n4": "N4 bias correction", "none": "no bias correction", "brain": "zero mean and unit variance inside the brain mask",
-               "image": "zero mean and unit variance over the whole image"}
+PREPARATION = {
+    "n4": "N4 bias correction",
+    "none": "no bias correction",
+    "brain": "zero mean and unit variance inside the brain mask",
+    "image": "zero mean and unit variance over the whole image",
+}
 
 
 def runs(names):
@@ -54,10 +58,16 @@ def card(bundle, scores):
     yield f"**{training['data'][0].upper() + training['data'][1:]}. Research use only: do not rely on it for a patient.**\n"
     yield f"Intended use: {manifest['intended_use']}.\n"
     yield "## Model\n"
-    yield f"- Network: `{network['name']}`, width {network['width']}, {network['levels']} levels, {'padded' if network['padded'] else 'valid'} convolutions (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)." if "levels" in network else f"- Network: `{network['name']}`, width {network['width']} (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)."
+    yield (
+        f"- Network: `{network['name']}`, width {network['width']}, {network['levels']} levels, {'padded' if network['padded'] else 'valid'} convolutions (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)."
+        if "levels" in network
+        else f"- Network: `{network['name']}`, width {network['width']} (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)."
+    )
     yield f"- Voxels: {' x '.join(format(s, 'g') for s in ours['spacing'])} mm, orientation {ours['orientation']}; sequences T1, T1c, T2, FLAIR; skull-stripped."
-    yield (f"- Preparation: {PREPARATION[preparation['bias_correction']]}, clipping to the quantiles {preparation['lower_quantile']:g} and "
-           f"{preparation['upper_quantile']:g} of the brain, {PREPARATION[preparation['standardization']]}.")
+    yield (
+        f"- Preparation: {PREPARATION[preparation['bias_correction']]}, clipping to the quantiles {preparation['lower_quantile']:g} and "
+        f"{preparation['upper_quantile']:g} of the brain, {PREPARATION[preparation['standardization']]}."
+    )
     yield f"- Licence of the weights: {ours['licence']}."
     yield "- Made by `examples/glioma/models/rebuild.sh`, which says every option.\n"
     yield "## Training cases\n"
@@ -74,9 +84,11 @@ def card(bundle, scores):
         yield f"{title}:\n"
         yield from table(text)
     yield "## What it is not\n"
-    yield ("Not validated, not a medical device. Twelve patients are few, and in them grade and site go together: four of five LGG come from one "
-           "old site and every HGG from a modern one, so a network that tells the scanners apart looks like a good grader on them. LGG and HGG are "
-           "the classes of BRATS 2017, neither WHO 2021 nor molecular. Phantoms are drawn by rules and look like no patient.")
+    yield (
+        "Not validated, not a medical device. Twelve patients are few, and in them grade and site go together: four of five LGG come from one "
+        "old site and every HGG from a modern one, so a network that tells the scanners apart looks like a good grader on them. LGG and HGG are "
+        "the classes of BRATS 2017, neither WHO 2021 nor molecular. Phantoms are drawn by rules and look like no patient."
+    )
 
 
 def main():

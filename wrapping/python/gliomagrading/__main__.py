@@ -21,9 +21,7 @@ def main() -> int:
     cohort.add_argument("--output", required=True, help="folder for cases/, status.csv and summary.html")
     where = cohort.add_mutually_exclusive_group()
     where.add_argument("--workers", type=int, help="cases at a time (default: what processors and memory allow)")
-    where.add_argument(
-        "--scheduler", help="address of a Dask scheduler; who reaches it runs code, and its workers must see the same files"
-    )
+    where.add_argument("--scheduler", help="address of a Dask scheduler; who reaches it runs code, and its workers must see the same files")
     cohort.add_argument("--threads", type=int, default=1, help="threads of a case (default: 1)")
     cohort.add_argument("--timeout", type=float, default=3600.0, help="seconds for a case, 0: no limit (default: 3600)")
     cohort.add_argument("--retries", type=int, default=0, help="more attempts for a case that failed (default: 0)")
@@ -40,8 +38,16 @@ def main() -> int:
         parser.error("--memory-limit wants 0 or more")
     try:
         statuses = grade_cohort(
-            options.cohort, options.output, workers=options.workers, scheduler=options.scheduler, threads=options.threads,
-            timeout=options.timeout, retries=options.retries, memory_limit=options.memory_limit, arguments=given[end + 1 :], report=_shown,
+            options.cohort,
+            options.output,
+            workers=options.workers,
+            scheduler=options.scheduler,
+            threads=options.threads,
+            timeout=options.timeout,
+            retries=options.retries,
+            memory_limit=options.memory_limit,
+            arguments=given[end + 1 :],
+            report=_shown,
         )
     except (ValueError, OSError, ImportError) as error:
         print(f"gliomagrading cohort: {error}", file=sys.stderr)

@@ -8,7 +8,8 @@ import os
 import re
 import warnings
 from types import ModuleType
-from typing import Iterable, Optional
+from typing import Optional
+from collections.abc import Iterable
 
 from ._version import __torch_version__
 from .errors import GliomaGradingWarning

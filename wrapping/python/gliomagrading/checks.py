@@ -3,7 +3,8 @@
 """Does an explanation depend on the model, and the model on what it points at? By running the model again and again."""
 
 import dataclasses
-from typing import Any, Mapping, Sequence, Union
+from typing import Any, Union
+from collections.abc import Mapping, Sequence
 
 from . import _library
 from ._documentation import documented

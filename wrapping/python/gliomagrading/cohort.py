@@ -24,7 +24,8 @@ import sys
 import tempfile
 import time
 import warnings
-from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
+from typing import Any, Callable, Optional
+from collections.abc import Iterable, Iterator, Sequence
 
 from . import _program
 from .errors import GliomaGradingWarning
@@ -203,13 +204,16 @@ def _wait(process: "subprocess.Popen[bytes]", timeout: float, memory_limit: floa
                 return None, f"took {taken:.0f} MiB of memory; the limit of a case is {memory_limit:.0f} MiB (--memory-limit)"
 
 
-def _run_once(
-    command: Sequence[str], timeout: float, environment: dict[str, str], memory_limit: float
-) -> tuple[str, str]:
+def _run_once(command: Sequence[str], timeout: float, environment: dict[str, str], memory_limit: float) -> tuple[str, str]:
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=said, stdin=subprocess.DEVNULL, env=environment,
-            start_new_session=True, preexec_fn=_prepare_child,
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=_prepare_child,
         )
         try:
             code, reason = _wait(process, timeout, memory_limit)
@@ -299,9 +303,7 @@ def grade_cohort(
     output = os.path.abspath(os.fspath(output))
     os.makedirs(os.path.join(output, "cases"), exist_ok=True)
     with _lock(output):
-        return _grade_cohort(
-            dask, cohort, output, workers, scheduler, threads, timeout, retries, memory_limit, arguments, program, report
-        )
+        return _grade_cohort(dask, cohort, output, workers, scheduler, threads, timeout, retries, memory_limit, arguments, program, report)
 
 
 @contextlib.contextmanager
@@ -398,10 +400,16 @@ def _grade_cohort(
     if scheduler is None:
         number = min(number_of_workers(workers, estimate, threads), len(missing))
         cluster: Any = dask.LocalCluster(
-            n_workers=number, threads_per_worker=1, processes=True, host="127.0.0.1",
+            n_workers=number,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
             # Their pages are here alone too, at a port that is free.
-            dashboard_address="127.0.0.1:0", worker_dashboard_address="127.0.0.1:0",
-            memory_limit=0, silence_logs=50, local_directory=tempfile.mkdtemp(prefix=".dask-", dir=_work_folder(output)),
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            silence_logs=50,
+            local_directory=tempfile.mkdtemp(prefix=".dask-", dir=_work_folder(output)),
         )
         client = dask.Client(cluster)
     else:
@@ -428,8 +436,15 @@ def _grade_cohort(
 
 
 def _submit(
-    client: Any, as_completed: Any, missing: Sequence[Case], commands: dict[str, list[str]], output: str, timeout: float,
-    retries: int, environment: dict[str, str], memory_limit: float,
+    client: Any,
+    as_completed: Any,
+    missing: Sequence[Case],
+    commands: dict[str, list[str]],
+    output: str,
+    timeout: float,
+    retries: int,
+    environment: dict[str, str],
+    memory_limit: float,
 ) -> Iterable[Status]:
     """Statuses as they come."""
     waiting = iter(missing)
@@ -439,7 +454,16 @@ def _submit(
 
     def send(name: str, attempt: int) -> None:
         future = client.submit(
-            run_case, commands[name], output, name, timeout, retries, environment, memory_limit, pure=False, retries=0,
+            run_case,
+            commands[name],
+            output,
+            name,
+            timeout,
+            retries,
+            environment,
+            memory_limit,
+            pure=False,
+            retries=0,
             key=f"case-{name}-{attempt}",
         )
         names[future.key] = name
@@ -511,9 +535,7 @@ def _page(cases: Sequence[Case], statuses: dict[str, Status], results: dict[str,
         status, result = statuses[case.name], results.get(case.name, {})
         name = html.escape(case.name)
         folder = f"cases/{name}"
-        probabilities = ", ".join(
-            f"P({html.escape(str(k))}) {float(v):.3f}" for k, v in (result.get("probabilities") or {}).items()
-        )
+        probabilities = ", ".join(f"P({html.escape(str(k))}) {float(v):.3f}" for k, v in (result.get("probabilities") or {}).items())
         reasons = "; ".join(html.escape(str(r)) for r in result.get("reasons") or []) or html.escape(status.reason)
         picture = (
             f'<a href="{folder}/report.html"><img loading="lazy" alt="overview of {name}" src="{folder}/overview.png"></a>'

@@ -8,7 +8,8 @@ Where several sequences are wanted: one image with components, a list of images 
 
 import dataclasses
 import os
-from typing import Any, Literal, Mapping, Sequence, Union, get_args
+from typing import Any, Literal, Union, get_args
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -93,9 +94,7 @@ def brain_mask(
     if not details:
         return mask
     status = run.get_status()
-    return mask, BrainMaskDetails(
-        run.get_volume(), run.get_dice(), run.get_number_of_faces(), bool(status & 1), bool(status & 2)
-    )
+    return mask, BrainMaskDetails(run.get_volume(), run.get_dice(), run.get_number_of_faces(), bool(status & 1), bool(status & 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -438,9 +437,7 @@ def grade_classifier(region: Any, model: Union[Model, PathLike], *, progress: Pr
     run.set_model(loaded._model)
     _update(run, progress, "grade")
     names = loaded.manifest.class_names
-    return Classification(
-        run.get_grade_name(), dict(zip(names, run.get_probabilities())), dict(zip(names, run.get_logits()))
-    )
+    return Classification(run.get_grade_name(), dict(zip(names, run.get_probabilities())), dict(zip(names, run.get_logits())))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,8 @@
 # Types of filters.py: a path gives gliomagrading.Image, every other image its own kind.
 
 import dataclasses
-from typing import Any, Generic, Literal, Mapping, Optional, Sequence, TypeVar, Union, overload
+from typing import Any, Generic, Literal, Optional, TypeVar, Union, overload
+from collections.abc import Mapping, Sequence
 
 from ._progress import Progress
 from .images import Image, PathLike
@@ -28,7 +29,6 @@ GEOMETRY_TOLERANCE: float
 def _number(value: str, choices: Any, name: str) -> int: ...
 def _class_number(label: Union[None, int, str], names: Sequence[str]) -> int: ...
 def _update(run: Any, progress: Progress, title: str) -> None: ...
-
 @dataclasses.dataclass(frozen=True)
 class BrainMaskDetails:
     volume: float
@@ -146,7 +146,6 @@ def brain_mask(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> Image: ...
-
 @overload
 def brain_mask(
     image: Union[Sequence[T], Mapping[str, T]],
@@ -159,7 +158,6 @@ def brain_mask(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> T: ...
-
 @overload
 def brain_mask(
     image: T,
@@ -172,7 +170,6 @@ def brain_mask(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> T: ...
-
 @overload
 def brain_mask(
     image: Paths,
@@ -185,7 +182,6 @@ def brain_mask(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[Image, BrainMaskDetails]: ...
-
 @overload
 def brain_mask(
     image: Union[Sequence[T], Mapping[str, T]],
@@ -198,7 +194,6 @@ def brain_mask(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[T, BrainMaskDetails]: ...
-
 @overload
 def brain_mask(
     image: T,
@@ -211,26 +206,22 @@ def brain_mask(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[T, BrainMaskDetails]: ...
-
 @overload
 def n4_bias_correction_chain(
     image: PathLike,
     mask: Any = ...,
     confidence: Any = ...,
     *,
-    shrink_factors: Union[int,
-    Sequence[int]] = ...,
+    shrink_factors: Union[int, Sequence[int]] = ...,
     use_mask_label: bool = ...,
     mask_label: int = ...,
-    number_of_fitting_levels: Union[int,
-    Sequence[int], None] = ...,
+    number_of_fitting_levels: Union[int, Sequence[int], None] = ...,
     maximum_number_of_iterations: Sequence[int] = ...,
     convergence_threshold: float = ...,
     bias_field_full_width_at_half_maximum: float = ...,
     wiener_filter_noise: float = ...,
     number_of_histogram_bins: int = ...,
-    number_of_control_points: Union[int,
-    Sequence[int]] = ...,
+    number_of_control_points: Union[int, Sequence[int]] = ...,
     spline_order: int = ...,
     maximum_seconds: float = ...,
     rescaling: Rescaling = ...,
@@ -238,26 +229,22 @@ def n4_bias_correction_chain(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> Image: ...
-
 @overload
 def n4_bias_correction_chain(
     image: T,
     mask: Any = ...,
     confidence: Any = ...,
     *,
-    shrink_factors: Union[int,
-    Sequence[int]] = ...,
+    shrink_factors: Union[int, Sequence[int]] = ...,
     use_mask_label: bool = ...,
     mask_label: int = ...,
-    number_of_fitting_levels: Union[int,
-    Sequence[int], None] = ...,
+    number_of_fitting_levels: Union[int, Sequence[int], None] = ...,
     maximum_number_of_iterations: Sequence[int] = ...,
     convergence_threshold: float = ...,
     bias_field_full_width_at_half_maximum: float = ...,
     wiener_filter_noise: float = ...,
     number_of_histogram_bins: int = ...,
-    number_of_control_points: Union[int,
-    Sequence[int]] = ...,
+    number_of_control_points: Union[int, Sequence[int]] = ...,
     spline_order: int = ...,
     maximum_seconds: float = ...,
     rescaling: Rescaling = ...,
@@ -265,26 +252,22 @@ def n4_bias_correction_chain(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> T: ...
-
 @overload
 def n4_bias_correction_chain(
     image: PathLike,
     mask: Any = ...,
     confidence: Any = ...,
     *,
-    shrink_factors: Union[int,
-    Sequence[int]] = ...,
+    shrink_factors: Union[int, Sequence[int]] = ...,
     use_mask_label: bool = ...,
     mask_label: int = ...,
-    number_of_fitting_levels: Union[int,
-    Sequence[int], None] = ...,
+    number_of_fitting_levels: Union[int, Sequence[int], None] = ...,
     maximum_number_of_iterations: Sequence[int] = ...,
     convergence_threshold: float = ...,
     bias_field_full_width_at_half_maximum: float = ...,
     wiener_filter_noise: float = ...,
     number_of_histogram_bins: int = ...,
-    number_of_control_points: Union[int,
-    Sequence[int]] = ...,
+    number_of_control_points: Union[int, Sequence[int]] = ...,
     spline_order: int = ...,
     maximum_seconds: float = ...,
     rescaling: Rescaling = ...,
@@ -292,26 +275,22 @@ def n4_bias_correction_chain(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[Image, N4Details[Image]]: ...
-
 @overload
 def n4_bias_correction_chain(
     image: T,
     mask: Any = ...,
     confidence: Any = ...,
     *,
-    shrink_factors: Union[int,
-    Sequence[int]] = ...,
+    shrink_factors: Union[int, Sequence[int]] = ...,
     use_mask_label: bool = ...,
     mask_label: int = ...,
-    number_of_fitting_levels: Union[int,
-    Sequence[int], None] = ...,
+    number_of_fitting_levels: Union[int, Sequence[int], None] = ...,
     maximum_number_of_iterations: Sequence[int] = ...,
     convergence_threshold: float = ...,
     bias_field_full_width_at_half_maximum: float = ...,
     wiener_filter_noise: float = ...,
     number_of_histogram_bins: int = ...,
-    number_of_control_points: Union[int,
-    Sequence[int]] = ...,
+    number_of_control_points: Union[int, Sequence[int]] = ...,
     spline_order: int = ...,
     maximum_seconds: float = ...,
     rescaling: Rescaling = ...,
@@ -319,7 +298,6 @@ def n4_bias_correction_chain(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[T, N4Details[T]]: ...
-
 @overload
 def n4_bias_field_correction(
     image: PathLike,
@@ -336,7 +314,6 @@ def n4_bias_field_correction(
     *,
     progress: Progress = ...,
 ) -> Image: ...
-
 @overload
 def n4_bias_field_correction(
     image: T,
@@ -353,7 +330,6 @@ def n4_bias_field_correction(
     *,
     progress: Progress = ...,
 ) -> T: ...
-
 @overload
 def masked_standardize(
     image: Paths,
@@ -368,7 +344,6 @@ def masked_standardize(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> Image: ...
-
 @overload
 def masked_standardize(
     image: Union[Sequence[T], Mapping[str, T]],
@@ -383,7 +358,6 @@ def masked_standardize(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> T: ...
-
 @overload
 def masked_standardize(
     image: T,
@@ -398,7 +372,6 @@ def masked_standardize(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> T: ...
-
 @overload
 def masked_standardize(
     image: Paths,
@@ -413,7 +386,6 @@ def masked_standardize(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[Image, StandardizeDetails]: ...
-
 @overload
 def masked_standardize(
     image: Union[Sequence[T], Mapping[str, T]],
@@ -428,7 +400,6 @@ def masked_standardize(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[T, StandardizeDetails]: ...
-
 @overload
 def masked_standardize(
     image: T,
@@ -443,7 +414,6 @@ def masked_standardize(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[T, StandardizeDetails]: ...
-
 @overload
 def bounding_box_roi(
     image: Paths,
@@ -460,12 +430,10 @@ def bounding_box_roi(
     empty_mask_policy: EmptyMaskPolicy = ...,
     interpolation: Interpolation = ...,
     border: Border = ...,
-    outside_value: Union[float,
-    Sequence[float]] = ...,
+    outside_value: Union[float, Sequence[float]] = ...,
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> Image: ...
-
 @overload
 def bounding_box_roi(
     image: Union[Sequence[T], Mapping[str, T]],
@@ -482,12 +450,10 @@ def bounding_box_roi(
     empty_mask_policy: EmptyMaskPolicy = ...,
     interpolation: Interpolation = ...,
     border: Border = ...,
-    outside_value: Union[float,
-    Sequence[float]] = ...,
+    outside_value: Union[float, Sequence[float]] = ...,
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> T: ...
-
 @overload
 def bounding_box_roi(
     image: T,
@@ -504,12 +470,10 @@ def bounding_box_roi(
     empty_mask_policy: EmptyMaskPolicy = ...,
     interpolation: Interpolation = ...,
     border: Border = ...,
-    outside_value: Union[float,
-    Sequence[float]] = ...,
+    outside_value: Union[float, Sequence[float]] = ...,
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> T: ...
-
 @overload
 def bounding_box_roi(
     image: Paths,
@@ -526,12 +490,10 @@ def bounding_box_roi(
     empty_mask_policy: EmptyMaskPolicy = ...,
     interpolation: Interpolation = ...,
     border: Border = ...,
-    outside_value: Union[float,
-    Sequence[float]] = ...,
+    outside_value: Union[float, Sequence[float]] = ...,
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[Image, RegionDetails]: ...
-
 @overload
 def bounding_box_roi(
     image: Union[Sequence[T], Mapping[str, T]],
@@ -548,12 +510,10 @@ def bounding_box_roi(
     empty_mask_policy: EmptyMaskPolicy = ...,
     interpolation: Interpolation = ...,
     border: Border = ...,
-    outside_value: Union[float,
-    Sequence[float]] = ...,
+    outside_value: Union[float, Sequence[float]] = ...,
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[T, RegionDetails]: ...
-
 @overload
 def bounding_box_roi(
     image: T,
@@ -570,12 +530,10 @@ def bounding_box_roi(
     empty_mask_policy: EmptyMaskPolicy = ...,
     interpolation: Interpolation = ...,
     border: Border = ...,
-    outside_value: Union[float,
-    Sequence[float]] = ...,
+    outside_value: Union[float, Sequence[float]] = ...,
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[T, RegionDetails]: ...
-
 @overload
 def torch_segmentation(
     image: Paths,
@@ -583,8 +541,7 @@ def torch_segmentation(
     mask: Any = ...,
     *,
     generate_probabilities: bool = ...,
-    tile_size: Union[int,
-    Sequence[int]] = ...,
+    tile_size: Union[int, Sequence[int]] = ...,
     tile_memory: int = ...,
     overlap: float = ...,
     blend: Blend = ...,
@@ -595,7 +552,6 @@ def torch_segmentation(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> Image: ...
-
 @overload
 def torch_segmentation(
     image: Union[Sequence[T], Mapping[str, T]],
@@ -603,8 +559,7 @@ def torch_segmentation(
     mask: Any = ...,
     *,
     generate_probabilities: bool = ...,
-    tile_size: Union[int,
-    Sequence[int]] = ...,
+    tile_size: Union[int, Sequence[int]] = ...,
     tile_memory: int = ...,
     overlap: float = ...,
     blend: Blend = ...,
@@ -615,7 +570,6 @@ def torch_segmentation(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> T: ...
-
 @overload
 def torch_segmentation(
     image: T,
@@ -623,8 +577,7 @@ def torch_segmentation(
     mask: Any = ...,
     *,
     generate_probabilities: bool = ...,
-    tile_size: Union[int,
-    Sequence[int]] = ...,
+    tile_size: Union[int, Sequence[int]] = ...,
     tile_memory: int = ...,
     overlap: float = ...,
     blend: Blend = ...,
@@ -635,7 +588,6 @@ def torch_segmentation(
     details: Literal[False] = ...,
     progress: Progress = ...,
 ) -> T: ...
-
 @overload
 def torch_segmentation(
     image: Paths,
@@ -643,8 +595,7 @@ def torch_segmentation(
     mask: Any = ...,
     *,
     generate_probabilities: bool = ...,
-    tile_size: Union[int,
-    Sequence[int]] = ...,
+    tile_size: Union[int, Sequence[int]] = ...,
     tile_memory: int = ...,
     overlap: float = ...,
     blend: Blend = ...,
@@ -655,7 +606,6 @@ def torch_segmentation(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[Image, SegmentationDetails[Image]]: ...
-
 @overload
 def torch_segmentation(
     image: Union[Sequence[T], Mapping[str, T]],
@@ -663,8 +613,7 @@ def torch_segmentation(
     mask: Any = ...,
     *,
     generate_probabilities: bool = ...,
-    tile_size: Union[int,
-    Sequence[int]] = ...,
+    tile_size: Union[int, Sequence[int]] = ...,
     tile_memory: int = ...,
     overlap: float = ...,
     blend: Blend = ...,
@@ -675,7 +624,6 @@ def torch_segmentation(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[T, SegmentationDetails[T]]: ...
-
 @overload
 def torch_segmentation(
     image: T,
@@ -683,8 +631,7 @@ def torch_segmentation(
     mask: Any = ...,
     *,
     generate_probabilities: bool = ...,
-    tile_size: Union[int,
-    Sequence[int]] = ...,
+    tile_size: Union[int, Sequence[int]] = ...,
     tile_memory: int = ...,
     overlap: float = ...,
     blend: Blend = ...,
@@ -695,56 +642,45 @@ def torch_segmentation(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[T, SegmentationDetails[T]]: ...
-
 def grade_classifier(
     region: Any,
     model: Union[Model, PathLike],
     *,
     progress: Progress = ...,
 ) -> Classification: ...
-
 @overload
 def grad_cam(
     region: Paths,
     model: Union[Model, PathLike],
-    layers: Union[None,
-    str,
-    Sequence[str]] = ...,
+    layers: Union[None, str, Sequence[str]] = ...,
     *,
     class_to_explain: Union[None, int, str] = ...,
     explain_probability: bool = ...,
     reference: Any = ...,
     progress: Progress = ...,
 ) -> GradCAMMaps[Image]: ...
-
 @overload
 def grad_cam(
     region: Union[Sequence[T], Mapping[str, T]],
     model: Union[Model, PathLike],
-    layers: Union[None,
-    str,
-    Sequence[str]] = ...,
+    layers: Union[None, str, Sequence[str]] = ...,
     *,
     class_to_explain: Union[None, int, str] = ...,
     explain_probability: bool = ...,
     reference: Any = ...,
     progress: Progress = ...,
 ) -> GradCAMMaps[T]: ...
-
 @overload
 def grad_cam(
     region: T,
     model: Union[Model, PathLike],
-    layers: Union[None,
-    str,
-    Sequence[str]] = ...,
+    layers: Union[None, str, Sequence[str]] = ...,
     *,
     class_to_explain: Union[None, int, str] = ...,
     explain_probability: bool = ...,
     reference: Any = ...,
     progress: Progress = ...,
 ) -> GradCAMMaps[T]: ...
-
 @overload
 def guided_backpropagation(
     region: Paths,
@@ -756,7 +692,6 @@ def guided_backpropagation(
     reference: Any = ...,
     progress: Progress = ...,
 ) -> GuidedMap[Image]: ...
-
 @overload
 def guided_backpropagation(
     region: Union[Sequence[T], Mapping[str, T]],
@@ -768,7 +703,6 @@ def guided_backpropagation(
     reference: Any = ...,
     progress: Progress = ...,
 ) -> GuidedMap[T]: ...
-
 @overload
 def guided_backpropagation(
     region: T,
@@ -780,7 +714,6 @@ def guided_backpropagation(
     reference: Any = ...,
     progress: Progress = ...,
 ) -> GuidedMap[T]: ...
-
 def explanation_quality(
     map: Any,
     tumour_mask: Any,

@@ -6,7 +6,8 @@ import dataclasses
 import json
 import os
 import warnings
-from typing import Any, Literal, Mapping, Optional, Sequence, Union
+from typing import Any, Literal, Optional, Union
+from collections.abc import Mapping, Sequence
 
 from . import _library
 from ._documentation import documented
@@ -170,9 +171,7 @@ def grade(
         gradcam_support={} if register else {layer: like(run.get_grad_cam_support(layer)) for layer in layers},
         guided_backpropagation=like(run.get_guided_backpropagation()) if run.has_guided_backpropagation() else None,
         brain_gradcam={layer: like(run.get_brain_grad_cam(layer)) for layer in run.get_brain_grad_cam_layers()},
-        brain_guided_backpropagation=(
-            like(run.get_brain_guided_backpropagation()) if run.has_brain_guided_backpropagation() else None
-        ),
+        brain_guided_backpropagation=(like(run.get_brain_guided_backpropagation()) if run.has_brain_guided_backpropagation() else None),
         tumour_volume_ml=document["tumour_volume_ml"],
         brain_volume_ml=document["brain_volume_ml"],
         quality=document["quality"],

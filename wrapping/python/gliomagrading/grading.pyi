@@ -4,7 +4,8 @@
 # Types of grading.py.
 
 import dataclasses
-from typing import Any, Generic, Literal, Mapping, Optional, Sequence, TypeVar, Union, overload
+from typing import Any, Generic, Literal, Optional, TypeVar, Union, overload
+from collections.abc import Mapping, Sequence
 
 from ._progress import Progress
 from .images import Image, PathLike

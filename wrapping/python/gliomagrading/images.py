@@ -10,7 +10,8 @@ numbers become float32 (which keeps integers up to 2**24), masks become "not 0".
 import dataclasses
 import os
 import sys
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence, TypeVar, Union
+from typing import Any, Callable, Optional, TypeVar, Union
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -141,11 +142,7 @@ def _is_sitk(image: Any) -> bool:
 
 
 def _is_itk(image: Any) -> bool:
-    return (
-        "itk" in sys.modules
-        and type(image).__module__.split(".")[0] == "itk"
-        and hasattr(image, "GetLargestPossibleRegion")
-    )
+    return "itk" in sys.modules and type(image).__module__.split(".")[0] == "itk" and hasattr(image, "GetLargestPossibleRegion")
 
 
 def _from_sitk(image: Any) -> Image:
@@ -276,9 +273,7 @@ def _is_path(image: Any) -> bool:
     return isinstance(image, (str, os.PathLike))
 
 
-def to_volume(
-    image: Any, role: str, mask: bool = False, labels: bool = False, series: Sequence[str] = ()
-) -> tuple[Any, Wrap]:
+def to_volume(image: Any, role: str, mask: bool = False, labels: bool = False, series: Sequence[str] = ()) -> tuple[Any, Wrap]:
     """A volume of C++ of one image or path, and how to give back the same kind.
 
     A mask is 1 where the image is not 0, or keeps its numbers where they are labels.
@@ -317,9 +312,7 @@ def named_sequences(images: Any) -> dict[str, Any]:
     described, _ = describe(images)
     if described.array.ndim != 4 or described.array.shape[3] != len(SEQUENCES):
         raise ValueError("One image was given that has not four components; give T1, T1c, T2 and FLAIR.")
-    return {
-        name: dataclasses.replace(described, array=np.asarray(described.array)[..., i]) for i, name in enumerate(SEQUENCES)
-    }
+    return {name: dataclasses.replace(described, array=np.asarray(described.array)[..., i]) for i, name in enumerate(SEQUENCES)}
 
 
 def to_vector_volume(images: Any, tolerance: float) -> tuple[Any, Wrap]:

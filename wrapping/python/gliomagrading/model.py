@@ -4,7 +4,8 @@
 
 import dataclasses
 import os
-from typing import Any, Literal, Optional, Sequence, Union
+from typing import Any, Literal, Optional, Union
+from collections.abc import Sequence
 
 from . import _library
 from .errors import ModelError
@@ -114,8 +115,13 @@ class Model:
         if precision not in _PRECISIONS:
             raise ValueError(f"precision is {precision!r}; give one of {', '.join(_PRECISIONS)}.")
         self._options: dict[str, Any] = {
-            "path": name, "trust_model": trust_model, "device": device, "precision": precision, "threads": threads,
-            "manifest": manifest, "load": load,
+            "path": name,
+            "trust_model": trust_model,
+            "device": device,
+            "precision": precision,
+            "threads": threads,
+            "manifest": manifest,
+            "load": load,
         }
         self._model = _library.core().Model()
         self._model.set_path(name)

@@ -3,7 +3,8 @@
 """What comes before a model: four sequences as it wants them, on one grid, each called as it looks."""
 
 import dataclasses
-from typing import Any, Generic, Literal, Mapping, Optional, Sequence, TypeVar, Union, overload
+from typing import Any, Generic, Literal, Optional, TypeVar, Union, overload
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt

@@ -75,14 +75,33 @@ def head() -> Head:
 
 
 SEGMENTATION = gg.Manifest(
-    name="tiny segmentation", version="1", task="segmentation", network="PereiraSegmentationNetwork", width=4, levels=3,
-    channel_names=SEQUENCES, class_names=("background", "tumour"), bias_correction="none", standardization="brain",
+    name="tiny segmentation",
+    version="1",
+    task="segmentation",
+    network="PereiraSegmentationNetwork",
+    width=4,
+    levels=3,
+    channel_names=SEQUENCES,
+    class_names=("background", "tumour"),
+    bias_correction="none",
+    standardization="brain",
     licence="Apache-2.0",
 )
 GRADING = gg.Manifest(
-    name="tiny grading", version="1", task="grading", network="PereiraGradingNetwork", width=4, channel_names=SEQUENCES,
-    class_names=("LGG", "HGG"), bias_correction="none", standardization="brain", region="tumour", fit_mode="cube",
-    margin=10.0, output_size=72, licence="Apache-2.0",
+    name="tiny grading",
+    version="1",
+    task="grading",
+    network="PereiraGradingNetwork",
+    width=4,
+    channel_names=SEQUENCES,
+    class_names=("LGG", "HGG"),
+    bias_correction="none",
+    standardization="brain",
+    region="tumour",
+    fit_mode="cube",
+    margin=10.0,
+    output_size=72,
+    licence="Apache-2.0",
 )
 
 
@@ -124,7 +143,20 @@ def phantom(tmp_path_factory: pytest.TempPathFactory, bundles: Bundles) -> Phant
     tumour = str(case / f"{case.name}_seg.nii.gz")
     results = folder / "results"
     run_program(
-        "grade", "--t1", files["T1"], "--t1c", files["T1c"], "--t2", files["T2"], "--flair", files["FLAIR"], "--tumour-mask",
-        tumour, "--grading-model", bundles.grading, "--output", str(results),
+        "grade",
+        "--t1",
+        files["T1"],
+        "--t1c",
+        files["T1c"],
+        "--t2",
+        files["T2"],
+        "--flair",
+        files["FLAIR"],
+        "--tumour-mask",
+        tumour,
+        "--grading-model",
+        bundles.grading,
+        "--output",
+        str(results),
     )
     return Phantom(files, tumour, results)

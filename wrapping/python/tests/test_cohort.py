@@ -111,7 +111,12 @@ def test_one_bad_case_stops_no_other(tmp_path: pathlib.Path) -> None:
     assert [s.case for s in statuses] == names and len(seen) == len(names)
     by_name = {s.case: s for s in statuses}
     assert {n: s.state for n, s in by_name.items()} == {
-        "z-last": "done", "fails": "failed", "crashes": "crashed", "hangs": "timed out", "flaky": "done", "a-first": "done",
+        "z-last": "done",
+        "fails": "failed",
+        "crashes": "crashed",
+        "hangs": "timed out",
+        "flaky": "done",
+        "a-first": "done",
     }
     assert by_name["fails"].reason == "stub: the image fails_t1.nii.gz is <bad> & so on, see else.log" and by_name["fails"].attempts == 2
     assert by_name["crashes"].reason == "SIGSEGV" and by_name["flaky"].attempts == 2 and by_name["a-first"].attempts == 1
@@ -175,8 +180,10 @@ def start_and_wait(folder: pathlib.Path, table: str, stub: "list[str]") -> "subp
     )  # two workers, so that the slow case keeps none waiting
     (folder / "script.py").write_text(script)
     process = subprocess.Popen(
-        [sys.executable, str(folder / "script.py"), table, str(output), *stub], env={**os.environ, "STUB_SECONDS": "300"},
-        start_new_session=True, stderr=subprocess.DEVNULL,
+        [sys.executable, str(folder / "script.py"), table, str(output), *stub],
+        env={**os.environ, "STUB_SECONDS": "300"},
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
     while not all(cohort.is_done(str(output), name) for name in ("one", "two")) or "slow" not in runs_of(folder / "cohort"):
@@ -348,14 +355,23 @@ def test_folders_of_dicom_are_found(tmp_path: pathlib.Path) -> None:
         for z in range(3):
             one = image[:, :, z]
             for key, value in {
-                "0008|0060": "MR", "0020|000d": "1.2.3", "0020|000e": uid, "0020|0013": str(z + 1), "0008|0018": f"{uid}.{z}",
-                "0020|0032": f"0\\0\\{z}", "0020|0037": "1\\0\\0\\0\\1\\0",
+                "0008|0060": "MR",
+                "0020|000d": "1.2.3",
+                "0020|000e": uid,
+                "0020|0013": str(z + 1),
+                "0008|0018": f"{uid}.{z}",
+                "0020|0032": f"0\\0\\{z}",
+                "0020|0037": "1\\0\\0\\0\\1\\0",
             }.items():
                 one.SetMetaData(key, value)
             writer.SetFileName(str(folder / f"{uid}-{z}.dcm"))
             writer.Execute(one)
 
-    for patient, folders in {"P1": ["T1", "T1c", "T2", "FLAIR"], "P2": ["t1", "t1c", "t2", "flair", "DWI"], "P3": ["t1", "t1ce", "t2w", "t2f"]}.items():
+    for patient, folders in {
+        "P1": ["T1", "T1c", "T2", "FLAIR"],
+        "P2": ["t1", "t1c", "t2", "flair", "DWI"],
+        "P3": ["t1", "t1ce", "t2w", "t2f"],
+    }.items():
         for i, folder in enumerate(folders):
             series(tmp_path / "data" / patient / folder, f"1.2.{patient[1]}.{i + 1}")
     series(tmp_path / "data" / "P3" / "t1", "1.2.3.99")
@@ -391,10 +407,25 @@ def test_a_folder_of_phantoms_from_the_command_line(tmp_path: pathlib.Path, bund
     folder = pathlib.Path(phantom.files["T1"]).parent.parent
     done = subprocess.run(
         [
-            sys.executable, "-m", "gliomagrading", "cohort", str(folder), "--output", str(tmp_path / "out"), "--workers", "1", "--",
-            "--segmentation-model", bundles.segmentation, "--grading-model", bundles.grading, "--explain", "none",
+            sys.executable,
+            "-m",
+            "gliomagrading",
+            "cohort",
+            str(folder),
+            "--output",
+            str(tmp_path / "out"),
+            "--workers",
+            "1",
+            "--",
+            "--segmentation-model",
+            bundles.segmentation,
+            "--grading-model",
+            bundles.grading,
+            "--explain",
+            "none",
         ],
-        capture_output=True, text=True,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 1 cases are done. Research use only." in done.stdout

@@ -144,8 +144,16 @@ def test_a_program_is_refused_without_consent(tmp_path: Any, bundles: Bundles) -
         gg.Model(
             lone,
             manifest=gg.Manifest(
-                task="grading", channel_names=("T1",), class_names=("LGG", "HGG"), output_activation="logits", axis_order="zyx",
-                bias_correction="none", standardization="brain", region="tumour", fit_mode="cube", output_size=72,
+                task="grading",
+                channel_names=("T1",),
+                class_names=("LGG", "HGG"),
+                output_activation="logits",
+                axis_order="zyx",
+                bias_correction="none",
+                standardization="brain",
+                region="tumour",
+                fit_mode="cube",
+                output_size=72,
             ),
         )
     weights = os.path.join(bundles.grading, "models", "model.safetensors")
@@ -168,9 +176,7 @@ def test_segmentation(head: Head, bundles: Bundles) -> None:
     np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), probabilities.argmax(axis=-1))
     masked = gg.torch_segmentation(image, gg.Model(bundles.segmentation), head.as_sitk(head.brain))
     inside = head.brain > 0
-    np.testing.assert_array_equal(
-        sitk.GetArrayFromImage(masked)[inside], sitk.GetArrayFromImage(labels)[inside]
-    )
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(masked)[inside], sitk.GetArrayFromImage(labels)[inside])
     assert not sitk.GetArrayFromImage(masked)[~inside].any()
     with pytest.raises(gg.InputError):
         gg.torch_segmentation(head.arrays[0], bundles.segmentation)
@@ -223,8 +229,10 @@ def snake(name: str) -> str:
             gg.bounding_box_roi,
             "BoundingBoxROI",
             {
-                "mode": ("cube", "stretch", "letterbox"), "margin_unit": ("voxels", "millimetres"),
-                "empty_mask_policy": ("exception", "whole_image"), "interpolation": ("linear", "nearest_neighbor"),
+                "mode": ("cube", "stretch", "letterbox"),
+                "margin_unit": ("voxels", "millimetres"),
+                "empty_mask_policy": ("exception", "whole_image"),
+                "interpolation": ("linear", "nearest_neighbor"),
                 "border": ("repeat", "extrapolate"),
             },
         ),
@@ -238,7 +246,8 @@ def snake(name: str) -> str:
         (gg.guided_backpropagation, "GuidedBackpropagation", {}),
         (gg.grade, "CaseGrading", {"explain": ("none", "gradcam", "guided-backprop", "all")}),
         (
-            gg.sequence_preparation, "SequencePreparation",
+            gg.sequence_preparation,
+            "SequencePreparation",
             {"bias_correction": ("n4", "none"), "standardization": ("brain", "image")},
         ),
         (gg.rigid_registration, "RigidRegistration", {}),
@@ -275,25 +284,52 @@ def test_every_filter_of_the_headers_has_its_parameters() -> None:
     from gliomagrading._documentation_of_headers import CLASSES
 
     images_and_models = {
-        "mask_image", "confidence_image", "model", "support", "tumour_mask", "brain_mask", "region_labels",
-        "brain_mask_image", "tumour_mask_image", "segmentation_model", "grading_model", "brain_grading_model",
-        "region_labels_image", "region_image", "map_image", "mask", "reference_image", "reference_mask_image",
+        "mask_image",
+        "confidence_image",
+        "model",
+        "support",
+        "tumour_mask",
+        "brain_mask",
+        "region_labels",
+        "brain_mask_image",
+        "tumour_mask_image",
+        "segmentation_model",
+        "grading_model",
+        "brain_grading_model",
+        "region_labels_image",
+        "region_image",
+        "map_image",
+        "mask",
+        "reference_image",
+        "reference_mask_image",
     }
     of_memory = {"number_of_statistics_divisions", "keep_intermediates", "keep_corrected", "tile_memory"}
     functions: dict[str, Any] = {
-        "BrainMaskFilter": gg.brain_mask, "N4BiasCorrectionChainFilter": gg.n4_bias_correction_chain,
-        "MaskedStandardizeFilter": gg.masked_standardize, "BoundingBoxROIFilter": gg.bounding_box_roi,
-        "GradCAMImageFilter": gg.grad_cam, "GuidedBackpropagationImageFilter": gg.guided_backpropagation,
-        "ExplanationQualityFilter": gg.explanation_quality, "GliomaGradingFilter": gg.grade,
-        "TorchSegmentationFilter": gg.torch_segmentation, "GradeClassifierFilter": gg.grade_classifier,
-        "SequencePreparationFilter": gg.sequence_preparation, "RigidRegistrationFilter": gg.rigid_registration,
-        "RigidResampleImageFilter": gg.rigid_resample, "SequenceOrderCalculator": gg.sequence_order,
-        "ExplanationFaithfulnessCalculator": gg.explanation_faithfulness, "ExplanationSanityCalculator": gg.explanation_sanity,
+        "BrainMaskFilter": gg.brain_mask,
+        "N4BiasCorrectionChainFilter": gg.n4_bias_correction_chain,
+        "MaskedStandardizeFilter": gg.masked_standardize,
+        "BoundingBoxROIFilter": gg.bounding_box_roi,
+        "GradCAMImageFilter": gg.grad_cam,
+        "GuidedBackpropagationImageFilter": gg.guided_backpropagation,
+        "ExplanationQualityFilter": gg.explanation_quality,
+        "GliomaGradingFilter": gg.grade,
+        "TorchSegmentationFilter": gg.torch_segmentation,
+        "GradeClassifierFilter": gg.grade_classifier,
+        "SequencePreparationFilter": gg.sequence_preparation,
+        "RigidRegistrationFilter": gg.rigid_registration,
+        "RigidResampleImageFilter": gg.rigid_resample,
+        "SequenceOrderCalculator": gg.sequence_order,
+        "ExplanationFaithfulnessCalculator": gg.explanation_faithfulness,
+        "ExplanationSanityCalculator": gg.explanation_sanity,
     }
     # Every filter of the module, but those that only others are made of.
     parts = {
-        "AxisAlignedResampleImageFilter", "FromModelSpaceFilter", "MaskedIntensityStatisticsFilter", "ModelSpaceFilter",
-        "TorchExplanationImageFilter", "UprightGridCalculator",
+        "AxisAlignedResampleImageFilter",
+        "FromModelSpaceFilter",
+        "MaskedIntensityStatisticsFilter",
+        "ModelSpaceFilter",
+        "TorchExplanationImageFilter",
+        "UprightGridCalculator",
     }
     headers = (pathlib.Path(__file__).resolve().parents[3] / "include").glob("itk*.h")
     classes = {path.stem[3:] for path in headers if path.stem.endswith(("Filter", "Calculator"))}
@@ -367,9 +403,7 @@ def test_an_interrupt_ends_a_network(
     else:
         gg.write_seeded_bundle(folder / "wide", dataclasses.replace(GRADING, width=16, output_size=96), 1)
         with pytest.raises(KeyboardInterrupt):
-            gg.grade(
-                phantom.files, tumour_mask=phantom.tumour, grading_model=folder / "wide", test_explanation=True, progress=interrupt
-            )
+            gg.grade(phantom.files, tumour_mask=phantom.tumour, grading_model=folder / "wide", test_explanation=True, progress=interrupt)
     assert seen and not list(tmp_path.iterdir())
 
 
@@ -461,9 +495,7 @@ def test_a_second_grader_sees_the_whole_brain(phantom: Phantom, bundles: Bundles
     regions = sitk.GetImageFromArray(labels)
     regions.CopyInformation(images["T1"])
     tumour = sitk.ReadImage(phantom.tumour)
-    result = gg.grade(
-        images, tumour_mask=tumour, grading_model=bundles.grading, brain_grading_model=of_brain, region_labels=regions
-    )
+    result = gg.grade(images, tumour_mask=tumour, grading_model=bundles.grading, brain_grading_model=of_brain, region_labels=regions)
     assert set(result.document["whole_brain"]["probabilities"]) == set(result.probabilities)
     assert result.brain_gradcam["res3"].GetSize() == images["T1"].GetSize()
     guided = result.brain_guided_backpropagation
@@ -472,9 +504,7 @@ def test_a_second_grader_sees_the_whole_brain(phantom: Phantom, bundles: Bundles
     assert sum(shares) == pytest.approx(1.0, abs=1e-6)
     alone = gg.grade(images, tumour_mask=tumour, grading_model=bundles.grading)
     assert alone.document["whole_brain"] is None and not alone.brain_gradcam and alone.brain_guided_backpropagation is None
-    np.testing.assert_array_equal(
-        sitk.GetArrayViewFromImage(alone.gradcam["res3"]), sitk.GetArrayViewFromImage(result.gradcam["res3"])
-    )
+    np.testing.assert_array_equal(sitk.GetArrayViewFromImage(alone.gradcam["res3"]), sitk.GetArrayViewFromImage(result.gradcam["res3"]))
     with pytest.raises(gg.InputError, match="region_labels"):
         gg.grade(images, tumour_mask=tumour, grading_model=bundles.grading, region_labels=regions, register=True)
 
@@ -520,8 +550,15 @@ def test_grade_says_what_it_is_for(phantom: Phantom, tmp_path: pathlib.Path) -> 
     for more, want in (((), None), (("--brain-grading-model", "demonstration"), both.document["whole_brain"])):
         folder = tmp_path / str(len(more))
         run_program(
-            "grade", *(part for name in ("T1", "T1c", "T2", "FLAIR") for part in ("--" + name.lower(), phantom.files[name])),
-            "--tumour-mask", phantom.tumour, "--explain", "none", "--output", str(folder), *more,
+            "grade",
+            *(part for name in ("T1", "T1c", "T2", "FLAIR") for part in ("--" + name.lower(), phantom.files[name])),
+            "--tumour-mask",
+            phantom.tumour,
+            "--explain",
+            "none",
+            "--output",
+            str(folder),
+            *more,
         )
         whole_brain = json.loads((folder / "result.json").read_text())["whole_brain"]
         assert (whole_brain and whole_brain["probabilities"]) == (want and want["probabilities"])
@@ -542,15 +579,30 @@ def test_registration_is_that_of_the_program(phantom: Phantom, bundles: Bundles,
     files = {**phantom.files, "FLAIR": str(tmp_path / "flair.nii.gz")}
     sitk.WriteImage(moved, files["FLAIR"])
     run_program(
-        "grade", "--t1", files["T1"], "--t1c", files["T1c"], "--t2", files["T2"], "--flair", files["FLAIR"], "--tumour-mask",
-        phantom.tumour, "--grading-model", bundles.grading, "--explain", "gradcam", "--register", "--reference", "t1c",
-        "--output", str(tmp_path / "results"),
+        "grade",
+        "--t1",
+        files["T1"],
+        "--t1c",
+        files["T1c"],
+        "--t2",
+        files["T2"],
+        "--flair",
+        files["FLAIR"],
+        "--tumour-mask",
+        phantom.tumour,
+        "--grading-model",
+        bundles.grading,
+        "--explain",
+        "gradcam",
+        "--register",
+        "--reference",
+        "t1c",
+        "--output",
+        str(tmp_path / "results"),
     )
     want = json.loads((tmp_path / "results" / "result.json").read_text())
     images = {name: sitk.ReadImage(path, sitk.sitkFloat32) for name, path in files.items()}
-    result = gg.grade(
-        images, tumour_mask=phantom.tumour, grading_model=bundles.grading, explain="gradcam", register=True, reference="T1c"
-    )
+    result = gg.grade(images, tumour_mask=phantom.tumour, grading_model=bundles.grading, explain="gradcam", register=True, reference="T1c")
     assert result.document["registration"] == want["registration"] and result.probabilities == want["probabilities"]
     for layer in ("res3", "res4"):
         got = sitk.GetArrayFromImage(result.gradcam[layer])

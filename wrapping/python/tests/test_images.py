@@ -143,8 +143,10 @@ def test_a_result_never_is_the_input(head: Head, kind: str) -> None:
     make: Any = np.array if kind == "numpy" else head.as_own
     image, brain = make(np.array(head.arrays[0])), make(np.array(head.brain))
     results = [
-        gg.brain_mask(image), gg.n4_bias_correction_chain(image, brain, maximum_number_of_iterations=(1,)),
-        gg.masked_standardize(image, brain), gg.bounding_box_roi(image, brain, margin=0, output_size=0),
+        gg.brain_mask(image),
+        gg.n4_bias_correction_chain(image, brain, maximum_number_of_iterations=(1,)),
+        gg.masked_standardize(image, brain),
+        gg.bounding_box_roi(image, brain, margin=0, output_size=0),
         gg.bounding_box_roi(image, make(np.ones_like(head.brain)), margin=0, output_size=0),
     ]
     for result in results:
@@ -228,9 +230,7 @@ def test_an_own_image_becomes_the_others(head: Head) -> None:
     own = head.as_own(head.arrays[0])
     again = own.to_sitk()
     assert again.GetOrigin() == pytest.approx(head.origin) and again.GetMetaData("institution") == "nowhere"
-    assert itk.array_view_from_image(own.to_itk()).__array_interface__["data"][0] == (
-        own.array.__array_interface__["data"][0]
-    )
+    assert itk.array_view_from_image(own.to_itk()).__array_interface__["data"][0] == (own.array.__array_interface__["data"][0])
     copied = pickle.loads(pickle.dumps(gg.brain_mask(own)))
     np.testing.assert_array_equal(copied.array, gg.brain_mask(own).array)
     image, details = gg.masked_standardize(head.as_itk(head.arrays[0]), head.as_itk(head.brain), details=True)

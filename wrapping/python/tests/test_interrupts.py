@@ -70,9 +70,7 @@ with open(os.path.join(folder, "configs", "metadata.json"), "w", encoding="utf-8
 
 
 @pytest.mark.parametrize("form", ["ts", "pt2"])
-def test_an_interrupt_ends_a_program_after_its_tile(
-    form: str, head: Head, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_ends_a_program_after_its_tile(form: str, head: Head, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = tmp_path / "bundle"
     made = subprocess.run([sys.executable, "-c", MAKE_BUNDLE, form, str(bundle), str(PATCH)], capture_output=True, text=True)
     if form == "pt2" and made.returncode == 77:

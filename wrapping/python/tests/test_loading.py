@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import textwrap
-from typing import Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -37,7 +37,10 @@ USES = {
 
 def run(code: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments], capture_output=True, text=True, timeout=300,
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "PYTHONWARNINGS": "ignore", **environment},
     )
 

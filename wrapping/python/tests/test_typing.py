@@ -38,7 +38,10 @@ def mypy(folder: pathlib.Path, *arguments: str, path: str = f"{PACKAGE.parent}:{
     environment.pop("PYTHONPATH", None)
     return subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--ignore-missing-imports", "--cache-dir", str(folder / "cache"), *arguments],
-        capture_output=True, text=True, env=environment, cwd=folder,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=folder,
     )
 
 
