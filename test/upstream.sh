@@ -61,6 +61,8 @@ export CCACHE_DIR=${CCACHE_DIR:-$glioma_home/ccache} CCACHE_BASEDIR=$work CCACHE
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
 jobs=${UPSTREAM_JOBS:-$(nproc)}
 in_tree=Modules/Remote/GliomaGrading
+# The trees share what they compile.
+cached=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 
 # What the stages share.
 itk_source()
@@ -88,7 +90,9 @@ itk_source()
   fi
   # ITK fetches the module itself; through a link it would rename the remotes of the checkout.
   [ ! -L "$itk_dir/$in_tree" ] || rm "$itk_dir/$in_tree"
-  cp "$source_dir/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/"
+  # Only where it differs: all of ITK depends on it.
+  cmp -s "$source_dir/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/GliomaGrading.remote.cmake" ||
+    cp "$source_dir/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/"
 }
 
 tools()
@@ -112,7 +116,7 @@ configure_itk()
 {
   local build=$1
   shift
-  nice cmake -S "$itk_dir" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DITK_BUILD_DEFAULT_MODULES=OFF -DITKGroup_Core=OFF \
+  nice cmake -S "$itk_dir" -B "$build" -G Ninja "${cached[@]}" -DCMAKE_BUILD_TYPE=Release -DITK_BUILD_DEFAULT_MODULES=OFF -DITKGroup_Core=OFF \
     -DModule_GliomaGrading=ON "-DGliomaGrading_GIT_REPOSITORY=$source_dir" "-DGliomaGrading_GIT_TAG=$commit" \
     "-DModule_GliomaGrading_GIT_TAG=$commit" \
     -DITK_FORBID_DOWNLOADS=OFF -DITK_USE_CLANG_FORMAT=OFF -DITK_USE_KWSTYLE=OFF -DBUILD_TESTING=ON "-DGliomaGrading_TORCH_ROOT=$torch_root" "$@"
@@ -216,7 +220,7 @@ plain_itk()
   [ -n "$modules" ] || return 1
   for module in ITKTestKernel ITKBiasCorrection ITKGoogleTest ITKMetaIO; do modules+=" -DModule_$module=ON"; done
   # shellcheck disable=SC2086
-  nice cmake -S "$itk_dir" -B "$work/plain" -G Ninja -DCMAKE_BUILD_TYPE=Release -DITK_BUILD_DEFAULT_MODULES=OFF -DITKGroup_Core=OFF \
+  nice cmake -S "$itk_dir" -B "$work/plain" -G Ninja "${cached[@]}" -DCMAKE_BUILD_TYPE=Release -DITK_BUILD_DEFAULT_MODULES=OFF -DITKGroup_Core=OFF \
     -DBUILD_SHARED_LIBS=ON -DBUILD_TESTING=OFF $modules "-DCMAKE_INSTALL_PREFIX=$work/plain-installed" && build "$work/plain" install
 }
 
@@ -233,7 +237,7 @@ stage_installed()
 stage_external()
 {
   itk_source && tools && checkout && plain_itk || return 1
-  nice cmake -S "$work/GliomaGrading" -B "$work/external" -G Ninja -DCMAKE_BUILD_TYPE=Release "-DITK_DIR=$work/plain" -DBUILD_TESTING=ON \
+  nice cmake -S "$work/GliomaGrading" -B "$work/external" -G Ninja "${cached[@]}" -DCMAKE_BUILD_TYPE=Release "-DITK_DIR=$work/plain" -DBUILD_TESTING=ON \
     "-DGliomaGrading_TORCH_ROOT=$torch_root" && build "$work/external" && run_ctest "$work/external"
 }
 
@@ -264,8 +268,10 @@ stage_wrapped()
   # ITK writes this file anew at every configuration, once a module, and CastXML's two hours depend on it.
   local flags=$work/wrapped/Wrapping/castxml_inputs/.castxml.inc
   [ ! -f "$flags" ] || cp -p "$flags" "$work/castxml.inc"
-  # Three dimensions and the default types; CMake before 3.26 does not find what the limited API needs.
-  configure_itk "$work/wrapped" -DBUILD_SHARED_LIBS=ON -DITK_WRAP_PYTHON=ON -DITK_WRAP_IMAGE_DIMS=3 -DITK_WRAP_DOC=ON \
+  # Three dimensions and the default types; CMake before 3.26 does not find what the limited API needs. Thousands of wrappers
+  # would push all else out of the compiler's cache.
+  configure_itk "$work/wrapped" -DCMAKE_C_COMPILER_LAUNCHER= -DCMAKE_CXX_COMPILER_LAUNCHER= -DBUILD_SHARED_LIBS=ON \
+    -DITK_WRAP_PYTHON=ON -DITK_WRAP_IMAGE_DIMS=3 -DITK_WRAP_DOC=ON \
     -DITK_USE_SYSTEM_SWIG=ON "-DSWIG_EXECUTABLE=$work/tools/bin/swig" -DITK_USE_SYSTEM_CASTXML=ON -DITK_USE_PYTHON_LIMITED_API=OFF \
     "-DPython3_EXECUTABLE=$venv/bin/python" || return 1
   ! cmp -s "$flags" "$work/castxml.inc" || touch -r "$work/castxml.inc" "$flags"
