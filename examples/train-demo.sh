@@ -63,7 +63,7 @@ train()
   local task=$1 resume=()
   shift
   [ ! -f "$output/$task.done" ] || return 0
-  [ ! -d "$output/$task.checkpoint" ] || resume=(--resume)
+  [ ! -f "$output/$task.checkpoint/state.safetensors" ] || resume=(--resume)
   show_and_run "$GLIOMA" train "$task" --recipe demonstration --cohort "$cohort" --output "$output/$task" --cache "$output/cache" \
     --spacing 2 --precision "$precision" --training-data "trained on phantoms, not validated" "${resume[@]}" "$@"
   touch "$output/$task.done"

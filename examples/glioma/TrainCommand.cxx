@@ -48,11 +48,13 @@ namespace fs = std::filesystem;
 using Trainer = itk::TorchModelTrainer;
 
 /** For the signal handler alone. */
-Trainer * runningTrainer = nullptr;
+Trainer *                  runningTrainer = nullptr;
+volatile std::sig_atomic_t stopSignal = 0;
 
 void
 StopTraining(int signal)
 {
+  stopSignal = signal;
   if (runningTrainer != nullptr)
   {
     runningTrainer->Stop();
@@ -238,6 +240,14 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
   std::signal(SIGTERM, SIG_DFL);
   runningTrainer = nullptr;
 
+  if (stopSignal != 0 && trainer->GetStep() < trainer->GetMaximumSteps())
+  {
+    std::cerr << "Stopped after step " << trainer->GetStep() << " of " << trainer->GetMaximumSteps() << "; "
+              << options.Output << " holds what was learned so far. The same command with --resume goes on."
+              << std::endl;
+    return 128 + stopSignal; // as of a program that the signal has ended: a script must not take it for finished
+  }
+
   if (!trainer->GetScores().empty())
   {
     std::cout << (task == Trainer::TaskEnum::Segmentation ? "case,dice\n" : "case,grade,p_hgg\n");
@@ -402,8 +412,9 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
                      })
     ->check(CLI::IsMember({ "float32", "bfloat16" }));
   t.Add<unsigned int>("--threads", "Threads (all)", [](Trainer & x, unsigned int v) { x.SetNumberOfThreads(v); });
-  t.Add<std::string>(
-    "--device", "cpu, cuda or cuda:N (cpu)", [](Trainer & x, const std::string & v) { x.SetDevice(v); });
+  t.Add<std::string>("--device",
+                     "auto (CUDA where there is a GPU), cpu, cuda or cuda:N (auto)",
+                     [](Trainer & x, const std::string & v) { x.SetDevice(v); });
   t.Add<std::string>("--name", "Name of the model", [](Trainer & x, const std::string & v) { x.SetName(v); });
   t.Add<std::string>("--training-data", "A sentence on what it was trained on", [](Trainer & x, const std::string & v) {
     x.SetTrainingData(v);

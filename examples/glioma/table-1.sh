@@ -66,7 +66,7 @@ train() {
   local task=$1 bundle=$output/$2 resume=()
   shift 2
   [ ! -f "$bundle.done" ] || return 0
-  [ ! -d "$bundle.checkpoint" ] || resume=(--resume)
+  [ ! -f "$bundle.checkpoint/state.safetensors" ] || resume=(--resume)
   echo "== $task: $(basename "$bundle")"
   "$glioma" train "$task" --cohort "$table" --output "$bundle" --cache "$output/cache" --width "$width" "${more[@]}" "${resume[@]}" "$@"
   touch "$bundle.done"

@@ -21,7 +21,7 @@
 # Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, and a built
 # `glioma` (GLIOMA, default build/bin/glioma). THREADS (default: all cores) trainings of one thread run at once: two finish sooner
 # than one of two threads, and one thread learns the same weights bit for bit when it is cut off and goes on. The trainings of all
-# stages took 14900 s in all on a busy Xeon with AVX-512 BF16 and AMX, so about two hours for two at once.
+# stages took 14900 s in all on a busy Xeon with AVX-512 BF16 and AMX, so about two hours for two at once; predictions and scores were not timed.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
@@ -61,7 +61,7 @@ intended="Demonstration and tests of the module; research only, never a patient'
 train() {
   local task=$1 bundle=$2 resume=()
   shift 2
-  [ ! -d "$bundle.checkpoint" ] || resume=(--resume)
+  [ ! -f "$bundle.checkpoint/state.safetensors" ] || resume=(--resume)
   "$glioma" train "$task" --recipe demonstration --output "$bundle" --cache "$work/cache-$task" --precision "$precision" \
     --threads 1 --licence "$licence" --intended-use "$intended" --attribution "$attribution" "${resume[@]}" "$@" >>"$bundle.log" 2>&1 ||
     { tail -n 5 "$bundle.log" >&2; return 1; }
@@ -217,14 +217,16 @@ stage_cards() {
   local scores=$work/predictions
   local phantom_scores="This bundle, 40 phantoms of a seed that was not trained on, with predicted masks=$scores/phantoms-held-out.txt"
   "$python" "$here/write_model_card.py" "$work/segmentation" \
-    "Same recipe, three folds of the twelve patients, each case by the models that had not seen it (p_hgg_brain: the whole-brain grader trained on phantoms alone)=$scores/folds.txt" \
+    "Same recipe, three folds of the twelve patients, each case by the segmentation, and by the grader of patients alone, that had not seen it (p_hgg_brain: the whole-brain grader trained on phantoms alone)=$scores/folds.txt" \
     "Same recipe without the patients of TCGA-CS, scored on them (graders trained on phantoms alone)=$scores/segmentation-without-TCGA-CS.txt" \
     "Same recipe without the patients of UCSF, scored on them (graders trained on phantoms alone)=$scores/segmentation-without-UCSF.txt" "$phantom_scores"
   local fold_scores="Same recipe, three folds of the twelve patients with the masks of the same fold's segmentation (p_hgg_brain: the whole-brain grader trained on phantoms alone)=$scores/folds.txt"
   "$python" "$here/write_model_card.py" "$work/grading" "$fold_scores" \
     "Negative control: the folds again, with healthy tissue of the other half in the tumour's place. A grader of tumours is then undecided (AUC 0.5), one that knows the scanners is as sure as before=$scores/scanner-control.txt" \
     "$phantom_scores"
-  "$python" "$here/write_model_card.py" "$work/brain-grading" "$fold_scores" "$phantom_scores"
+  "$python" "$here/write_model_card.py" "$work/brain-grading" \
+    "The start of this bundle, trained on phantoms alone, on the twelve patients (p_hgg_brain; the other columns are of the folds' segmentations and graders). This bundle has learnt from all twelve: it was scored on no patient that it had not seen=$scores/folds.txt" \
+    "$phantom_scores"
   echo "The bundles are $work/segmentation, $work/grading and $work/brain-grading; copy them to $here to ship them."
 }
 
