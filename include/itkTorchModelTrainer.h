@@ -87,15 +87,16 @@ public:
  * The cohort is one or more CSV files with the columns case,t1,t1c,t2,flair,seg (labels above 0 are tumour), for
  * grading grade (LGG or HGG), and optionally brain_mask, site and set (training, validation, test: only training cases
  * train). Train() first lists everything that is wrong with settings and cohort in one exception. Each case is prepared
- * once as the filters prepare it for inference (bias correction, standardization in the brain, the model's spacing) and
+ * once as the filters prepare it for inference (bias correction, Standardization, the model's spacing) and
  * kept in CacheFolder.
  *
  * SetTask() sets every option to what the paper says (Adam, learning rate 5e-5 for segmentation and 1e-4 for grading,
  * weight decay 1e-6 and 1e-4, cross-entropy, spatial dropout 0.05, dropout 0.4, a constant rate; augmentation for
- * grading only), and where it is silent to the choice written with the option. UseDemonstrationRecipe() sets what
- * trials on few patients found best instead.
+ * grading only), and where it is silent to the choice written with the option. UseDemonstrationRecipe() sets a
+ * small network for few cases instead.
  *
- * Segmentation learns on patches, grading on cubes around the expert's mask as BoundingBoxROIFilter cuts them. Loss of
+ * Segmentation learns on patches, grading on cubes around the expert's mask, or the
+ * brain's box, as BoundingBoxROIFilter cuts them. Loss of
  * segmentation: \f$-\sum_i b_i [t_i \log p_i + (1 - t_i) \log(1 - p_i)] / \sum_i b_i\f$ over the brain b with the
  * tumour's share t of a voxel, plus \f$1 - (2 \sum p t + 1) / (\sum p + \sum t + 1)\f$ where Dice is asked.
  *
@@ -135,7 +136,11 @@ public:
   SetTask(TaskEnum task);
   itkGetEnumMacro(Task, TaskEnum);
 
-  /** Options that were found to work with few patients: see the source for each. Call after SetTask(). */
+  /** A start for few cases, on a processor: width 8; AdamW at 3e-3 (segmentation) or 1e-3 (grading) with weight decay
+   * 1e-2, cosine schedule, 30 steps to warm up, gradients clipped at 5; intensity quantiles 0.005 and 0.995;
+   * augmentations of place and intensity. Segmentation: three levels, 2 mm, patches of 92, cross-entropy and Dice.
+   * Grading: 1 mm, cubes of 96, both grades drawn as often, labels smoothed by 0.1. Options that are set afterwards
+   * replace these; the bundles that come along do so (examples/glioma/models/rebuild.sh). Call after SetTask(). */
   void
   UseDemonstrationRecipe();
 
@@ -316,7 +321,7 @@ public:
   itkSetMacro(KeepBest, bool);
   itkGetConstMacro(KeepBest, bool);
   itkBooleanMacro(KeepBest);
-  /** "cpu" (default), "cuda" or "cuda:N". */
+  /** "auto" (default: CUDA where torch finds a GPU, else the processor), "cpu", "cuda" or "cuda:N". */
   itkSetStringMacro(Device);
   itkGetStringMacro(Device);
 
@@ -443,7 +448,7 @@ private:
   std::uint64_t m_Seed{ 1 };
   PrecisionEnum m_Precision{ PrecisionEnum::Float32 };
   unsigned int  m_NumberOfThreads{ 0 };
-  std::string   m_Device{ "cpu" };
+  std::string   m_Device{ "auto" };
 
   std::string m_Name;
   std::string m_TrainingData;

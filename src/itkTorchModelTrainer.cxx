@@ -319,6 +319,12 @@ Contains(const std::vector<std::string> & list, const std::string & value)
 {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
+/** "auto" is the first GPU, where there is one. */
+std::string
+DeviceOf(const std::string & name)
+{
+  return name != "auto" ? name : torch::cuda::is_available() ? "cuda" : "cpu";
+}
 } // namespace
 
 /** Everything that lives for one Train(). */
@@ -329,7 +335,7 @@ struct TorchModelTrainer::Session
     , m_Segmentation(trainer.m_Task == TaskEnum::Segmentation)
     , m_Output(WithoutTrailingSlash(trainer.m_Output))
     , m_Checkpoint(m_Output + ".checkpoint/state.safetensors")
-    , m_Device(trainer.m_Device)
+    , m_Device(DeviceOf(trainer.m_Device))
   {}
 
   static CohortPlan
@@ -513,14 +519,14 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
   }
   try
   {
-    const torch::Device device(trainer.m_Device);
+    const torch::Device device(DeviceOf(trainer.m_Device));
     check(!device.is_cuda() || torch::cuda::is_available(),
           "Device is '" + trainer.m_Device + "', but this torch finds no GPU; use cpu");
-    check(device.is_cpu() || device.is_cuda(), "Device is '" + trainer.m_Device + "'; it is cpu, cuda or cuda:N");
+    check(device.is_cpu() || device.is_cuda(), "Device is '" + trainer.m_Device + "'; it is auto, cpu, cuda or cuda:N");
   }
   catch (const c10::Error &)
   {
-    problems.push_back("Device is '" + trainer.m_Device + "'; it is cpu, cuda or cuda:N");
+    problems.push_back("Device is '" + trainer.m_Device + "'; it is auto, cpu, cuda or cuda:N");
   }
   const auto checkDeepest = [&](std::int64_t patchOfOneVoxel) {
     check(
@@ -1614,7 +1620,8 @@ TorchModelTrainer::Session::Score()
 void
 TorchModelTrainer::Session::NoteScore(double score)
 {
-  if (m_Trainer.m_BestStep != 0 && score <= m_BestScore)
+  // Nothing is better than NaN, and NaN than nothing.
+  if (std::isnan(score) || (m_Trainer.m_BestStep != 0 && score <= m_BestScore))
   {
     ++m_Stale;
     return;
