@@ -73,21 +73,23 @@ operator<<(std::ostream & out, const ExplanationQualityFilterEnums::Energy value
  * All sums go over the support; masks may lie on any grid, and their fractions are counted at points inside each voxel
  * (at the voxel's centre on the map's own grid).
  *
- * | output | formula | range | better | source |
- * | --- | --- | --- | --- | --- |
- * | TotalEnergy | \f$E = \sum e_i b_i\f$ | 0 and more | - | - |
- * | TumourShare | \f$\sum e_i t_i / E\f$ | 0 to 1 | high | energy in the mask: Wang et al., CVPR workshops 2020;
- * relevance mass accuracy: Arras et al., Inf. Fusion 2022 | | TumourChance | \f$\sum t_i / \sum b_i\f$: the share of a
- * map without knowledge | 0 to 1 | - | - | | TumourRatio | TumourShare / TumourChance | 0 and more, chance is 1 | high
- * | - | | TumourCoverage | share of the tumour that the support reaches | 0 to 1 | - | - | | PeakInTumour | 1 where a
- * voxel of the largest energy is at least half tumour, else 0 | 0 or 1 | 1 | pointing game: Zhang et al., IJCV 2018 |
- * | TumourRankAccuracy | of the \f$K = \sum t_i\f$ voxels of highest energy, the share in the tumour; equal energies
- * count evenly | 0 to 1, chance is TumourChance | high | Arras et al. 2022 | | BorderShare | \f$\sum e_i s_i / E\f$ | 0
- * to 1 | low | the finding of Pereira et al. 2018 as a number | | BorderChance, BorderRatio | as for the tumour, of the
- * shell | | low | - | | OutsideShare | \f$\sum e_i (1 - b_i) / \sum e_i\f$: energy outside the brain | 0 to 1 | low | -
- * | | Gini | concentration: \f$1 - \sum_k w_k (S_k + S_{k-1}) / (W E)\f$, energies ascending, \f$w = b\f$, \f$W = \sum
- * b\f$, \f$S\f$ the cumulated \f$w e\f$ | 0 (even) to 1 (one voxel) | - | Hurley and Rickard 2009; Chalasani et al.,
- * ICML 2020 | | LabelShares, LabelChances, LabelRatios | as for the tumour, of each value of RegionLabels | | - | - |
+ * - TotalEnergy: \f$E = \sum e_i b_i\f$, 0 and more.
+ * - TumourShare: \f$\sum e_i t_i / E\f$, 0 to 1, high is better (energy in the mask: Wang et al., CVPR workshops 2020;
+ *   relevance mass accuracy: Arras et al., Inf. Fusion 2022).
+ * - TumourChance: \f$\sum t_i / \sum b_i\f$, the share of a map without knowledge, 0 to 1.
+ * - TumourRatio: TumourShare / TumourChance, 0 and more, chance is 1, high is better.
+ * - TumourCoverage: share of the tumour that the support reaches, 0 to 1.
+ * - PeakInTumour: 1 where a voxel of the largest energy is at least half tumour, else 0 (pointing game: Zhang et al.,
+ *   IJCV 2018).
+ * - TumourRankAccuracy: of the \f$K = \sum t_i\f$ voxels of highest energy, the share in the tumour; equal energies
+ *   count evenly. 0 to 1, chance is TumourChance, high is better (Arras et al. 2022).
+ * - BorderShare: \f$\sum e_i s_i / E\f$, 0 to 1, low is better (the finding of Pereira et al. 2018 as a number).
+ * - BorderChance, BorderRatio: as for the tumour, of the shell; low is better.
+ * - OutsideShare: \f$\sum e_i (1 - b_i) / \sum e_i\f$, energy outside the brain, 0 to 1, low is better.
+ * - Gini: concentration, \f$1 - \sum_k w_k (S_k + S_{k-1}) / (W E)\f$ with energies ascending, \f$w = b\f$,
+ *   \f$W = \sum b\f$ and \f$S\f$ the cumulated \f$w e\f$; 0 (even) to 1 (one voxel) (Hurley and Rickard 2009;
+ *   Chalasani et al., ICML 2020).
+ * - LabelShares, LabelChances, LabelRatios: as for the tumour, of each value of RegionLabels.
  *
  * The shell are the brain's voxels whose centre lies less than BorderWidth mm from that of an outermost voxel of the
  * brain (one of whose 26 neighbours is outside): three layers at 3 mm and 1 mm voxels. Networks that were trained on

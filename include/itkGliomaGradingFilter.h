@@ -323,7 +323,7 @@ public:
     return m_Quality;
   }
 
-  /** When a case is sent to a person. Default: those of ReviewThresholds, which belong to the demonstration bundles. */
+  /** When a case is sent to a person. Default: those of ReviewThresholds, which says what they were set beside. */
   void
   SetReviewThresholds(const ReviewThresholds & thresholds);
   const ReviewThresholds &

@@ -141,7 +141,7 @@ ReviewFindings::FindReasons(const ReviewThresholds & limits) const
     if (isOdd || Tail[i] < limits.SmallestTail || Tail[i] > limits.LargestTail)
     {
       reasons.push_back(std::string("the intensities of ") + names[i] +
-                        " are distributed unlike those that the models were trained on");
+                        " are distributed unlike those of the cases that the limits were set beside");
     }
   }
   if (!Spacing.empty())
@@ -150,9 +150,8 @@ ReviewFindings::FindReasons(const ReviewThresholds & limits) const
     const double largest = *std::max_element(Spacing.begin(), Spacing.end());
     if (smallest < limits.SmallestSpacing || largest > limits.LargestSpacing)
     {
-      reasons.push_back("the voxels measure " + two(smallest) + " to " + two(largest) +
-                        " mm, outside what the models were trained on (" + two(limits.SmallestSpacing) + " to " +
-                        two(limits.LargestSpacing) + " mm)");
+      reasons.push_back("the voxels measure " + two(smallest) + " to " + two(largest) + " mm, outside the limits (" +
+                        two(limits.SmallestSpacing) + " to " + two(limits.LargestSpacing) + " mm)");
     }
   }
 

@@ -93,14 +93,16 @@ TEST(ReviewFindings, EachReasonIsRaisedAlone)
 
   findings = Clean();
   findings.Asymmetry[2] = 0.25; // T2 with its grey values inverted
-  ExpectOne(findings, "the intensities of T2 are distributed unlike those that the models were trained on");
+  ExpectOne(findings,
+            "the intensities of T2 are distributed unlike those of the cases that the limits were set beside");
   findings = Clean();
   findings.Tail[3] = 1.01; // saturated
-  ExpectOne(findings, "the intensities of FLAIR are distributed unlike those that the models were trained on");
+  ExpectOne(findings,
+            "the intensities of FLAIR are distributed unlike those of the cases that the limits were set beside");
 
   findings = Clean();
   findings.Spacing = { 0.5, 0.5, 7.0 };
-  ExpectOne(findings, "the voxels measure 0.5 to 7 mm, outside what the models were trained on (0.4 to 6 mm)");
+  ExpectOne(findings, "the voxels measure 0.5 to 7 mm, outside the limits (0.4 to 6 mm)");
 
   findings = Clean();
   findings.TumourFound = false;
