@@ -207,7 +207,7 @@ def main():
         for name in scored:
             right = sum((r[name] > 0.5) == (r["grade"] == "HGG") for r in graded)
             low, high = wilson(right, len(graded))
-            both = "both grades occur" if len({r[name] > 0.5 for r in graded}) == 2 else "one grade only"
+            both = "both grades occur" if len({r[name] > 0.5 for r in graded}) == 2 else "the same grade for all"
             print(f"Accuracy of {name}: {right}/{len(graded)} (95 % {low:.2f} to {high:.2f}), {both}")
             mean, low, high = brier([r[name] for r in graded], [r["grade"] == "HGG" for r in graded])
             print(f"Brier score of {name}: {mean:.3f} (95 % {low:.3f} to {high:.3f})")

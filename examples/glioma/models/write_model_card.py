@@ -21,6 +21,13 @@ PREPARATION = {
 }
 
 
+COLUMNS = (
+    "Columns: `dice`, of the segmentation; `dice_threshold`, of a threshold of FLAIR and T2; `p_hgg` and `p_hgg_brain`, the probability of HGG by the "
+    "grader of the tumour and by that of the whole brain; `enhancing_share`, the share of the predicted tumour where T1c exceeds T1 by one deviation; "
+    "`gradcam` and `guided`, the shares of the explanations' energy in the predicted tumour; `verdict`, of the grader of the tumour."
+)
+
+
 def runs(names):
     """phantom-2018-0001, ..., -0120 as one span where the numbers follow each other."""
     spans = []
@@ -80,6 +87,8 @@ def card(bundle, scores):
     yield "\n## Scores\n"
     if not scores:
         yield "None: it has not been scored."
+    elif any("dice_threshold" in text for _, text in scores):
+        yield COLUMNS + "\n"
     for title, text in scores:
         yield f"{title}:\n"
         yield from table(text)
