@@ -240,11 +240,11 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
   std::signal(SIGTERM, SIG_DFL);
   runningTrainer = nullptr;
 
-  if (stopSignal != 0 && trainer->GetStep() < trainer->GetMaximumSteps())
+  const std::uint64_t wanted = trainer->GetMaximumSteps(); // 0: the time alone ends it
+  if (stopSignal != 0 && (wanted == 0 || trainer->GetStep() < wanted))
   {
-    std::cerr << "Stopped after step " << trainer->GetStep() << " of " << trainer->GetMaximumSteps() << "; "
-              << options.Output << " holds what was learned so far. The same command with --resume goes on."
-              << std::endl;
+    std::cerr << "Stopped after step " << trainer->GetStep() << "; " << options.Output
+              << " holds what was learned so far. The same command with --resume goes on." << std::endl;
     return 128 + stopSignal; // as of a program that the signal has ended: a script must not take it for finished
   }
 

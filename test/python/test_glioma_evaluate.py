@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -19,6 +20,7 @@ import unittest
 try:
     import jsonschema
     import numpy as np
+    import scipy.optimize
     import SimpleITK as sitk
     import sklearn.metrics
 except ImportError as error:
@@ -36,10 +38,32 @@ SUBJECTS = {
     "Brats17_TCIA_470_1": ("LGG", "Test"),
 }
 
+# Of the first rows' curves, as EvaluationPlots.cxx has them.
+ROW_COLOURS = ((86, 180, 233), (230, 159, 0))
+
 
 def is_picture(path):
     data = path.read_bytes()
     return data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 2000
+
+
+def read_array(path):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def row_drawn_at(picture, x, y):
+    """Which row has its colour at a place of the plot's unit square; None: no row. A disc covers 85 % of what is below it."""
+    pixel = picture[round(60 + 480 * (1 - y)), round(50 + 480 * x)].astype(int)
+    apart = np.abs(np.array(ROW_COLOURS) - pixel).max(axis=1)
+    return int(apart.argmin()) if apart.min() <= 40 else None
+
+
+def best_temperature(probabilities):
+    """Where the cross-entropy of P(HGG) by name is least: by the loss alone, by others' functions."""
+    truth = [SUBJECTS[name][0] == "HGG" for name in probabilities]
+    logits = np.array([np.log(p / (1 - p)) for p in probabilities.values()])
+    loss = lambda log_t: sklearn.metrics.log_loss(truth, 1 / (1 + np.exp(-logits / np.exp(log_t))))
+    return np.exp(scipy.optimize.minimize_scalar(loss, bounds=(-4, 4), method="bounded", options={"xatol": 1e-9}).x)
 
 
 def set_tensor(bundle, name, values):
@@ -111,24 +135,48 @@ class GliomaEvaluate(unittest.TestCase):
         jsonschema.validate(evaluation, json.loads(pathlib.Path(SCHEMA).read_text()))
         return evaluation
 
+    def image(self, subject, suffix):
+        return self.brats / SUBJECTS[subject][0] / subject / f"{subject}_{suffix}.nii.gz"
+
+    def table(self, sets):
+        """A COHORT.csv of some subjects, with the set of each by name."""
+        rows = ["case,t1,t1c,t2,flair,seg,grade,set"]
+        for name, chosen in sets.items():
+            files = [str(self.image(name, suffix)) for suffix in ("t1", "t1ce", "t2", "flair", "seg")]
+            rows.append(",".join([name, *files, SUBJECTS[name][0], chosen]))
+        path = self.work / "COHORT.csv"
+        path.write_text("\n".join(rows) + "\n")
+        return path
+
+    def masks(self, names):
+        """The experts' masks as DIR/CASE/tumour.nii.gz."""
+        for name in names:
+            (self.work / "masks" / name).mkdir(parents=True)
+            mask = sitk.Cast(sitk.ReadImage(str(self.image(name, "seg"))) > 0, sitk.sitkUInt8)
+            sitk.WriteImage(mask, str(self.work / "masks" / name / "tumour.nii.gz"))
+        return self.work / "masks"
+
+    def write_result(self, folder, probability, quality=None):
+        folder.mkdir(parents=True, exist_ok=True)
+        grade = None if probability is None else "HGG" if probability > 0.5 else "LGG"
+        result = {
+            "schema": "glioma-grade-result/1",
+            "grade": grade,
+            "probabilities": None if probability is None else {"LGG": 1 - probability, "HGG": probability},
+            "verdict": "review" if probability is None or abs(probability - 0.5) < 0.2 else "no-flags",
+            "reasons": [],
+            "quality": {"gradcam-res3-tumour-ratio": quality, "always": 1.0},
+            "provenance": {"models": {"segmentation": None, "grading": {"sha256": "0" * 64, "standardization": "image"}}},
+        }
+        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "report.html").write_text("<html>")
+
     def predict(self, name, probabilities, empty=(), erode=(), quality=None):
         """Predictions of all subjects: P(HGG) by name (None: no tumour was found), masks as they are, emptied or shrunk."""
         for subject, probability in probabilities.items():
             folder = self.work / name / subject
-            folder.mkdir(parents=True)
-            grade = None if probability is None else "HGG" if probability > 0.5 else "LGG"
-            result = {
-                "schema": "glioma-grade-result/1",
-                "grade": grade,
-                "probabilities": None if probability is None else {"LGG": 1 - probability, "HGG": probability},
-                "verdict": "review" if probability is None or abs(probability - 0.5) < 0.2 else "no-flags",
-                "reasons": [],
-                "quality": {"gradcam-res3-tumour-ratio": (quality or {}).get(subject), "always": 1.0},
-                "provenance": {"models": {"segmentation": None, "grading": {"sha256": "0" * 64, "standardization": "image"}}},
-            }
-            (folder / "result.json").write_text(json.dumps(result))
-            (folder / "report.html").write_text("<html>")
-            mask = sitk.ReadImage(str(self.brats / SUBJECTS[subject][0] / subject / f"{subject}_seg.nii.gz")) > 0
+            self.write_result(folder, probability, (quality or {}).get(subject))
+            mask = sitk.ReadImage(str(self.image(subject, "seg"))) > 0
             if subject in empty:
                 mask = mask * 0
             if subject in erode:
@@ -198,7 +246,7 @@ class GliomaEvaluate(unittest.TestCase):
             self.assertTrue((self.output / report).exists(), report)
             self.assertIn(f"]({report})", text)
         self.assertIn("0.9841", self.evaluate_text_of_default(folders[0], text))
-        self.assertTrue(is_picture(self.output / "roc.png") and is_picture(self.output / "reliability.png"))
+        self.check_plots(evaluation)
         latex = (self.output / "evaluation.tex").read_text()
         self.assertIn("0.7222", latex)  # the paper's precision of LGG, tumour ROI, whole image
 
@@ -213,6 +261,21 @@ class GliomaEvaluate(unittest.TestCase):
             sorted(p.name for p in self.output.iterdir()),
             ["evaluation.json", "evaluation.md", "evaluation.tex", "reliability.png", "roc.png"],
         )
+
+    def check_plots(self, evaluation):
+        """Each row's curve and discs lie where its numbers say, in its own colour."""
+        curves, discs = (read_array(self.output / f"{name}.png") for name in ("roc", "reliability"))
+        for i, row in enumerate(evaluation["rows"]):
+            self.assertGreaterEqual(len(row["roc"]), 4)
+            for a, b in zip(row["roc"], row["roc"][1:]):
+                middle = ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
+                self.assertEqual(row_drawn_at(curves, *middle), i, f"row {i}: no curve at {middle}")
+            places = [(b["mean_probability"], b["share_hgg"]) for b in row["reliability"] if b["cases"] > 0]
+            self.assertGreaterEqual(len(places), 3)
+            for place in places:
+                self.assertEqual(row_drawn_at(discs, *place), i, f"row {i}: no disc at {place}")
+        for picture in (curves, discs):
+            self.assertIsNone(row_drawn_at(picture, 0.9, 0.1))
 
     def check_baseline(self, baseline, folder):
         """The two rules without a network, by NumPy and SimpleITK."""
@@ -238,6 +301,19 @@ class GliomaEvaluate(unittest.TestCase):
         self.evaluate("--predictions", folder, output=self.work / "other")
         return (self.work / "other" / "evaluation.md").read_text()
 
+    def check_region_of_prediction(self, name, result):
+        """The region is cut around the predicted mask, the whole brain here, and not around the expert's, which is smaller."""
+        self.assertEqual(result["tumour_mask"], "found")
+        self.assertNotIn("tumour-mask", result["provenance"]["inputs"])
+        predicted = sitk.ReadImage(str(self.output / "cases" / name / "tumour.nii.gz"))
+        longest = []
+        for mask in (predicted, sitk.ReadImage(str(self.image(name, "seg")))):
+            where = np.argwhere(sitk.GetArrayFromImage(mask) > 0)
+            longest.append(((np.ptp(where, axis=0) + 1) * mask.GetSpacing()[::-1]).max())
+        self.assertGreater(longest[0], longest[1] + 30)
+        # A cube: the longest side and 10 voxels of 4 mm at each end.
+        np.testing.assert_allclose(result["roi"]["sides_mm"], longest[0] + 80, atol=1e-3)
+
     def test_grades_a_cohort_and_resumes(self):
         models = ["--segmentation-model", self.folder / "segmentation", "--grading-model", self.folder / "grading"]
         outcome = self.run_evaluate(*models, "--explain", "--temperature")
@@ -252,6 +328,7 @@ class GliomaEvaluate(unittest.TestCase):
             result = json.loads((self.output / "cases" / case["case"] / "result.json").read_text())
             self.assertEqual((result["probabilities"] or {}).get("HGG"), case["probability_hgg"])
             self.assertEqual(case["report"], f"cases/{case['case']}/report.html")
+            self.check_region_of_prediction(case["case"], result)
         self.assertIn("[1/4]", outcome.stderr)
         # Of seeded weights a GradCAM may have no positive cell; guided backpropagation is never 0.
         self.assertEqual(row["explanations"]["mean_maps"][-1]["map"], "guided-backprop")
@@ -297,21 +374,169 @@ class GliomaEvaluate(unittest.TestCase):
         (self.output / "evaluation.json").unlink()
         outcome = self.run_evaluate("--segmentation-model", self.folder / "segmentation", "--grading-model", cold)
         self.assertEqual((outcome.returncode, "of other models" in outcome.stderr), (1, True), outcome.stderr)
-        # Storing one asks for the bundle; seeded weights give an undefined one, or one that lands in it.
-        stored = self.evaluate("--grading-model", cold, *masks, "--store-temperature", output=self.work / "stored")["rows"][0][
-            "temperature"
+
+    def test_stores_a_temperature(self):
+        # Four validation cases. The two that are scored are wrong, so that with them no temperature would be best.
+        cohort = self.table({name: "test" if chosen == "Test" else "validation" for name, (_, chosen) in SUBJECTS.items()})
+        bundle = self.work / "cold"
+        shutil.copytree(self.folder / "grading", bundle)
+        manifest = bundle / "configs" / "metadata.json"
+        document = json.loads(manifest.read_text())
+        document["gliomagrading"]["temperature"] = 0.5
+        manifest.write_text(json.dumps(document))
+        stored = lambda: json.loads(manifest.read_text())["gliomagrading"]["temperature"]
+        validation = dict(zip(SUBJECTS, (0.9, 0.2, 0.97, 0.4)))
+        scored = dict(zip(list(SUBJECTS)[4:], (0.3, 0.8)))
+        command = ["--grading-model", bundle, "--tumour-masks", self.masks(SUBJECTS), "--force"]
+
+        def store():
+            """The evaluation with these probabilities in place of those of the seeded weights."""
+            for name, probability in {**validation, **scored}.items():
+                path = self.output / "cases" / name / "result.json"
+                result = json.loads(path.read_text())
+                result["probabilities"] = {"LGG": 1 - probability, "HGG": probability}
+                result["grade"] = "HGG" if probability > 0.5 else "LGG"
+                result["provenance"]["models"]["grading"]["temperature"] = stored()
+                path.write_text(json.dumps(result))
+            (row,) = self.evaluate(*command, "--store-temperature", cohort=cohort, split=False)["rows"]
+            # They were not graded again.
+            self.assertEqual({case["case"]: case["probability_hgg"] for case in row["cases"]}, scored)
+            self.assertEqual(row["temperature"]["validation_cases"], 4)
+            return row["temperature"]
+
+        self.evaluate(*command, "--temperature", cohort=cohort, split=False)
+        before = manifest.read_bytes()
+        # Every case is right: there is no best one, and the bundle stays as it is.
+        temperature = store()
+        self.assertIsNone(temperature["value"])
+        self.assertEqual(manifest.read_bytes(), before)
+
+        validation["Brats17_TCIA_325_1"] = 0.6  # an LGG
+        temperature = store()
+        best = best_temperature(validation)
+        # The loss alone tells its minimum to about the root of its own precision.
+        self.assertAlmostEqual(temperature["value"], best, 5)
+        self.assertEqual(temperature["stored_in"], "cold")
+        self.assertAlmostEqual(stored(), 0.5 * temperature["value"], 12)
+        scaled = [1 / (1 + (1 / p - 1) ** (1 / temperature["value"])) for p in scored.values()]
+        self.assertAlmostEqual(temperature["brier"]["value"], sklearn.metrics.brier_score_loss([True, False], scaled))
+        self.assertIn(f"| {temperature['value']:.3f} (4 validation cases) |", (self.output / "evaluation.md").read_text())
+
+        # The same again is the same; with it in the bundle there is nothing more to gain.
+        after = manifest.read_bytes()
+        manifest.write_bytes(before)
+        self.assertEqual((store(), manifest.read_bytes()), (temperature, after))
+        for name, probability in validation.items():
+            validation[name] = 1 / (1 + (1 / probability - 1) ** (1 / temperature["value"]))
+        self.assertAlmostEqual(store()["value"], 1, 9)
+        self.assertAlmostEqual(stored(), 0.5 * temperature["value"], 9)
+
+    def test_one_grade_alone(self):
+        high = [name for name, (grade, _) in SUBJECTS.items() if grade == "HGG"]
+        folder = self.predict("one", dict(zip(high, (0.9, 0.4, 0.8))))
+        table = self.table(dict.fromkeys(high, "test"))
+        for options, cohort in ((["--cases", *high], self.brats), (["--allow-one-grade"], table)):
+            evaluation = self.evaluate(
+                "--predictions", folder, "--set", "all", "--baselines", "--force", *options, cohort=cohort, split=False
+            )
+            (row,) = evaluation["rows"]
+            self.assertEqual((evaluation["cohort"]["LGG"], evaluation["cohort"]["HGG"]), (0, 3))
+            reason = "no case is a graded LGG"
+            self.assertEqual(row["roc_auc"], {"value": None, "low": None, "high": None, "undefined": reason})
+            self.assertEqual(row["roc"], [])
+            self.assertIsNone(row["baselines"]["enhancing_share_auc"]["value"])
+            self.assertAlmostEqual(row["accuracy"]["value"], 2 / 3)
+            text = (self.output / "evaluation.md").read_text()
+            (line,) = [line for line in text.splitlines() if line.startswith(f"| {row['name']} | tumour ROI |")]
+            self.assertEqual(line.split(" | ")[-1], f"undefined: {reason} |")
+            for name in ("evaluation.md", "evaluation.tex", "evaluation.json"):
+                self.assertIsNone(re.search(r"\b-?(nan|inf)\b", (self.output / name).read_text(), re.IGNORECASE), name)
+        # Unasked a cohort of one grade is refused.
+        outcome = self.run_evaluate("--predictions", folder, cohort=table, split=False, output=self.work / "refused")
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn("--allow-one-grade", outcome.stderr)
+
+    def write_head(self, name, size, spacing, direction, first, blob):
+        """Four equal sequences and a map of four components on a grid of its own: the brain is a box along the patient's axes, the map a
+        Gaussian at a relative place of it. Returns the row of COHORT.csv up to the grade."""
+        size, spacing, direction = np.array(size, float), np.array(spacing), np.array(direction, float).reshape(3, 3)
+        corners = np.array(np.meshgrid(*[(0, side) for side in size])).reshape(3, -1).T @ direction
+        voxels = np.ceil((corners.max(axis=0) - corners.min(axis=0)) / spacing).astype(int) + 2 * first + 1
+        origin = np.array((-70.0, 33.0, 12.0))
+        corner = origin + direction @ (corners.min(axis=0) - first * spacing)
+        index = np.stack(np.meshgrid(*[np.arange(n) for n in voxels], indexing="ij"), axis=-1)
+        place = ((index * spacing) @ direction.T + corner - origin) / size
+        inside = ((place > -1e-6) & (place < 1 + 1e-6)).all(axis=-1)
+        head = np.where(inside, 100 + 30 * place[..., 0], 0)
+        gauss = np.where(inside, np.exp(-0.5 * (((place - blob) / 0.06) ** 2).sum(axis=-1)), 0)
+
+        def write(array, path):
+            image = sitk.GetImageFromArray(np.swapaxes(array, 0, 2).astype(np.float32), isVector=array.ndim == 4)
+            image.SetSpacing([float(s) for s in spacing])
+            image.SetOrigin([float(o) for o in corner])
+            image.SetDirection(direction.ravel())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(image, str(path))
+            return str(path)
+
+        # Their sum is 0 everywhere, that of their magnitudes is the map. A head of twice the size has the smaller numbers.
+        components = gauss[..., None] / np.prod(size) * np.array((1.0, -1.0, 0.5, -0.5))
+        write(components, self.work / "heads" / name / "guided-backprop.nii.gz")
+        files = [self.work / "images" / f"{name}_{sequence}.nii.gz" for sequence in ("t1", "t1c", "t2", "flair")]
+        write(head, files[0])
+        for file in files[1:]:
+            shutil.copy(files[0], file)
+        return ",".join([name, *map(str, files)])
+
+    def test_mean_map_of_heads_on_different_grids(self):
+        blob, other = np.array((0.3, 0.62, 0.7)), np.array((0.6, 0.3, 0.4))
+        oblique = sitk.VersorTransform((2 / 7, 3 / 7, 6 / 7), np.deg2rad(25)).GetMatrix()
+        turned = (0, 0, -1, -1, 0, 0, 0, 1, 0)  # the image's axes go to -y, z and -x
+        rows = [
+            # The first brain begins and ends on a fourth voxel, of which alone the box is found.
+            self.write_head("large", (96, 96, 120), (1.5, 2.0, 1.2), turned, 4, blob) + ",HGG",
+            self.write_head("small", (80, 70, 64), (1.1, 1.6, 1.3), oblique, 3, blob) + ",LGG",
+            self.write_head("other", (72, 84, 60), (1.5, 1.5, 1.5), np.eye(3), 4, other) + ",HGG",
         ]
-        if stored["value"] is not None:
-            now = json.loads((cold / "configs/metadata.json").read_text())["gliomagrading"]["temperature"]
-            self.assertAlmostEqual(now, 0.5 * stored["value"])
+        for name, probability in (("large", 0.9), ("small", 0.8), ("other", 0.1)):
+            self.write_result(self.work / "heads" / name, probability)
+        cohort = self.work / "COHORT.csv"
+        cohort.write_text("\n".join(["case,t1,t1c,t2,flair,grade", *rows]) + "\n")
+        evaluation = self.evaluate("--predictions", self.work / "heads", "--explain", cohort=cohort, split=False)
+        self.assertEqual(
+            evaluation["rows"][0]["explanations"]["mean_maps"],
+            [{"map": "guided-backprop", "cases": 3, "file": "mean-guided-backprop.png"}],
+        )
+        picture = read_array(self.output / "mean-guided-backprop.png").astype(int)
+        grid = np.array((70, 85, 70))
+        for called, place, top in (("LGG", other, 76), ("HGG", blob, 371)):
+            mean = sitk.ReadImage(str(self.output / f"mean-guided-backprop-{called}.nii.gz"))
+            self.assertEqual((mean.GetSize(), mean.GetSpacing()), (tuple(grid), (2.0, 2.0, 2.0)))
+            values = sitk.GetArrayFromImage(mean)
+            # The brain's box has a frame of 5 %.
+            expected = (place + 0.05) / 1.1 * grid - 0.5
+            peak = np.unravel_index(values.argmax(), values.shape)[::-1]
+            np.testing.assert_allclose(peak, expected, atol=1, err_msg=called)
+            # Each map counts the same, by its share: two at one place give the peak of one. Apart, or of one head alone, it is half.
+            sigmas = 0.06 / 1.1 * grid
+            alone = grid.prod() / ((2 * np.pi) ** 1.5 * sigmas.prod())
+            self.assertAlmostEqual(values.max() / alone, 1, delta=0.1, msg=called)
+            # Columns and rows of the axial, coronal and sagittal slice; what is posterior is below, and feet are.
+            for k, (column, row) in enumerate(((0, 1), (0, 2), (1, 2))):
+                sides = 2 * grid[[column, row]]
+                dots = 255 / sides.max()
+                width, height = (sides * dots).round().astype(int)
+                left = 14 + k * 269
+                panel = picture[top : top + height, left : left + width]
+                y, x = np.nonzero(panel[..., 0] - panel[..., 2] > 45)
+                self.assertGreater(len(x), 50, f"{called}, slice {k}: the map is not drawn")
+                at = (expected[[column, row]] + 0.5) * 2 * dots
+                at[1] = height - at[1] if row == 2 else at[1]
+                np.testing.assert_allclose((x.mean(), y.mean()), at - 0.5, atol=1.5, err_msg=f"{called}, slice {k}")
 
     def test_controls_for_the_scanner(self):
         test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
-        for name in test:
-            (self.work / "masks" / name).mkdir(parents=True)
-            seg = self.brats / SUBJECTS[name][0] / name / f"{name}_seg.nii.gz"
-            sitk.WriteImage(sitk.Cast(sitk.ReadImage(str(seg)) > 0, sitk.sitkUInt8), str(self.work / "masks" / name / "tumour.nii.gz"))
-        models = ["--grading-model", self.folder / "grading", "--tumour-masks", self.work / "masks"]
+        models = ["--grading-model", self.folder / "grading", "--tumour-masks", self.masks(test)]
         row = self.evaluate(*models, "--scanner-control")["rows"][0]
         control = row["scanner_control"]
         self.assertEqual([c["case"] for c in control["cases"]], test)

@@ -1,27 +1,72 @@
 # SPDX-FileCopyrightText: Copyright NumFOCUS
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the scripts that train and evaluate, as small as they can be: what they print and write, not how well they grade.
+"""Runs `glioma train` and the scripts that train and evaluate, as small as they can be: what they print and write, not how well they grade.
 
 usage: test_training_scripts.py GLIOMA RUNBUNDLE SOURCE_FOLDER [unittest options]
 
 With GLIOMAGRADING_TEST_DATA (default: shared/data beside the source) the authors' own split names the phantoms.
 """
+import concurrent.futures
 import csv
+import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
+
+try:
+    import SimpleITK as sitk
+except ImportError:
+    sitk = None
 
 GLIOMA, RUNBUNDLE, SOURCE = (os.path.abspath(path) for path in sys.argv[1:4])
 DATA = pathlib.Path(os.environ.get("GLIOMAGRADING_TEST_DATA") or pathlib.Path(SOURCE).parent / "shared" / "data")
 
+# In the place of `glioma`: writes each command line into STUB_LOG, and of the files what the scripts look for. Its trainings end with
+# STUB_TRAIN_EXIT. A model that is not there yet is an error.
+STUB = """#!{python}
+import json, os, pathlib, sys
+arguments = sys.argv[1:]
+with open(os.environ["STUB_LOG"], "a") as log:
+    log.write(json.dumps(arguments) + "\\n")
+value = {{name: v for name, v in zip(arguments, arguments[1:]) if name.startswith("--")}}
+for name in ("--initial", "--segmentation-model", "--grading-model", "--brain-grading-model"):
+    if name in value and not os.path.isdir(value[name]):
+        sys.exit(f"{{name}} {{value[name]}} does not exist")
+output = pathlib.Path(value["--output"])
+if arguments[0] == "train" and os.environ.get("STUB_TRAIN_EXIT"):
+    sys.exit(int(os.environ["STUB_TRAIN_EXIT"]))
+if arguments[0] == "cohort":
+    output.write_text("case,t1,t1c,t2,flair,seg,grade,set\\na,1,2,3,4,5,LGG,training\\nb,1,2,3,4,5,HGG,training\\n")
+else:
+    output.mkdir(parents=True, exist_ok=True)
+    if arguments[0] == "synthesize":
+        (output / "COHORT.csv").write_text("case,t1,t1c,t2,flair,seg,grade\\na,1,2,3,4,5,LGG\\nb,1,2,3,4,5,HGG\\n")
+    for name in {{"grade": ["result.json"], "evaluate": ["evaluation.json", "evaluation.md"]}}.get(arguments[0], []):
+        (output / name).write_text("{{}}")
+"""
+# In the place of rebuild.sh's Python: its own lines run, the scripts that score images and write cards do not.
+PYTHON_STUB = """#!/usr/bin/env bash
+case $1 in
+  *.py) echo "$(basename "$1")" ;;
+  *) exec "{python}" "$@" ;;
+esac
+"""
 
-class TrainingScripts(unittest.TestCase):
+
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class ScriptTest(unittest.TestCase):
     def setUp(self):
         self.work = pathlib.Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.work)
@@ -31,9 +76,11 @@ class TrainingScripts(unittest.TestCase):
             ["bash", os.path.join(SOURCE, "examples", script), *map(str, arguments)],
             capture_output=True,
             text=True,
-            env={**os.environ, "GLIOMA": GLIOMA, **environment},
+            env={**os.environ, "GLIOMA": GLIOMA, **{name: str(value) for name, value in environment.items()}},
         )
 
+
+class TrainingScripts(ScriptTest):
     def split(self):
         """The authors' file, or one like it."""
         real = DATA / "BRATS2017-split" / "brats2017_subjects_sets.py"
@@ -72,29 +119,219 @@ class TrainingScripts(unittest.TestCase):
         self.assertEqual(len(evaluation["comparisons"]), 1)
         # The second row takes the masks of the first.
         for case in evaluation["rows"][0]["cases"]:
-            first, second = (self.work / "out" / row / "cases" / case["case"] / "tumour.nii.gz" for row in ("tumour-brain", "brain-image"))
-            self.assertTrue(first.exists() and second.exists())
+            first, second = (self.work / "out" / row / "cases" / case["case"] for row in ("tumour-brain", "brain-image"))
+            self.assertNotEqual(case["called"], "none")  # an empty mask would be copied
+            self.assertEqual(json.loads((first / "result.json").read_text())["tumour_mask"], "found")
+            result = json.loads((second / "result.json").read_text())
+            self.assertEqual(
+                result["provenance"]["inputs"]["tumour-mask"]["sha256"], hashlib.sha256((first / "tumour.nii.gz").read_bytes()).hexdigest()
+            )
+            self.assertIsNone(result["provenance"]["models"]["segmentation"])
         # What is done is kept.
         again = self.run_script("glioma/table-1.sh", *options)
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertNotIn("== ", again.stdout)
 
     def test_demonstration(self):
-        outcome = self.run_script("train-demo.sh", self.work / "demo", CASES="10", STEPS="1")
+        outcome = self.run_script("train-demo.sh", self.work / "demo", CASES=10, STEPS=2)
         self.assertEqual(outcome.returncode, 0, outcome.stdout + outcome.stderr)
-        with open(self.work / "demo/COHORT.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = rows_of(self.work / "demo/COHORT.csv")
         sets = {(row["grade"], row["set"]): 0 for row in rows}
         for row in rows:
             sets[row["grade"], row["set"]] += 1
         self.assertEqual(sets, {(g, s): n for g in ("LGG", "HGG") for s, n in (("training", 3), ("validation", 1), ("test", 1))})
         for name in ("segmentation", "grading"):
             self.assertTrue((self.work / "demo" / name / "configs/metadata.json").exists())
+            self.assertEqual((self.work / "demo" / f"{name}.png").read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
+            log = rows_of(self.work / "demo" / f"{name}.csv")
+            self.assertEqual([row["step"] for row in log], ["1", "2"])
+            self.assertNotEqual(log[-1]["validation"], "")
+        self.assertRegex(outcome.stderr, r"step 1, \d+ s, loss \d")
         (row,) = json.loads((self.work / "demo/evaluation/evaluation.json").read_text())["rows"]
         self.assertEqual(len(row["cases"]), 2)
         self.assertIsNotNone(row["scanner_control"])
         self.assertTrue(re.search(r"took \d+ minutes", outcome.stdout), outcome.stdout)
         self.assertEqual(self.run_script("train-demo.sh", "one", "two").returncode, 2)
+
+
+class GliomaTrain(unittest.TestCase):
+    """A training of milliseconds a step, on phantoms of 4 mm."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp())
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        phantoms = cls.folder / "phantoms"
+        subprocess.run(
+            [GLIOMA, "synthesize", "--cases", "6", "--seed", "3", "--spacing", "4", "--output", phantoms],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        cls.cohort = phantoms / "COHORT.csv"
+        cases = rows_of(cls.cohort)
+        cls.validation = [next(row["case"] for row in cases if row["grade"] == grade) for grade in ("LGG", "HGG")]
+
+    def command(self, output, *more):
+        options = f"train grading --cohort {self.cohort} --output {output} --cache {self.folder}/cache --spacing 4 --width 2 --padded true"
+        options += " --patch 16 --batch 2 --bias-correction none --augment none --rate 1e-3 --threads 1"
+        return [GLIOMA, *options.split(), *map(str, more)]
+
+    def test_its_log_and_curve(self):
+        output = self.folder / "logged"
+        command = self.command(output, "--steps", 120, "--validate-steps", 50, "--validate", *self.validation)
+        outcome = subprocess.run(command, capture_output=True, text=True)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        self.assertRegex(outcome.stderr, r"step 1, \d+ s, loss \d+\.\d+")
+        log = rows_of(f"{output}.csv")
+        self.assertEqual([int(row["step"]) for row in log], list(range(1, 121)))
+        self.assertTrue(all(float(row["loss"]) > 0 for row in log))
+        # Every fiftieth step, and the last.
+        scores = {int(row["step"]): float(row["validation"]) for row in log if row["validation"]}
+        self.assertEqual(list(scores), [50, 100, 120])
+        # The scores that it prints are those of the weights in the bundle: the best.
+        printed = list(csv.DictReader(outcome.stdout.splitlines()))
+        self.assertEqual([row["case"] for row in printed], [row["case"] for row in rows_of(self.cohort) if row["case"] in self.validation])
+        right = [float(row["p_hgg"]) if row["grade"] == "HGG" else 1 - float(row["p_hgg"]) for row in printed]
+        self.assertAlmostEqual(sum(right) / 2, max(scores.values()), 4)
+        if sitk is None:
+            self.skipTest("SimpleITK is absent: the curve's picture is not looked at")
+        picture = sitk.GetArrayFromImage(sitk.ReadImage(f"{output}.png"))
+        inside = picture[56:416, 60:780]  # without the words
+        for name, colour in (("loss of a step", (60, 90, 110)), ("running mean", (86, 180, 233)), ("score", (230, 159, 0))):
+            # The thin line of the steps covers few pixels whole.
+            columns = (abs(inside.astype(int) - colour) <= 6).all(axis=2).any(axis=0).nonzero()[0]
+            self.assertGreater(len(columns), 100, name)
+            # From the first step on, or the first score, to the last.
+            self.assertLess(abs(columns.min() - (50 / 120 * 720 if name == "score" else 1 / 120 * 720)), 30, name)
+            self.assertGreater(columns.max(), 690, name)
+
+    def test_an_interrupted_training_is_not_finished(self):
+        for number, code, *limit in ((signal.SIGINT, 130, "--steps", 1000000), (signal.SIGTERM, 143, "--minutes", 600)):
+            with self.subTest(code):
+                output = self.folder / f"stopped-{code}"
+                with open(f"{output}.log", "w") as log:
+                    process = subprocess.Popen(self.command(output, *limit), stdout=subprocess.DEVNULL, stderr=log)
+                self.addCleanup(process.kill)
+                deadline = time.monotonic() + 120
+                while "loss" not in pathlib.Path(f"{output}.log").read_text() and process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                process.send_signal(number)
+                process.wait(timeout=120)
+                said = pathlib.Path(f"{output}.log").read_text()
+                self.assertEqual(process.returncode, code, said)
+                self.assertIn("--resume", said)
+                self.assertTrue((output / "configs/metadata.json").exists())
+                self.assertTrue((output.with_name(f"{output.name}.checkpoint") / "state.safetensors").exists())
+                kept = rows_of(f"{output}.csv")
+                self.assertGreater(len(kept), 0)
+
+                steps = len(kept) + 3
+                outcome = subprocess.run(self.command(output, "--steps", steps, "--resume"), capture_output=True, text=True)
+                self.assertEqual(outcome.returncode, 0, outcome.stderr)
+                log = rows_of(f"{output}.csv")
+                self.assertEqual([int(row["step"]) for row in log], list(range(1, steps + 1)))
+                self.assertEqual(log[: len(kept)], kept)
+
+
+class ScriptsWithAStub(ScriptTest):
+    """What the scripts ask of `glioma`, without it."""
+
+    def setUp(self):
+        super().setUp()
+        self.calls = self.work / "calls"
+        for name, content in (("glioma", STUB), ("python", PYTHON_STUB)):
+            path = self.work / name
+            path.write_text(content.format(python=sys.executable))
+            path.chmod(0o755)
+        # The twelve patients by name alone.
+        self.data = self.work / "data"
+        self.data.mkdir()
+        rows = ["case,t1,t1c,t2,flair,seg,grade,site"]
+        for i, row in enumerate(rows_of(os.path.join(SOURCE, "examples/glioma/models/attribution.csv"))):
+            rows.append(f"{row['case']},1,2,3,4,5,{('LGG', 'HGG')[i % 2]},{('TCGA-CS', 'UCSF')[i % 2]}")
+        (self.data / "cohort.csv").write_text("\n".join(rows) + "\n")
+
+    def run_script(self, script, *arguments, **environment):
+        self.calls.write_text("")
+        outcome = super().run_script(
+            script,
+            *arguments,
+            GLIOMA=self.work / "glioma",
+            PYTHON=self.work / "python",
+            GLIOMAGRADING_TEST_DATA=self.data,
+            THREADS=1,
+            STUB_LOG=self.calls,
+            **environment,
+        )
+        return outcome, [json.loads(line) for line in self.calls.read_text().splitlines()]
+
+    def test_an_interrupted_training_is_not_done(self):
+        table = self.work / "COHORT.csv"
+        table.write_text("case,t1,t1c,t2,flair,seg,grade,set\na,1,2,3,4,5,LGG,training\nb,1,2,3,4,5,HGG,training\n")
+        output = self.work / "out"
+        for script, *arguments in (
+            ("train-demo.sh", output),
+            ("glioma/table-1.sh", "--cohort", table, "--output", output, "--rows", "brain-image"),
+            ("glioma/models/rebuild.sh", output, "phantoms", "networks-phantoms"),
+        ):
+            with self.subTest(script):
+                shutil.rmtree(output, ignore_errors=True)
+                for turn in ("new", "an empty checkpoint"):
+                    outcome, calls = self.run_script(script, *arguments, STUB_TRAIN_EXIT=130)
+                    self.assertNotEqual(outcome.returncode, 0, outcome.stdout)
+                    (call,) = [call for call in calls if call[0] == "train"]
+                    self.assertEqual(calls[-1], call)
+                    self.assertNotIn("--resume", call, turn)
+                    self.assertEqual(list(output.glob("*.done")), [])
+                    bundle = pathlib.Path(call[call.index("--output") + 1])
+                    checkpoint = bundle.with_name(bundle.name + ".checkpoint")
+                    checkpoint.mkdir(exist_ok=True)
+                (checkpoint / "state.safetensors").write_text("weights")
+                outcome, calls = self.run_script(script, *arguments)
+                self.assertEqual(outcome.returncode, 0, outcome.stderr)
+                trained = [call for call in calls if call[0] == "train"]
+                self.assertEqual([call for call in trained if "--resume" in call], trained[:1])
+                self.assertCountEqual(trained[0], [*call, "--resume"])
+                self.assertEqual(len(list(output.glob("*.done"))), len(trained))
+                # What is done is not done again.
+                outcome, calls = self.run_script(script, *arguments)
+                self.assertEqual((outcome.returncode, [call for call in calls if call[0] == "train"]), (0, []), outcome.stderr)
+
+    def test_rebuild_asks_for_options_that_there_are(self):
+        outcome, calls = self.run_script("glioma/models/rebuild.sh", self.work / "out")
+        self.assertEqual(outcome.returncode, 0, outcome.stdout + outcome.stderr)
+        absent = str(self.work / "absent")
+        lines = {}
+        for i, call in enumerate(calls):
+            command, replaced = [GLIOMA, *call], 0
+            for k, word in enumerate(command[:-1]):
+                if word == "--cohort":
+                    command[k + 1] = absent
+                    replaced += 1
+                elif word == "--output":
+                    command[k + 1] = str(self.work / "replayed" / str(i))
+            # Every training; of the others one for each set of options.
+            key = i if call[0] == "train" else (call[0], *(word for word in call if word.startswith("--")))
+            lines[key] = (call, command, replaced)
+        self.assertEqual({call[0] for call, _, _ in lines.values()}, {"synthesize", "train", "grade", "evaluate"})
+        self.assertGreaterEqual(sum(call[0] == "train" for call, _, _ in lines.values()), 20)
+
+        def replay(line):
+            return line, subprocess.run(line[1], capture_output=True, text=True)
+
+        lines = [line for line in lines.values() if line[0][0] != "synthesize"]
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for (call, _, replaced), outcome in pool.map(replay, lines):
+                with self.subTest(" ".join(call)):
+                    self.assertEqual(outcome.returncode, 1, outcome.stderr)
+                    if call[0] == "grade":
+                        self.assertIn("is not a model bundle", outcome.stderr)  # but one of the stub
+                    else:
+                        # All that is wrong is told at once.
+                        self.assertGreater(replaced, 0)
+                        problems = [line for line in outcome.stderr.splitlines() if line.startswith("  ")]
+                        self.assertEqual([line for line in problems if absent not in line], [])
+                        self.assertEqual(len(problems), replaced, outcome.stderr)
 
 
 if __name__ == "__main__":
