@@ -857,15 +857,18 @@ TorchModelTrainer::Session::MakeOptimizer()
     using OptionsType = decltype(defaults);
     using OptimizerType = typename std::decay_t<decltype(optimizer)>::element_type;
     std::vector<torch::optim::OptimizerParamGroup> groups;
-    defaults.weight_decay(m_Trainer.m_WeightDecay);
-    groups.emplace_back(decayed, std::make_unique<OptionsType>(defaults));
+    groups.emplace_back(decayed);
     if (!others.empty())
     {
-      OptionsType plain = defaults;
-      plain.weight_decay(0.0);
-      groups.emplace_back(others, std::make_unique<OptionsType>(plain));
+      groups.emplace_back(others);
     }
+    defaults.weight_decay(m_Trainer.m_WeightDecay);
     optimizer = std::make_unique<OptimizerType>(std::move(groups), defaults);
+    if (!others.empty())
+    {
+      // Not given with the group: torch takes an option that equals its constructor's default for one that is not set.
+      static_cast<OptionsType &>(optimizer->param_groups().back().options()).weight_decay(0.0);
+    }
   };
   if (m_Trainer.m_Optimizer == OptimizerEnum::Adam)
   {

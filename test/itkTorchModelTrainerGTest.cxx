@@ -18,6 +18,7 @@
 #include "itkTorchModelTrainer.h"
 
 #include "../src/AugmentationPipeline.h"
+#include "SeededBundles.h"
 
 #include "itkBoundingBoxROIFilter.h"
 #include "itkCastImageFilter.h"
@@ -32,14 +33,21 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
+#include <limits>
+#include <map>
+#include <regex>
 #include <sstream>
 #include <stdexcept>
+#include <tuple>
 
 #ifdef __unix__
 #  include <sys/resource.h>
@@ -54,6 +62,8 @@ using ImageType = itk::Image<float, 3>;
 using Pipeline = itk::AugmentationPipeline;
 
 constexpr int side = 30;
+
+const std::string columns = "case,t1,t1c,t2,flair,seg,grade";
 
 // A folder of its own for each test, gone afterwards.
 class TorchModelTrainer : public testing::Test
@@ -73,9 +83,28 @@ protected:
     fs::remove_all(m_Folder);
   }
 
-  /** Four sequences of 4 mm voxels, in which a ball is bright on T2 and FLAIR and, for HGG, on T1c; and its mask. */
+  ImageType::Pointer
+  ReadImage(const std::string & file)
+  {
+    auto reader = itk::ImageFileReader<ImageType>::New();
+    reader->SetFileName((m_Folder / file).string());
+    reader->Update();
+    return reader->GetOutput();
+  }
+
   void
-  WriteCase(const std::string & name, int number, bool hgg)
+  WriteImage(const ImageType * image, const std::string & file)
+  {
+    auto writer = itk::ImageFileWriter<ImageType>::New();
+    writer->SetFileName((m_Folder / file).string());
+    writer->SetInput(image);
+    writer->Update();
+  }
+
+  /** Four sequences of 4 mm voxels, in which a ball is bright on T2 and FLAIR and, for HGG, on T1c; and its mask. The
+   * case's row ends with \a more. */
+  void
+  WriteCase(const std::string & name, int number, bool hgg, const std::string & more = "")
   {
     const char * const files[5] = { "t1", "t1c", "t2", "flair", "seg" };
     const double       centre[3] = { 10.0 + number % 3 * 4, 11.0 + number / 2 % 3 * 3, 13.0 + number % 2 * 4 };
@@ -109,17 +138,14 @@ protected:
         it.Set(f == 4 ? (tumour ? 2.0F : 0.0F)
                       : static_cast<float>(100.0 + 5.0 * random.Normal() + (bright ? 60.0 : 0.0)));
       }
-      auto writer = itk::ImageFileWriter<ImageType>::New();
-      writer->SetFileName((m_Folder / (name + '-' + files[f] + ".nrrd")).string());
-      writer->SetInput(image);
-      writer->Update();
+      this->WriteImage(image, name + '-' + files[f] + ".nrrd");
     }
     m_Rows += name;
     for (const char * const file : files)
     {
       m_Rows += ',' + name + '-' + file + ".nrrd";
     }
-    m_Rows += hgg ? ",HGG\n" : ",LGG\n";
+    m_Rows += (hgg ? ",HGG" : ",LGG") + more + '\n';
   }
 
   std::string
@@ -129,7 +155,7 @@ protected:
     {
       this->WriteCase("case-" + std::to_string(i), i, i % 2 == 1);
     }
-    return this->WriteText("COHORT.csv", "case,t1,t1c,t2,flair,seg,grade\n" + m_Rows);
+    return this->WriteText("COHORT.csv", columns + '\n' + m_Rows);
   }
 
   std::string
@@ -140,11 +166,18 @@ protected:
   }
 
   Trainer::Pointer
-  SmallTrainer(Trainer::TaskEnum task, const std::string & cohort, const std::string & output)
+  SmallTrainer(Trainer::TaskEnum   task,
+               const std::string & cohort,
+               const std::string & output,
+               bool                papersRecipe = false)
   {
     auto trainer = Trainer::New();
     trainer->SetTask(task);
-    trainer->UseDemonstrationRecipe();
+    if (!papersRecipe)
+    {
+      trainer->UseDemonstrationRecipe();
+      trainer->SetWarmUpSteps(3);
+    }
     trainer->AddCohort(cohort);
     trainer->SetOutput((m_Folder / output).string());
     trainer->SetWidth(4);
@@ -153,9 +186,32 @@ protected:
     trainer->SetBiasCorrection("none");
     trainer->SetPatchSize(task == Trainer::TaskEnum::Grading ? 72 : 36);
     trainer->SetMargin(4);
-    trainer->SetWarmUpSteps(3);
     trainer->SetNumberOfThreads(1);
+    trainer->SetDevice("cpu");
     return trainer;
+  }
+
+  /** The paper's recipe without augmentations on a padded network of few voxels: a step takes some milliseconds. */
+  Trainer::Pointer
+  TinyTrainer(Trainer::TaskEnum task, const std::string & cohort, const std::string & output)
+  {
+    auto trainer = this->SmallTrainer(task, cohort, output, true);
+    trainer->PaddedOn();
+    trainer->SetPatchSize(task == Trainer::TaskEnum::Grading ? 16 : 8);
+    trainer->SetBatchSize(2);
+    trainer->ClearAugmentations();
+    return trainer;
+  }
+
+  static void
+  StopAfter(Trainer & trainer, std::uint64_t step)
+  {
+    trainer.AddObserver(itk::IterationEvent(), [&trainer, step](const itk::EventObject &) {
+      if (trainer.GetStep() == step)
+      {
+        trainer.Stop();
+      }
+    });
   }
 
   /** One line each. */
@@ -170,27 +226,33 @@ protected:
     return text;
   }
 
+  /** Of the log: 2 loss, 3 rate, 4 validation score; NaN where there is none. */
   std::vector<double>
-  Losses(const std::string & output)
+  Column(const std::string & output, std::size_t column)
   {
     std::ifstream       log(m_Folder / (output + ".csv"));
     std::string         line;
-    std::vector<double> losses;
+    std::vector<double> values;
     std::getline(log, line);
     EXPECT_EQ(line, "step,seconds,loss,rate,validation");
     while (std::getline(log, line))
     {
-      std::istringstream fields(line);
-      std::string        step;
-      std::string        seconds;
-      std::string        loss;
-      std::getline(fields, step, ',');
-      std::getline(fields, seconds, ',');
-      std::getline(fields, loss, ',');
-      losses.push_back(std::stod(loss));
-      EXPECT_EQ(std::stoul(step), losses.size());
+      std::istringstream       text(line);
+      std::vector<std::string> fields(5);
+      for (std::string & field : fields)
+      {
+        std::getline(text, field, ',');
+      }
+      values.push_back(fields[column].empty() ? std::numeric_limits<double>::quiet_NaN() : std::stod(fields[column]));
+      EXPECT_EQ(std::stoul(fields[0]), values.size());
     }
-    return losses;
+    return values;
+  }
+
+  std::vector<double>
+  Losses(const std::string & output)
+  {
+    return this->Column(output, 2);
   }
 
   std::string
@@ -201,9 +263,99 @@ protected:
     return { std::istreambuf_iterator<char>(stream), {} };
   }
 
+  /** Where each float32 tensor of a safetensors file lies: first byte and number of bytes. */
+  static std::map<std::string, std::pair<std::size_t, std::size_t>>
+  PlacesOfTensors(const std::string & bytes)
+  {
+    std::uint64_t size = 0;
+    std::memcpy(&size, bytes.data(), sizeof(size));
+    const std::string header = bytes.substr(8, size);
+    const std::regex  entry("\"([^\"]+)\":\\{\"data_offsets\":\\[(\\d+),(\\d+)\\],\"dtype\":\"F32\"");
+    std::map<std::string, std::pair<std::size_t, std::size_t>> places;
+    for (std::sregex_iterator it(header.begin(), header.end(), entry), end; it != end; ++it)
+    {
+      const std::size_t from = std::stoul((*it)[2]);
+      places[(*it)[1]] = { 8 + size + from, std::stoul((*it)[3]) - from };
+    }
+    EXPECT_FALSE(places.empty());
+    return places;
+  }
+
+  std::map<std::string, std::vector<float>>
+  Tensors(const std::string & file)
+  {
+    const std::string                         bytes = this->Bytes(file);
+    std::map<std::string, std::vector<float>> tensors;
+    for (const auto & [name, place] : PlacesOfTensors(bytes))
+    {
+      tensors[name].resize(place.second / sizeof(float));
+      std::memcpy(tensors[name].data(), bytes.data() + place.first, place.second);
+    }
+    return tensors;
+  }
+
+  std::map<std::string, std::vector<float>>
+  Weights(const std::string & output)
+  {
+    return this->Tensors(output + "/models/model.safetensors");
+  }
+
+  /** Changes a tensor of the network in a checkpoint; the last value repeats. */
+  void
+  SetInCheckpoint(const std::string & output, const std::string & name, std::vector<float> values)
+  {
+    const std::string file = output + ".checkpoint/state.safetensors";
+    std::string       bytes = this->Bytes(file);
+    const auto [from, length] = PlacesOfTensors(bytes).at("network." + name);
+    values.resize(length / sizeof(float), values.back());
+    std::memcpy(&bytes[from], values.data(), length);
+    std::ofstream(m_Folder / file, std::ios::binary) << bytes;
+  }
+
+  /** The losses of so many steps in which the network says log(1/(1+e)) and log(e/(1+e)) whatever it is shown, so that
+   * a loss tells what the samples were. */
+  std::vector<double>
+  LossesOfAConstant(Trainer & trainer, const std::string & output, unsigned int steps)
+  {
+    const std::string layer = trainer.GetTask() == Trainer::TaskEnum::Grading ? "fc3" : "head";
+    trainer.SetLearningRate(1e-30);
+    trainer.SetWeightDecay(0.0);
+    trainer.SetMaximumSteps(1);
+    trainer.Train();
+    this->SetInCheckpoint(output, layer + ".weight", { 0.0F });
+    this->SetInCheckpoint(output, layer + ".bias", { 0.0F, 1.0F });
+    trainer.ResumeOn();
+    trainer.SetMaximumSteps(steps + 1);
+    trainer.Train();
+    std::vector<double> losses = this->Losses(output);
+    losses.erase(losses.begin());
+    return losses;
+  }
+
+  std::vector<std::string>
+  TrainingCases(const std::string & output)
+  {
+    auto model = itk::TorchModel::New();
+    model->SetPath((m_Folder / output).string());
+    model->ReadManifest();
+    std::vector<std::string> names;
+    for (const auto & entry : model->GetManifest().TrainingCases)
+    {
+      names.push_back(entry.Case);
+    }
+    return names;
+  }
+
   fs::path    m_Folder;
   std::string m_Rows;
 };
+
+/** Five standard deviations of the share of draws that hit. */
+double
+FiveDeviations(double probability, std::size_t draws)
+{
+  return 5.0 * std::sqrt(probability * (1.0 - probability) / static_cast<double>(draws));
+}
 
 double
 Mean(const std::vector<double> & values, std::size_t from, std::size_t to)
@@ -275,14 +427,11 @@ TEST_F(TorchModelTrainer, ListsEveryProblemAtOnce)
     auto image = ImageType::New();
     image->SetRegions(ImageType::SizeType{ { side, side, side } });
     image->Allocate(true);
-    auto writer = itk::ImageFileWriter<ImageType>::New();
-    writer->SetFileName((m_Folder / file).string());
-    writer->SetInput(image);
-    writer->Update();
+    this->WriteImage(image, file);
   }
   const std::string cohort =
     this->WriteText("COHORT.csv",
-                    "case,t1,t1c,t2,flair,seg,grade\n" + m_Rows +
+                    columns + '\n' + m_Rows +
                       "bad name,good-t1.nrrd,good-t1c.nrrd,good-t2.nrrd,good-flair.nrrd,good-seg.nrrd,LGG\n"
                       "lost,good-t1.nrrd,nowhere.nrrd,good-t2.nrrd,good-flair.nrrd,good-seg.nrrd,LGG\n"
                       "twice,good-t1.nrrd,good-t1.nrrd,good-t2.nrrd,good-flair.nrrd,good-seg.nrrd,LGG\n"
@@ -404,6 +553,78 @@ TEST(AugmentationPipeline, ACubeStaysWithinItsReach)
   }
 }
 
+TEST(AugmentationPipeline, RotationTurnsAboutTheLongAxis)
+{
+  // The truth is the definition of a turn about z, inferior to superior in the bundle's LPS, and for its share the
+  // binomial distribution.
+  Pipeline pipeline;
+  pipeline.Add("rotation");
+  constexpr std::size_t draws = 1000;
+  std::size_t           unturned = 0;
+  double                least = 0.0;
+  double                most = 0.0;
+  for (std::uint64_t draw = 0; draw < draws; ++draw)
+  {
+    itk::CounterRandom  random(5, draw);
+    Pipeline::Placement placement;
+    pipeline.Turn(random, placement);
+    const auto & m = placement.Matrix;
+    const double degrees = std::atan2(m[1][0], m[0][0]) * 180.0 / std::acos(-1.0);
+    ASSERT_NEAR(m[0][0] * m[0][0] + m[1][0] * m[1][0], 1.0, 1e-12);
+    ASSERT_EQ(m[1][1], m[0][0]);
+    ASSERT_EQ(m[0][1], -m[1][0]);
+    for (unsigned int a = 0; a < 2; ++a)
+    {
+      ASSERT_EQ(m[a][2], 0.0);
+      ASSERT_EQ(m[2][a], 0.0);
+    }
+    ASSERT_EQ(m[2][2], 1.0);
+    ASSERT_LE(std::abs(degrees), 20.0);
+    unturned += degrees == 0.0 ? 1 : 0;
+    least = std::min(least, degrees);
+    most = std::max(most, degrees);
+  }
+  EXPECT_GT(most, 18.0);
+  EXPECT_LT(least, -18.0);
+  EXPECT_NEAR(static_cast<double>(unturned) / draws, 0.5, FiveDeviations(0.5, draws));
+}
+
+TEST(AugmentationPipeline, QuarterTurnsMoveVoxelsOntoVoxels)
+{
+  // The truth is the group of the four turns about z.
+  Pipeline pipeline;
+  pipeline.Add("quarter-turns=1");
+  constexpr std::size_t                      draws = 1000;
+  std::map<std::pair<int, int>, std::size_t> counts;
+  for (std::uint64_t draw = 0; draw < draws; ++draw)
+  {
+    itk::CounterRandom  random(6, draw);
+    Pipeline::Placement placement;
+    pipeline.Turn(random, placement);
+    const auto & m = placement.Matrix;
+    for (const auto & row : m)
+    {
+      for (const double each : row)
+      {
+        ASSERT_TRUE(each == -1.0 || each == 0.0 || each == 1.0) << each;
+      }
+    }
+    const double cosine = m[0][0];
+    const double sine = m[1][0];
+    ASSERT_EQ(cosine * cosine + sine * sine, 1.0);
+    ASSERT_EQ(m[1][1], cosine);
+    ASSERT_EQ(m[0][1], -sine);
+    ASSERT_EQ(m[2][2], 1.0);
+    ASSERT_EQ(std::abs(m[0][2]) + std::abs(m[1][2]) + std::abs(m[2][0]) + std::abs(m[2][1]), 0.0);
+    ++counts[{ static_cast<int>(cosine), static_cast<int>(sine) }];
+  }
+  EXPECT_EQ(counts.size(), 4u);
+  for (const auto & [turn, count] : counts)
+  {
+    EXPECT_NEAR(static_cast<double>(count) / draws, 0.25, FiveDeviations(0.25, draws)) << turn.first << turn.second;
+  }
+}
+
 TEST_F(TorchModelTrainer, NamesCasesWithoutTumourOnTheirGrid)
 {
   const std::string  cohort = this->WriteCohort(2);
@@ -415,10 +636,7 @@ TEST_F(TorchModelTrainer, NamesCasesWithoutTumourOnTheirGrid)
   empty->Allocate(true);
   for (const int number : { 0, 1 })
   {
-    auto writer = itk::ImageFileWriter<ImageType>::New();
-    writer->SetFileName((m_Folder / ("case-" + std::to_string(number) + "-seg.nrrd")).string());
-    writer->SetInput(empty);
-    writer->Update();
+    this->WriteImage(empty, "case-" + std::to_string(number) + "-seg.nrrd");
   }
   auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, "bundle");
   trainer->SetMaximumSteps(1);
@@ -563,19 +781,7 @@ TEST_F(TorchModelTrainer, KeepsTheStatisticsOfTheNormalizationSteps)
     trainer->Train();
   };
   const auto tensor = [&](const std::string & output, const std::string & name) {
-    const std::string file = this->Bytes(output + "/models/model.safetensors");
-    std::uint64_t     header = 0;
-    std::memcpy(&header, file.data(), sizeof(header));
-    const std::size_t entry = file.find('"' + name + '"');
-    EXPECT_LT(entry, header) << name;
-    const std::string  key = "\"data_offsets\":[";
-    std::istringstream offsets(file.substr(file.find(key, entry) + key.size(), 60));
-    std::size_t        from = 0;
-    std::size_t        to = 0;
-    char               comma = 0;
-    offsets >> from >> comma >> to;
-    EXPECT_LT(from, to) << name;
-    return file.substr(8 + header + from, to - from);
+    return this->Weights(output).at(name);
   };
   train("two", 2, 0);
   train("kept", 5, 2);
@@ -608,12 +814,7 @@ TEST_F(TorchModelTrainer, ResumesBitForBit)
     whole->Train();
 
     auto first = make(name + "-parts");
-    first->AddObserver(itk::IterationEvent(), [&](const itk::EventObject &) {
-      if (first->GetStep() == 3)
-      {
-        first->Stop();
-      }
-    });
+    StopAfter(*first, 3);
     first->Train();
     EXPECT_EQ(first->GetStep(), 3u);
     EXPECT_NE(this->Bytes(name + "-whole/models/model.safetensors"),
@@ -630,6 +831,486 @@ TEST_F(TorchModelTrainer, ResumesBitForBit)
     EXPECT_EQ(this->Bytes(name + "-whole/models/model.safetensors"),
               this->Bytes(name + "-parts/models/model.safetensors"));
     EXPECT_EQ(this->Losses(name + "-whole"), this->Losses(name + "-parts"));
+  }
+}
+
+TEST_F(TorchModelTrainer, AGraderResumesBitForBit)
+{
+  // The truth is the training that was not stopped; every draw of a sample and of dropout must come again.
+  const std::string cohort = this->WriteCohort(4);
+  const auto        make = [&](const std::string & output) {
+    auto trainer = this->SmallTrainer(Trainer::TaskEnum::Grading, cohort, output, true);
+    EXPECT_EQ(trainer->GetDropout(), 0.4);
+    EXPECT_EQ(trainer->GetAugmentations().size(), 4u); // the paper's
+    trainer->AddAugmentation("tumour-free=0.4");
+    trainer->AddAugmentation("transplant=0.5");
+    trainer->BalanceOn();
+    trainer->SetClassWeights("inverse-frequency");
+    trainer->SetBatchSize(2);
+    trainer->SetLearningRate(1e-3);
+    trainer->SetMaximumSteps(4);
+    return trainer;
+  };
+  make("whole")->Train();
+  auto first = make("parts");
+  StopAfter(*first, 2);
+  first->Train();
+  EXPECT_EQ(first->GetStep(), 2u);
+  EXPECT_NE(this->Bytes("whole/models/model.safetensors"), this->Bytes("parts/models/model.safetensors"));
+  auto again = make("parts");
+  again->ResumeOn();
+  again->Train();
+  EXPECT_EQ(again->GetStep(), 4u);
+  EXPECT_EQ(this->Bytes("whole/models/model.safetensors"), this->Bytes("parts/models/model.safetensors"));
+  EXPECT_EQ(this->Losses("whole"), this->Losses("parts"));
+}
+
+TEST_F(TorchModelTrainer, HeldOutCasesDoNotTrain)
+{
+  // The truth is the list that a reader of the table makes by hand.
+  const char * const sites[] = { "A", "B", "B", "C", "A", "" };
+  const char * const sets[] = { "training", "training", "", "test", "validation", "" };
+  for (int i = 0; i < 6; ++i)
+  {
+    this->WriteCase("case-" + std::to_string(i), i, i % 2 == 1, std::string(",") + sites[i] + ',' + sets[i]);
+  }
+  const std::string cohort = this->WriteText("COHORT.csv", columns + ",site,set\n" + m_Rows);
+  const std::string withoutSets = this->WriteText("plain.csv", columns + ",site,remark\n" + m_Rows);
+  using Names = std::vector<std::string>;
+  const auto expect = [&](const std::string &                    output,
+                          const std::string &                    table,
+                          const std::function<void(Trainer &)> & change,
+                          const Names &                          training,
+                          const Names &                          scored) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, table, output);
+    trainer->SetMaximumSteps(1);
+    change(*trainer);
+    trainer->Train();
+    EXPECT_EQ(this->TrainingCases(output), training) << output;
+    Names names;
+    for (const Trainer::Score & score : trainer->GetScores())
+    {
+      names.push_back(score.Case);
+    }
+    EXPECT_EQ(names, scored) << output;
+  };
+  const auto nothing = [](Trainer &) {};
+  expect("all", withoutSets, nothing, { "case-0", "case-1", "case-2", "case-3", "case-4", "case-5" }, {});
+  expect("sets", cohort, nothing, { "case-0", "case-1", "case-2", "case-5" }, { "case-4" });
+  expect("cases",
+         cohort,
+         [](Trainer & t) {
+           t.AddLeftOutCase("case-1");
+           t.AddLeftOutCase("case-5");
+         },
+         { "case-0", "case-2" },
+         { "case-4" });
+  // A validation case of the site is scored all the same.
+  expect("site-a", cohort, [](Trainer & t) { t.AddLeftOutSite("A"); }, { "case-1", "case-2", "case-5" }, { "case-4" });
+  expect(
+    "site-b", withoutSets, [](Trainer & t) { t.AddLeftOutSite("B"); }, { "case-0", "case-3", "case-4", "case-5" }, {});
+  expect("validated",
+         cohort,
+         [](Trainer & t) { t.AddValidationCase("case-2"); },
+         { "case-0", "case-1", "case-5" },
+         { "case-2", "case-4" });
+  const std::string split = this->WriteText("split.py",
+                                            "{'training': {'HGG': ['case-5', 'case-3'], 'LGG': ['case-0']},\n"
+                                            " 'validation': {'HGG': ['case-1']},\n"
+                                            " 'test': {'LGG': ['case-2', 'case-4']}}\n");
+  expect(
+    "split", withoutSets, [&](Trainer & t) { t.SetSplitFile(split); }, { "case-0", "case-3", "case-5" }, { "case-1" });
+}
+
+TEST_F(TorchModelTrainer, TheFirstStepIsAdams)
+{
+  // The truth is Kingma and Ba's first step in closed form, -r g / (|g| + 1e-8), with the gradient g that the
+  // checkpoint keeps (its first moment is g / 10).
+  const std::string       cohort = this->WriteCohort(2);
+  itk::TorchModelManifest manifest = TinySegmentationManifest(4, 2, true);
+  manifest.Spacing.fill(4.0);
+  itk::TorchModel::WriteSeededBundle((m_Folder / "start").string(), manifest, 3);
+  const auto   before = this->Weights("start");
+  const double rate = 1e-2;
+  const auto   train = [&](const std::string & output, double decay, const std::function<void(Trainer &)> & change) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->SetInitialBundle((m_Folder / "start").string());
+    trainer->SetLearningRate(rate);
+    trainer->SetWeightDecay(decay);
+    trainer->SetMaximumSteps(1);
+    change(*trainer);
+    trainer->Train();
+    return this->Weights(output);
+  };
+  const auto plain = train("plain", 0.0, [](Trainer &) {});
+  const auto kept = this->Tensors("plain.checkpoint/state.safetensors");
+  const auto warm = train("warm", 0.0, [](Trainer & t) { t.SetWarmUpSteps(4); });
+  const auto kernels = train("kernels", 1e6, [](Trainer & t) { t.DecayKernelsOnlyOn(); });
+  const auto everything = train("everything", 1e6, [](Trainer & t) { t.DecayKernelsOnlyOff(); });
+  const auto decoupled = [&](const std::string & output, bool kernelsOnly) {
+    return train(output, 0.5, [&](Trainer & t) {
+      t.SetOptimizer(Trainer::OptimizerEnum::AdamW);
+      t.SetDecayKernelsOnly(kernelsOnly);
+    });
+  };
+  const auto   decoupledKernels = decoupled("decoupled-kernels", true);
+  const auto   decoupledEverything = decoupled("decoupled-everything", false);
+  const double tolerance = 1e-4 * rate; // float32 weights near 1
+  std::size_t  moved = 0;
+  std::size_t  whole = 0;
+  std::size_t  normalizations = 0;
+  std::size_t  upwards = 0;
+  std::size_t  parameters = 0;
+  for (const auto & [key, moment] : kept)
+  {
+    if (key.compare(0, 8, "exp_avg.") != 0)
+    {
+      continue;
+    }
+    ++parameters;
+    const std::string name = key.substr(8);
+    const bool        normalization = name.find("bn") != std::string::npos;
+    const bool        kernel = !normalization && name.find("weight") != std::string::npos;
+    for (std::size_t i = 0; i < moment.size(); ++i)
+    {
+      const double w = before.at(name)[i];
+      const double g = 10.0 * moment[i];
+      const double step = g / (std::abs(g) + 1e-8);
+      const double delta = plain.at(name)[i] - w;
+      ASSERT_LE(std::abs(delta), rate + tolerance) << name;
+      ASSERT_NEAR(delta, -rate * step, tolerance) << name;
+      ASSERT_NEAR(warm.at(name)[i] - w, -0.25 * rate * step, tolerance) << name;
+      const double shrunk = w * (1.0 - 0.5 * rate);
+      ASSERT_NEAR(decoupledEverything.at(name)[i], shrunk - rate * step, tolerance) << name;
+      ASSERT_NEAR(decoupledKernels.at(name)[i], (kernel ? shrunk : w) - rate * step, tolerance) << name;
+      moved += g != 0.0 ? 1 : 0;
+      whole += std::abs(std::abs(delta) - rate) < 0.01 * rate ? 1 : 0;
+      // The decay is added to the gradient, and drowns it.
+      if (kernel && std::abs(w) > 1e-3)
+      {
+        ASSERT_NEAR(kernels.at(name)[i] - w, w > 0.0 ? -rate : rate, tolerance) << name;
+        ASSERT_NEAR(everything.at(name)[i] - w, w > 0.0 ? -rate : rate, tolerance) << name;
+      }
+      if (normalization && name.find("weight") != std::string::npos)
+      {
+        ++normalizations;
+        upwards += delta > 0.5 * rate ? 1 : 0;
+        ASSERT_NEAR(everything.at(name)[i], 1.0 - rate, tolerance) << name;
+      }
+    }
+    if (!kernel)
+    {
+      EXPECT_EQ(kernels.at(name), plain.at(name)) << name;
+    }
+  }
+  EXPECT_EQ(parameters, 28u);
+  EXPECT_GT(moved, 1000u);
+  EXPECT_GT(static_cast<double>(whole), 0.9 * static_cast<double>(moved));
+  EXPECT_GT(normalizations, 20u);
+  EXPECT_GT(upwards, 0u); // decay alone would never do that
+}
+
+TEST_F(TorchModelTrainer, TheLogHasTheRatesOfTheSchedule)
+{
+  // The truth is written out: cosines of 0, 30, ... 150 degrees between the rate and its hundredth.
+  const std::string         cohort = this->WriteCohort(2);
+  const double              root = std::sqrt(0.75);
+  const std::vector<double> cosine = { 1.0, 0.505 + 0.495 * root, 0.7525, 0.505, 0.2575, 0.505 - 0.495 * root };
+  std::vector<double>       both = cosine;
+  both[0] *= 0.5;
+  const auto expect = [&](const std::string &         output,
+                          Trainer::ScheduleEnum       schedule,
+                          unsigned int                warmUp,
+                          const std::vector<double> & shares) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->SetLearningRate(2e-3);
+    trainer->SetSchedule(schedule);
+    trainer->SetWarmUpSteps(warmUp);
+    trainer->SetMaximumSteps(6);
+    trainer->Train();
+    const std::vector<double> rates = this->Column(output, 3);
+    ASSERT_EQ(rates.size(), 6u);
+    for (std::size_t i = 0; i < 6; ++i)
+    {
+      EXPECT_NEAR(rates[i], 2e-3 * shares[i], 2e-11) << output << " step " << i + 1; // nine digits
+    }
+  };
+  expect("constant", Trainer::ScheduleEnum::Constant, 0, std::vector<double>(6, 1.0));
+  expect("warm-up", Trainer::ScheduleEnum::Constant, 4, { 0.25, 0.5, 0.75, 1.0, 1.0, 1.0 });
+  expect("cosine", Trainer::ScheduleEnum::Cosine, 0, cosine);
+  expect("both", Trainer::ScheduleEnum::Cosine, 2, both);
+}
+
+TEST_F(TorchModelTrainer, TheBundleHoldsTheBestWeights)
+{
+  // The truth is a training that ends at the step which the log says was best.
+  const std::string cohort = this->WriteCohort(4);
+  const auto        make = [&](const std::string & output, std::uint64_t steps, std::uint64_t validationSteps) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Grading, cohort, output);
+    trainer->AddValidationCase("case-2");
+    trainer->AddValidationCase("case-3");
+    trainer->SetDropout(0.0);
+    trainer->SetLearningRate(1e-2); // too high: the score rises, then falls
+    trainer->SetMaximumSteps(steps);
+    trainer->SetValidationSteps(validationSteps);
+    return trainer;
+  };
+  const auto meanScore = [](const Trainer & trainer) {
+    double sum = 0.0;
+    for (const Trainer::Score & score : trainer.GetScores())
+    {
+      sum += score.Grade == "HGG" ? score.Value : 1.0 - score.Value;
+    }
+    return sum / static_cast<double>(trainer.GetScores().size());
+  };
+  constexpr std::uint64_t steps = 8;
+  auto                    trainer = make("kept", steps, 1);
+  trainer->Train();
+  const std::vector<double> scores = this->Column("kept", 4);
+  ASSERT_EQ(scores.size(), steps);
+  const auto          highest = std::max_element(scores.begin(), scores.end());
+  const std::uint64_t best = static_cast<std::uint64_t>(highest - scores.begin()) + 1;
+  ASSERT_GT(best, 1u);
+  ASSERT_LT(best, steps - 1); // so that a stop after it is before the end
+  EXPECT_GT(*highest, scores.back() + 0.01);
+  EXPECT_EQ(trainer->GetBestStep(), best);
+  EXPECT_EQ(trainer->GetStep(), steps);
+  EXPECT_NEAR(meanScore(*trainer), *highest, 1e-8); // nine digits
+  EXPECT_NEAR(trainer->GetLastScore(), scores.back(), 1e-8);
+
+  auto shorter = make("shorter", best, 0);
+  shorter->Train();
+  const std::string weights = this->Bytes("shorter/models/model.safetensors");
+  EXPECT_EQ(this->Bytes("kept/models/model.safetensors"), weights);
+
+  auto stopped = make("stopped", steps, 1);
+  StopAfter(*stopped, best + 1);
+  stopped->Train();
+  EXPECT_EQ(stopped->GetStep(), best + 1);
+  EXPECT_EQ(this->Bytes("stopped/models/model.safetensors"), weights);
+  auto resumed = make("stopped", steps, 1);
+  resumed->ResumeOn();
+  resumed->Train();
+  EXPECT_EQ(resumed->GetBestStep(), best);
+  EXPECT_EQ(this->Bytes("stopped/models/model.safetensors"), weights);
+  EXPECT_NEAR(meanScore(*resumed), *highest, 1e-8);
+
+  auto last = make("last", steps, 1);
+  last->KeepBestOff();
+  last->Train();
+  EXPECT_NE(this->Bytes("last/models/model.safetensors"), weights);
+  EXPECT_NEAR(meanScore(*last), scores.back(), 1e-8);
+}
+
+TEST_F(TorchModelTrainer, NotANumberIsNeverTheBestScore)
+{
+  // The truth is the bundle before the network went wrong: a mean beyond all numbers, which only scoring uses.
+  const std::string cohort = this->WriteCohort(4);
+  auto              trainer = this->TinyTrainer(Trainer::TaskEnum::Grading, cohort, "bundle");
+  trainer->AddValidationCase("case-2");
+  trainer->AddValidationCase("case-3");
+  trainer->SetValidationSteps(1);
+  trainer->SetMaximumSteps(1);
+  trainer->Train();
+  const std::string weights = this->Bytes("bundle/models/model.safetensors");
+  ASSERT_EQ(trainer->GetBestStep(), 1u);
+  this->SetInCheckpoint("bundle", "bn.running_mean", { -3e38F });
+  this->SetInCheckpoint("bundle", "bn.running_var", { 0.0F });
+  trainer->ResumeOn();
+  trainer->SetMaximumSteps(3);
+  trainer->Train();
+  EXPECT_EQ(trainer->GetStep(), 3u);
+  EXPECT_TRUE(std::isnan(trainer->GetLastScore()));
+  EXPECT_EQ(trainer->GetBestStep(), 1u);
+  EXPECT_EQ(this->Bytes("bundle/models/model.safetensors"), weights);
+  for (const Trainer::Score & score : trainer->GetScores())
+  {
+    EXPECT_TRUE(std::isfinite(score.Value)) << score.Case;
+  }
+}
+
+TEST_F(TorchModelTrainer, DropoutActsWhileTraining)
+{
+  // The truth is the loss of the same first step without it: weights and samples depend on the seed alone.
+  const std::string cohort = this->WriteCohort(2);
+  const auto        firstLoss = [&](Trainer::TaskEnum task, double dropout, double spatialDropout) {
+    static unsigned int number = 0;
+    const std::string   output = "bundle-" + std::to_string(number++);
+    auto                trainer = this->TinyTrainer(task, cohort, output);
+    trainer->SetDropout(dropout);
+    trainer->SetSpatialDropout(spatialDropout);
+    trainer->SetMaximumSteps(1);
+    trainer->Train();
+    return this->Losses(output).at(0);
+  };
+  const std::tuple<Trainer::TaskEnum, double, double> rows[] = { { Trainer::TaskEnum::Grading, 0.4, 0.0 },
+                                                                 { Trainer::TaskEnum::Grading, 0.0, 0.3 },
+                                                                 { Trainer::TaskEnum::Segmentation, 0.0, 0.3 } };
+  for (const auto & [task, dropout, spatialDropout] : rows)
+  {
+    const double without = firstLoss(task, 0.0, 0.0);
+    const double with = firstLoss(task, dropout, spatialDropout);
+    EXPECT_GT(std::abs(with - without), 1e-4) << task << ' ' << dropout << ' ' << spatialDropout;
+    EXPECT_EQ(firstLoss(task, 0.0, 0.0), without);
+    EXPECT_EQ(firstLoss(task, dropout, spatialDropout), with);
+  }
+}
+
+TEST_F(TorchModelTrainer, PreparedCasesAreReadAgain)
+{
+  // The truth is what the trainer says it does, and the cache's files with their times.
+  const std::string cohort = this->WriteCohort(3);
+  for (const auto task : { Trainer::TaskEnum::Segmentation, Trainer::TaskEnum::Grading })
+  {
+    std::ostringstream prefix;
+    prefix << task << '-';
+    const fs::path cache = m_Folder / (prefix.str() + "cache");
+    // The names of the cases that were prepared.
+    const auto train = [&](const std::string & output, const std::string & standardization) {
+      auto trainer = this->TinyTrainer(task, cohort, prefix.str() + output);
+      trainer->SetCacheFolder(cache.string());
+      trainer->SetStandardization(standardization);
+      trainer->SetMaximumSteps(2);
+      std::string names;
+      trainer->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) {
+        const std::string status = trainer->GetStatus();
+        if (status.compare(0, 9, "Preparing") == 0)
+        {
+          names += status.substr(status.find_last_of(' '));
+        }
+      });
+      trainer->Train();
+      return names;
+    };
+    const auto files = [&] {
+      std::map<std::string, fs::file_time_type> times;
+      for (const auto & entry : fs::directory_iterator(cache))
+      {
+        times[entry.path().filename().string()] = entry.last_write_time();
+      }
+      return times;
+    };
+    const auto weights = [&](const std::string & output) {
+      return this->Bytes(prefix.str() + output + "/models/model.safetensors");
+    };
+    EXPECT_EQ(train("first", "brain"), " case-0 case-1 case-2");
+    const auto prepared = files();
+    EXPECT_EQ(prepared.size(), 3u);
+    EXPECT_EQ(train("second", "brain"), "");
+    EXPECT_EQ(files(), prepared);
+    EXPECT_EQ(weights("second"), weights("first"));
+
+    // Other content in a file of the same size.
+    const std::string                            t2 = "case-1-t2.nrrd";
+    const auto                                   size = fs::file_size(m_Folder / t2);
+    const auto                                   time = fs::last_write_time(m_Folder / t2);
+    ImageType::Pointer                           image = this->ReadImage(t2);
+    itk::ImageRegionIteratorWithIndex<ImageType> it(image, image->GetLargestPossibleRegion());
+    for (; !it.IsAtEnd(); ++it)
+    {
+      it.Set(it.Get() > 0.0F ? 300.0F - it.Get() : 0.0F);
+    }
+    image->SetMetaDataDictionary(itk::MetaDataDictionary()); // a reader's notes would be written
+    this->WriteImage(image, t2);
+    ASSERT_EQ(fs::file_size(m_Folder / t2), size);
+    fs::last_write_time(m_Folder / t2, time + std::chrono::seconds(2));
+    EXPECT_EQ(train("third", "brain"), " case-1");
+    EXPECT_EQ(files().size(), 4u);
+    EXPECT_NE(weights("third"), weights("first"));
+
+    EXPECT_EQ(train("fourth", "image"), " case-0 case-1 case-2");
+    EXPECT_EQ(files().size(), 7u);
+    EXPECT_EQ(train("fifth", "image"), "");
+  }
+}
+
+TEST_F(TorchModelTrainer, SamplesAreDrawnAsAsked)
+{
+  // The truth is the binomial distribution: how many of the samples are HGG is read off the loss of a constant network,
+  // log(1 + e) of an LGG and one less of an HGG.
+  this->WriteCase("high", 0, true);
+  const std::string high = this->WriteText("high.csv", columns + '\n' + m_Rows);
+  m_Rows.clear();
+  for (int i = 1; i < 4; ++i)
+  {
+    this->WriteCase("low-" + std::to_string(i), i, false);
+  }
+  const std::string      low = this->WriteText("low.csv", columns + '\n' + m_Rows);
+  constexpr unsigned int batch = 50;
+  constexpr unsigned int steps = 20;
+  const auto highGrades = [&](const std::string & output, double weightOfHigh, double weightOfLow, bool balance) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Grading, high, output);
+    trainer->ClearCohorts();
+    trainer->AddCohort(high, weightOfHigh);
+    trainer->AddCohort(low, weightOfLow);
+    trainer->SetPatchSize(8);
+    trainer->SetBatchSize(batch);
+    trainer->SetBalance(balance);
+    std::vector<double> counts;
+    for (const double loss : this->LossesOfAConstant(*trainer, output, steps))
+    {
+      const double count = batch * (std::log(1.0 + std::exp(1.0)) - loss);
+      EXPECT_NEAR(count, std::round(count), 1e-3); // losses of a batch of 50 in float32
+      counts.push_back(std::round(count));
+    }
+    return counts;
+  };
+  const auto share = [](const std::vector<double> & counts) {
+    return Mean(counts, 0, counts.size()) / static_cast<double>(batch);
+  };
+  const double bound = FiveDeviations(0.25, batch * steps);
+  EXPECT_NEAR(share(highGrades("by-cases", 0.0, 0.0, false)), 0.25, bound);
+  EXPECT_NEAR(share(highGrades("by-weight", 3.0, 1.0, false)), 0.75, bound);
+  EXPECT_EQ(highGrades("balanced", 0.0, 0.0, true), std::vector<double>(steps, batch / 2));
+}
+
+TEST_F(TorchModelTrainer, TumourShareOfThePatches)
+{
+  // The truth is the binomial distribution: a patch with tumour lowers the loss of a constant network below log(1 + e).
+  // A patch of four voxels a side around a tumour's voxel always has some, around one of the brain as often as the ball
+  // of WriteCase() lies within its reach.
+  const std::string                            cohort = this->WriteCohort(1);
+  const auto                                   tumour = this->ReadImage("case-0-seg.nrrd");
+  const auto                                   brain = this->ReadImage("case-0-t1.nrrd");
+  std::size_t                                  voxels = 0;
+  std::size_t                                  near = 0;
+  itk::ImageRegionIteratorWithIndex<ImageType> it(brain, brain->GetLargestPossibleRegion());
+  for (; !it.IsAtEnd(); ++it)
+  {
+    if (it.Get() <= 0.0F)
+    {
+      continue;
+    }
+    bool found = false;
+    for (unsigned int corner = 0; corner < 64; ++corner)
+    {
+      auto index = it.GetIndex(); // two voxels of border are not brain
+      index[0] += static_cast<int>(corner % 4) - 1;
+      index[1] += static_cast<int>(corner / 4 % 4) - 1;
+      index[2] += static_cast<int>(corner / 16) - 1;
+      found = found || tumour->GetPixel(index) > 0.0F;
+    }
+    ++voxels;
+    near += found ? 1 : 0;
+  }
+  ASSERT_EQ(voxels, 18928u);
+  const double byChance = static_cast<double>(near) / static_cast<double>(voxels);
+  ASSERT_LT(byChance, 0.1);
+  constexpr unsigned int steps = 300;
+  for (const double share : { 0.0, 0.3, 1.0 })
+  {
+    const std::string output = "share-" + std::to_string(share);
+    auto              trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->SetPatchSize(4);
+    trainer->SetBatchSize(1);
+    trainer->SetTumourShare(share);
+    const std::vector<double> losses = this->LossesOfAConstant(*trainer, output, steps);
+    ASSERT_EQ(losses.size(), steps);
+    const auto   hits = std::count_if(losses.begin(), losses.end(), [](double loss) {
+      return loss < std::log(1.0 + std::exp(1.0)) - 1e-3; // one voxel of 64 takes off 1/64
+    });
+    const double expected = share + (1.0 - share) * byChance;
+    EXPECT_NEAR(static_cast<double>(hits) / steps, expected, FiveDeviations(expected, steps)) << share;
   }
 }
 
@@ -1305,16 +1986,10 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
 {
   // Axes turned and flipped, shifted origin: training must bring it to the model's space as the filters do.
   const std::string cohort = this->WriteCohort(3);
-  const auto        read = [&](const std::string & file) {
-    auto reader = itk::ImageFileReader<ImageType>::New();
-    reader->SetFileName((m_Folder / file).string());
-    reader->Update();
-    return ImageType::Pointer(reader->GetOutput());
-  };
   for (const char * const file : { "t1", "t1c", "t2", "flair", "seg" })
   {
     const std::string        name = std::string("case-2-") + file + ".nrrd";
-    const ImageType::Pointer image = read(name);
+    const ImageType::Pointer image = this->ReadImage(name);
     ImageType::DirectionType direction;
     direction.Fill(0.0);
     direction[1][0] = -1.0;
@@ -1324,10 +1999,7 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
     ImageType::PointType origin;
     origin.Fill(-37.0);
     image->SetOrigin(origin);
-    auto writer = itk::ImageFileWriter<ImageType>::New();
-    writer->SetFileName((m_Folder / name).string());
-    writer->SetInput(image);
-    writer->Update();
+    this->WriteImage(image, name);
   }
   const std::pair<const char *, const char *> rows[] = {
     { "brain", "tumour" }, { "image", "tumour" }, { "brain", "brain" }, { "image", "brain" }
@@ -1351,10 +2023,10 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
     using MaskType = itk::Image<unsigned char, 3>;
     using VectorType = itk::VectorImage<float, 3>;
     auto preparation = itk::SequencePreparationFilter<ImageType, MaskType>::New();
-    preparation->SetSequence("T1", read("case-2-t1.nrrd"));
-    preparation->SetSequence("T1c", read("case-2-t1c.nrrd"));
-    preparation->SetSequence("T2", read("case-2-t2.nrrd"));
-    preparation->SetSequence("FLAIR", read("case-2-flair.nrrd"));
+    preparation->SetSequence("T1", this->ReadImage("case-2-t1.nrrd"));
+    preparation->SetSequence("T1c", this->ReadImage("case-2-t1c.nrrd"));
+    preparation->SetSequence("T2", this->ReadImage("case-2-t2.nrrd"));
+    preparation->SetSequence("FLAIR", this->ReadImage("case-2-flair.nrrd"));
     preparation->SetBiasCorrection(itk::SequencePreparationFilterEnums::BiasCorrection::None);
     preparation->SetLowerQuantile(0.005);
     preparation->SetUpperQuantile(0.995);
@@ -1366,7 +2038,7 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
     space->SetInput(preparation->GetOutput());
     space->SetOutputOrientation("LPS");
     auto maskSpace = itk::ModelSpaceFilter<ImageType>::New();
-    maskSpace->SetInput(read("case-2-seg.nrrd"));
+    maskSpace->SetInput(this->ReadImage("case-2-seg.nrrd"));
     maskSpace->SetOutputOrientation("LPS");
     auto mask = itk::CastImageFilter<ImageType, MaskType>::New();
     mask->SetInput(maskSpace->GetOutput());
