@@ -71,7 +71,15 @@ public:
   itkGetConstMacro(Border, BorderEnum);
 
   /** \brief Value of voxels outside the input: one number, or one for each component. Default empty: 0. */
-  itkSetMacro(OutsideValue, OutsideValueType);
+  virtual void
+  SetOutsideValue(const OutsideValueType & value)
+  {
+    if (m_OutsideValue != value)
+    {
+      m_OutsideValue = value;
+      this->Modified();
+    }
+  }
   itkGetConstReferenceMacro(OutsideValue, OutsideValueType);
   void
   SetOutsideValue(double value)

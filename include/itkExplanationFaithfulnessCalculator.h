@@ -84,7 +84,15 @@ public:
   itkGetConstMacro(ClassToExplain, unsigned int);
 
   /** What stands for nothing, a component each. Default: empty, which means 0. */
-  itkSetMacro(Baseline, ArrayType);
+  virtual void
+  SetBaseline(const ArrayType & value)
+  {
+    if (m_Baseline != value)
+    {
+      m_Baseline = value;
+      this->Modified();
+    }
+  }
   itkGetConstReferenceMacro(Baseline, ArrayType);
 
   /** Side of a block in voxels. Default: 8. */

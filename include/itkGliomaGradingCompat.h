@@ -36,6 +36,9 @@
 // - ITK 6 computes its own N4's Fourier transforms with another library: tests compare with it by tolerance.
 // - ITK 6 and CMake 4.1 know GoogleTest's targets in lower case alone: test/CMakeLists.txt asks which there are.
 // - ITK 6 deprecates UseITK.cmake and keeps it: CMake/GliomaGradingInstalledITK.cmake includes it for 5.2.
+// - ITK 5.4's Python drops an itk::Array that is taken by value (a list it takes): setters take them by reference.
+// - ITK 5.4's Python holds the interpreter's lock whatever ITK_PYTHON_RELEASE_GIL says:
+// TorchModel::SetInterpreterUnlock().
 // - ITK 5.4 makes Python's docstrings of XML that it does not ask doxygen for: wrapping/CMakeLists.txt does.
 // - ITK 5.4 wraps Python's limited API where it can, which CMake finds from 3.26 on: test/upstream.sh turns it off.
 

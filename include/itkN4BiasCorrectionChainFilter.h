@@ -157,7 +157,15 @@ public:
   SetNumberOfFittingLevels(unsigned int levels);
 
   /** \brief Iterations at most, one entry a fitting level. Default: 50, 50, 50, 50. */
-  itkSetMacro(MaximumNumberOfIterations, IterationsType);
+  virtual void
+  SetMaximumNumberOfIterations(const IterationsType & value)
+  {
+    if (m_MaximumNumberOfIterations != value)
+    {
+      m_MaximumNumberOfIterations = value;
+      this->Modified();
+    }
+  }
   itkGetConstReferenceMacro(MaximumNumberOfIterations, IterationsType);
 
   /** \brief A level ends when the coefficient of variation of exp(field change) is not above it. Default: 0.001. */

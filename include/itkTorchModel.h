@@ -211,6 +211,12 @@ public:
                 unsigned int                  maximumThreads,
                 const std::function<void()> & between) const;
 
+  /** For the wrapping of an interpreted language: \a unlock lets go of the interpreter's lock, where the calling thread
+   * holds it, and gives what takes it again when it goes. It is called around everything that is computed with torch.
+   * Python needs it: torch's autograd refuses to run under its lock, which filters of ITK 5.4 hold. Default: none. */
+  static void
+  SetInterpreterUnlock(std::function<std::shared_ptr<void>()> unlock);
+
   /** One forward and as many backwards as asked. */
   TorchExplanation
   Explain(const TorchVolumeView &         input,

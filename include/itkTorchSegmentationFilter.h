@@ -211,7 +211,15 @@ public:
   GetNumberOfTiles() const;
 
   /** Input beyond the image, a component each; empty: the manifest's OutsideValue. Default: empty. */
-  itkSetMacro(OutsideValues, Array<double>);
+  virtual void
+  SetOutsideValues(const Array<double> & value)
+  {
+    if (m_OutsideValues != value)
+    {
+      m_OutsideValues = value;
+      this->Modified();
+    }
+  }
   itkGetConstReferenceMacro(OutsideValues, Array<double>);
 
   /** Tiles that the last piece ran through the model; tiles without a voxel of the mask are skipped. */

@@ -20,6 +20,7 @@
 #include <ATen/Parallel.h>
 
 #include <mutex>
+#include <utility>
 
 namespace itk
 {
@@ -30,9 +31,18 @@ unsigned int livingGuards = 0;
 int          numberBeforeFirstGuard = 0;
 
 thread_local unsigned int livingGuardsOfThread = 0;
+
+TorchThreads::UnlockType interpreterUnlock; // set while an extension is loaded
 } // namespace
 
+void
+TorchThreads::SetInterpreterUnlock(UnlockType unlock)
+{
+  interpreterUnlock = std::move(unlock);
+}
+
 TorchThreads::TorchThreads(unsigned int threads)
+  : m_Unlocked(interpreterUnlock ? interpreterUnlock() : nullptr)
 {
   const std::lock_guard<std::mutex> lock(guardMutex);
   m_Previous = at::get_num_threads();

@@ -18,6 +18,9 @@
 #ifndef TorchThreads_h
 #define TorchThreads_h
 
+#include <functional>
+#include <memory>
+
 namespace itk
 {
 /** \class TorchThreads
@@ -26,6 +29,9 @@ namespace itk
  * torch keeps the number for each calling thread, and a thread that is new to torch starts with the number that was set
  * last anywhere. A guard made while others live may therefore have found a borrowed number: it restores the one that
  * was there before the first of them. 0 leaves torch's number as it is.
+ *
+ * What an interpreter gave to SetInterpreterUnlock() lets go of its lock for as long: its other threads run on, and
+ * torch's autograd does not run under Python's.
  * \ingroup GliomaGrading
  */
 class TorchThreads
@@ -38,8 +44,14 @@ public:
   explicit TorchThreads(unsigned int threads);
   ~TorchThreads();
 
+  /** Gives what takes the lock again when it goes; called on the thread that computes. */
+  using UnlockType = std::function<std::shared_ptr<void>()>;
+  static void
+  SetInterpreterUnlock(UnlockType unlock);
+
 private:
-  int m_Previous{ 0 };
+  std::shared_ptr<void> m_Unlocked; // first: nobody waits for another lock under the interpreter's
+  int                   m_Previous{ 0 };
 };
 } // namespace itk
 

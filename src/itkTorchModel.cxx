@@ -823,6 +823,12 @@ TorchModel::ComputeLogits(const TorchVolumeView &       input,
   }
 }
 
+void
+TorchModel::SetInterpreterUnlock(std::function<std::shared_ptr<void>()> unlock)
+{
+  TorchThreads::SetInterpreterUnlock(std::move(unlock));
+}
+
 TorchExplanation
 TorchModel::Explain(const TorchVolumeView &         input,
                     const TorchExplanationRequest & request,

@@ -473,6 +473,31 @@ TEST(TorchModel, GoldenPairFindsAnotherOutput)
   EXPECT_CONTAINS(MessageOf([&] { model->VerifyGoldenPair(); }), "the manifest says 0.5 0.5 0.9 0.2");
 }
 
+TEST(TorchModel, LetsGoOfAnInterpretersLockWhileItComputes)
+{
+  const TemporaryFolder folder;
+  const auto            grader = LoadSeeded(folder / "g", TinyGradingManifest());
+  int                   released = 0;
+  int                   taken = 0;
+  itk::TorchModel::SetInterpreterUnlock([&] {
+    ++released;
+    return std::shared_ptr<void>(&taken, [&](void *) { ++taken; });
+  });
+  grader->VerifyGoldenPair();
+  EXPECT_GT(released, 0);
+  EXPECT_EQ(released, taken);
+  // An exception takes it again too.
+  const int                    before = taken;
+  itk::TorchExplanationRequest request;
+  request.Layers = { "nonsense" };
+  EXPECT_THROW(grader->Explain(RandomCube(4, 72, 72, 72).View, request), itk::ExceptionObject);
+  EXPECT_GT(taken, before);
+  EXPECT_EQ(released, taken);
+  itk::TorchModel::SetInterpreterUnlock({});
+  grader->VerifyGoldenPair();
+  EXPECT_EQ(released, taken);
+}
+
 TEST(TorchModel, UnknownDeviceAndPrecisionAreRefused)
 {
   const TemporaryFolder folder;

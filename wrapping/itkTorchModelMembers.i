@@ -24,6 +24,37 @@
 %ignore itkTorchModel::EndPatch;
 %ignore itkTorchModel::Explain;
 
+// Python's other threads run on while torch computes, and its autograd runs at all.
+%ignore itkTorchModel::SetInterpreterUnlock;
+%{
+static std::shared_ptr<void>
+UnlockPython()
+{
+#ifdef Py_LIMITED_API
+  // Which thread holds the lock cannot be asked there. ITK's functions hold it; what runs inside of another unlock does not.
+  static thread_local bool isUnlocked = false;
+  if (isUnlocked || PyGILState_GetThisThreadState() == nullptr)
+  {
+    return nullptr;
+  }
+  isUnlocked = true;
+  return std::shared_ptr<void>(PyEval_SaveThread(), [](void * state) {
+    PyEval_RestoreThread(static_cast<PyThreadState *>(state));
+    isUnlocked = false;
+  });
+#else
+  if (!PyGILState_Check())
+  {
+    return nullptr;
+  }
+  return std::shared_ptr<void>(PyEval_SaveThread(), [](void * state) { PyEval_RestoreThread(static_cast<PyThreadState *>(state)); });
+#endif
+}
+%}
+%init %{
+itk::TorchModel::SetInterpreterUnlock(UnlockPython);
+%}
+
 STRUCT_MEMBER(itkTorchModelManifest, std::string, Name)
 STRUCT_MEMBER(itkTorchModelManifest, std::string, Version)
 STRUCT_MEMBER(itkTorchModelManifest, std::string, Task)

@@ -163,6 +163,7 @@ assert [report.GetName() for report in reports] == ["T1", "T1c", "T2", "FLAIR"]
 assert abs(reports[1].GetMean() - arrays[1][inside].mean(dtype=np.float64)) < 1e-3 * reports[1].GetMean()
 
 table = models / "COHORT.csv"
+(models / "a.nii").write_text("no image")
 table.write_text("case,t1,t1c,t2,flair,grade\nP1,a.nii,b.nii,c.nii,d.nii,LGG\nP2,a.nii,b.nii,c.nii,d.nii,GBM\n")
 cohort = itk.CohortReader.New(path=str(table))
 cohort.Read()
