@@ -36,6 +36,8 @@
 // - ITK 6 computes its own N4's Fourier transforms with another library: tests compare with it by tolerance.
 // - ITK 6 and CMake 4.1 know GoogleTest's targets in lower case alone: test/CMakeLists.txt asks which there are.
 // - ITK 6 deprecates UseITK.cmake and keeps it: CMake/GliomaGradingInstalledITK.cmake includes it for 5.2.
+// - ITK 5.4 compiles itself and its modules for corei7: src/CMakeLists.txt takes N4's loops back to x86-64 and its
+// clones.
 // - ITK 5.4's Python drops an itk::Array that is taken by value (a list it takes): setters take them by reference.
 // - ITK 5.4's Python holds the interpreter's lock whatever ITK_PYTHON_RELEASE_GIL says:
 // TorchModel::SetInterpreterUnlock().
