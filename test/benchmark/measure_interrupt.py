@@ -36,20 +36,17 @@ SEGMENTATION = gg.Manifest(
     standardization="brain",
     licence="Apache-2.0",
 )
-GRADING = gg.Manifest(
+GRADING = dataclasses.replace(
+    SEGMENTATION,
     name="seeded grading",
-    version="1",
     task="grading",
     network="PereiraGradingNetwork",
-    channel_names=SEQUENCES,
+    levels=0,
     class_names=("LGG", "HGG"),
-    bias_correction="none",
-    standardization="brain",
     region="tumour",
     fit_mode="cube",
     margin=10.0,
     output_size=96,
-    licence="Apache-2.0",
 )
 
 

@@ -87,21 +87,17 @@ SEGMENTATION = gg.Manifest(
     standardization="brain",
     licence="Apache-2.0",
 )
-GRADING = gg.Manifest(
+GRADING = dataclasses.replace(
+    SEGMENTATION,
     name="tiny grading",
-    version="1",
     task="grading",
     network="PereiraGradingNetwork",
-    width=4,
-    channel_names=SEQUENCES,
+    levels=0,
     class_names=("LGG", "HGG"),
-    bias_correction="none",
-    standardization="brain",
     region="tumour",
     fit_mode="cube",
     margin=10.0,
     output_size=72,
-    licence="Apache-2.0",
 )
 
 
@@ -133,6 +129,12 @@ def run_program(*arguments: str) -> None:
     subprocess.run([program_path(), *arguments], check=True, stdout=subprocess.DEVNULL, env=environment())
 
 
+def grade_by_program(files: dict[str, str], tumour: str, output: pathlib.Path, *options: str) -> None:
+    """The four sequences by their names in `files`."""
+    sequences = [part for name, file in files.items() for part in (f"--{name.lower()}", file)]
+    run_program("grade", *sequences, "--tumour-mask", tumour, "--output", str(output), *options)
+
+
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory, bundles: Bundles) -> Phantom:
     folder = tmp_path_factory.mktemp("phantom")
@@ -142,21 +144,5 @@ def phantom(tmp_path_factory: pytest.TempPathFactory, bundles: Bundles) -> Phant
     files = {name: str(case / f"{case.name}_{suffix}.nii.gz") for name, suffix in suffixes.items()}
     tumour = str(case / f"{case.name}_seg.nii.gz")
     results = folder / "results"
-    run_program(
-        "grade",
-        "--t1",
-        files["T1"],
-        "--t1c",
-        files["T1c"],
-        "--t2",
-        files["T2"],
-        "--flair",
-        files["FLAIR"],
-        "--tumour-mask",
-        tumour,
-        "--grading-model",
-        bundles.grading,
-        "--output",
-        str(results),
-    )
+    grade_by_program(files, tumour, results, "--grading-model", bundles.grading)
     return Phantom(files, tumour, results)

@@ -19,7 +19,7 @@ import pytest
 import gliomagrading as gg
 from gliomagrading._library import core
 
-from conftest import GRADING, SEGMENTATION, Bundles, Head, Phantom, run_program
+from conftest import GRADING, SEGMENTATION, Bundles, Head, Phantom, grade_by_program
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -549,17 +549,7 @@ def test_grade_says_what_it_is_for(phantom: Phantom, tmp_path: pathlib.Path) -> 
     # The program takes the same second grader.
     for more, want in (((), None), (("--brain-grading-model", "demonstration"), both.document["whole_brain"])):
         folder = tmp_path / str(len(more))
-        run_program(
-            "grade",
-            *(part for name in ("T1", "T1c", "T2", "FLAIR") for part in ("--" + name.lower(), phantom.files[name])),
-            "--tumour-mask",
-            phantom.tumour,
-            "--explain",
-            "none",
-            "--output",
-            str(folder),
-            *more,
-        )
+        grade_by_program(phantom.files, phantom.tumour, folder, "--explain", "none", *more)
         whole_brain = json.loads((folder / "result.json").read_text())["whole_brain"]
         assert (whole_brain and whole_brain["probabilities"]) == (want and want["probabilities"])
     with pytest.raises(ValueError, match="four"):
@@ -578,28 +568,8 @@ def test_registration_is_that_of_the_program(phantom: Phantom, bundles: Bundles,
     moved = sitk.Resample(flair, flair, sitk.TranslationTransform(3, (4.0, -2.0, 3.0)))
     files = {**phantom.files, "FLAIR": str(tmp_path / "flair.nii.gz")}
     sitk.WriteImage(moved, files["FLAIR"])
-    run_program(
-        "grade",
-        "--t1",
-        files["T1"],
-        "--t1c",
-        files["T1c"],
-        "--t2",
-        files["T2"],
-        "--flair",
-        files["FLAIR"],
-        "--tumour-mask",
-        phantom.tumour,
-        "--grading-model",
-        bundles.grading,
-        "--explain",
-        "gradcam",
-        "--register",
-        "--reference",
-        "t1c",
-        "--output",
-        str(tmp_path / "results"),
-    )
+    options = ("--grading-model", bundles.grading, "--explain", "gradcam", "--register", "--reference", "t1c")
+    grade_by_program(files, phantom.tumour, tmp_path / "results", *options)
     want = json.loads((tmp_path / "results" / "result.json").read_text())
     images = {name: sitk.ReadImage(path, sitk.sitkFloat32) for name, path in files.items()}
     result = gg.grade(images, tumour_mask=phantom.tumour, grading_model=bundles.grading, explain="gradcam", register=True, reference="T1c")
