@@ -77,10 +77,12 @@ struct LineOfPatch
   {
     for (unsigned int a = 0; a < 3; ++a)
     {
+      Bent[a].resize(n);
       Base[a].resize(n);
       High[a].resize(n);
     }
   }
+  std::array<std::vector<double>, 3>       Bent; // how far the voxel is moved within the volume
   std::array<std::vector<std::int32_t>, 3> Base;
   std::array<std::vector<float>, 3>        High;
   std::vector<std::int32_t>                Inside; // all eight voxels lie in the volume
@@ -95,6 +97,7 @@ PlaceLine(std::int64_t n,
           double       z,
           double       centre,
           std::int32_t size,
+          const double * __restrict__ bent,
           std::int32_t * __restrict__ base,
           float * __restrict__ high,
           std::int32_t * __restrict__ inside)
@@ -102,7 +105,7 @@ PlaceLine(std::int64_t n,
   for (std::int64_t x = 0; x < n; ++x)
   {
     // Far outside is as good as just outside.
-    const double at = std::min(std::max(step * (static_cast<double>(x) - middle) + y + z + centre, -4.0),
+    const double at = std::min(std::max(step * (static_cast<double>(x) - middle) + y + z + centre + bent[x], -4.0),
                                static_cast<double>(size) + 4.0);
     const auto   truncated = static_cast<std::int32_t>(at + 8.0) - 8; // at + 8 is positive
     base[x] = truncated;
@@ -252,6 +255,71 @@ GLIOMAGRADING_RESAMPLE_LINE(float)
 GLIOMAGRADING_RESAMPLE_LINE(std::uint16_t)
 // clang-format on
 
+/** The cell that a voxel of the cube lies in, and the cubic B-splines of its four control points there. */
+struct PlaceInLattice
+{
+  PlaceInLattice(std::int64_t voxel, std::int64_t side)
+  {
+    constexpr std::int64_t cells = AugmentationPipeline::Cells;
+    const double at = (static_cast<double>(voxel) + 0.5) * static_cast<double>(cells) / static_cast<double>(side);
+    Cell = std::min(static_cast<std::int64_t>(at), cells - 1);
+    const double u = at - static_cast<double>(Cell);
+    const double v = 1.0 - u;
+    Weights = { { v * v * v / 6.0,
+                  (3.0 * u * u * u - 6.0 * u * u + 4.0) / 6.0,
+                  (3.0 * v * v * v - 6.0 * v * v + 4.0) / 6.0,
+                  u * u * u / 6.0 } };
+  }
+  std::int64_t          Cell;
+  std::array<double, 4> Weights;
+};
+
+/** How far each voxel of a line is moved within the volume. */
+void
+BendLine(const AugmentationPipeline::Placement & placement,
+         const std::vector<PlaceInLattice> &     places,
+         std::int64_t                            y,
+         std::int64_t                            z,
+         LineOfPatch &                           line)
+{
+  constexpr std::int64_t points = AugmentationPipeline::ControlPoints;
+  const auto             side = static_cast<std::int64_t>(places.size());
+  const double           cell = static_cast<double>(side) / static_cast<double>(AugmentationPipeline::Cells);
+  double                 row[3][points] = {}; // what is left of the lattice on this line
+  for (unsigned int a = 0; a < 3; ++a)
+  {
+    for (std::int64_t k = 0; k < 4; ++k)
+    {
+      for (std::int64_t j = 0; j < 4; ++j)
+      {
+        const double         weight = cell * places[z].Weights[k] * places[y].Weights[j];
+        const double * const from =
+          placement.Bend.data() + ((a * points + places[z].Cell + k) * points + places[y].Cell + j) * points;
+        for (std::int64_t i = 0; i < points; ++i)
+        {
+          row[a][i] += weight * from[i];
+        }
+      }
+    }
+  }
+  const auto & m = placement.Matrix;
+  for (std::int64_t x = 0; x < side; ++x)
+  {
+    double bend[3] = {};
+    for (unsigned int a = 0; a < 3; ++a)
+    {
+      for (std::int64_t i = 0; i < 4; ++i)
+      {
+        bend[a] += places[x].Weights[i] * row[a][places[x].Cell + i];
+      }
+    }
+    for (unsigned int a = 0; a < 3; ++a)
+    {
+      line.Bent[a][x] = m[a][0] * bend[0] + m[a][1] * bend[1] + m[a][2] * bend[2];
+    }
+  }
+}
+
 template <typename TStored>
 void
 ResampleFrom(const AugmentationPipeline::Volume &    volume,
@@ -264,10 +332,23 @@ ResampleFrom(const AugmentationPipeline::Volume &    volume,
   const double       middle = 0.5 * static_cast<double>(n - 1);
   const auto &       m = placement.Matrix;
   LineOfPatch        line(n);
+
+  std::vector<PlaceInLattice> places;
+  if (!placement.Bend.empty())
+  {
+    for (std::int64_t i = 0; i < n; ++i)
+    {
+      places.emplace_back(i, n);
+    }
+  }
   for (std::int64_t z = 0; z < n; ++z)
   {
     for (std::int64_t y = 0; y < n; ++y)
     {
+      if (!places.empty())
+      {
+        BendLine(placement, places, y, z, line);
+      }
       std::fill(line.Inside.begin(), line.Inside.end(), 1);
       for (unsigned int a = 0; a < 3; ++a)
       {
@@ -278,6 +359,7 @@ ResampleFrom(const AugmentationPipeline::Volume &    volume,
                   m[a][2] * (static_cast<double>(z) - middle),
                   placement.Centre[a],
                   static_cast<std::int32_t>(volume.Size[a]),
+                  line.Bent[a].data(),
                   line.Base[a].data(),
                   line.High[a].data(),
                   line.Inside.data());
@@ -639,7 +721,8 @@ enum Name : unsigned int
   Cyst,
   SliceOffset,
   Transplant,
-  TumourFree
+  TumourFree,
+  Elastic
 };
 
 bool
@@ -791,6 +874,9 @@ AugmentationPipeline::Names()
     { "tumour-free",
       0.3,
       "grading: with this probability shows a head without its tumour, neither LGG nor HGG (0.5 each)" },
+    { "elastic",
+      0.5,
+      "bends by a smooth random field (cubic B-splines), up to this share of what could fold (at most 1)" },
   };
   return names;
 }
@@ -823,7 +909,13 @@ AugmentationPipeline::Add(const std::string & nameAndStrength)
                                                                 << "'; give a number of 0 (off) or more");
     }
   }
-  m_Strengths[static_cast<std::size_t>(found - names.begin())] = strength;
+  const auto which = static_cast<std::size_t>(found - names.begin());
+  if (which == Elastic && strength > 1.0)
+  {
+    itkGenericExceptionMacro("The strength of augmentation 'elastic' is "
+                             << strength << ", which could fold the tissue; give at most 1");
+  }
+  m_Strengths[which] = strength;
 }
 
 double
@@ -898,6 +990,15 @@ AugmentationPipeline::Turn(CounterRandom & random, Placement & placement) const
     m = Product(m, Diagonal(sign[0], sign[1], sign[2]));
   }
   placement.Matrix = m;
+  if (m_Strengths[Elastic] > 0.0)
+  {
+    const double amplitude = random.Uniform() * m_Strengths[Elastic] * LargestBend;
+    placement.Bend.resize(3 * ControlPoints * ControlPoints * ControlPoints);
+    for (double & each : placement.Bend)
+    {
+      each = amplitude * random.Uniform(-1.0, 1.0);
+    }
+  }
 }
 
 void
@@ -929,7 +1030,9 @@ AugmentationPipeline::ReachOfCube() const
   };
   const double turned =
     std::min(std::sqrt(3.0), stretch(m_Strengths[Rotation]) * std::pow(stretch(m_Strengths[Rotation3D]), 3));
-  const double halfSide = 0.5 * (turned * std::exp(m_Strengths[Zoom]) + m_Strengths[Shift]);
+  // B-splines move a voxel no farther than the control points around it.
+  const double bent = 1.0 + 2.0 * m_Strengths[Elastic] * LargestBend / static_cast<double>(Cells);
+  const double halfSide = 0.5 * (turned * std::exp(m_Strengths[Zoom]) * bent + m_Strengths[Shift]);
   const double jitter = m_Strengths[BoxJitter];
   return { { halfSide * (1.0 + 2.0 * jitter) + jitter, 2.0 * halfSide } };
 }

@@ -60,8 +60,8 @@ private:
 };
 
 /** \class GliomaGrading_EXPORT AugmentationPipeline
- * \brief Cuts a turned, zoomed, flipped patch of a case by one trilinear resampling, then lets it look like another
- * scanner's.
+ * \brief Cuts a turned, zoomed, flipped, bent patch of a case by one trilinear resampling, then lets it look like
+ * another scanner's.
  *
  * Plain loops on one thread, without torch: the loader's thread works beside torch's. Sequences, brain and tumour go
  * through the same resampling, so that the label stays on its voxels. The intensity part works inside the brain; the
@@ -94,11 +94,21 @@ public:
     std::vector<float> Tumour;
   };
 
-  /** Voxel v of the cube lies at Matrix (v - middle) + Centre of the volume (x, y, z). */
+  /** Cells of the elastic deformation's lattice along a side of the cube, and the control points of cubic B-splines
+   * over them. */
+  static constexpr std::int64_t Cells = 4;
+  static constexpr std::int64_t ControlPoints = Cells + 3;
+  /** Control points that move by less than this share of a cell cannot fold the tissue: Y. Choi and S. Lee,
+   * "Injectivity conditions of 2D and 3D uniform cubic B-spline functions", Graphical Models 62(6), 2000. */
+  static constexpr double LargestBend = 1.0 / 2.479472335;
+
+  /** Voxel v of the cube lies at Matrix (v + bend(v) - middle) + Centre of the volume (x, y, z). */
   struct Placement
   {
     std::array<std::array<double, 3>, 3> Matrix{ { { { 1, 0, 0 } }, { { 0, 1, 0 } }, { { 0, 0, 1 } } } };
     std::array<double, 3>                Centre{ { 0, 0, 0 } };
+    /** How far each control point moves, in cells: [axis][z][y][x]. Empty: no bend. */
+    std::vector<double> Bend;
   };
 
   struct Description
@@ -118,7 +128,7 @@ public:
   bool
   HasIntensityPart() const;
 
-  /** Multiplies the placement by the random turns, zoom and flips. */
+  /** Multiplies the placement by the random turns, zoom and flips, and bends it. */
   void
   Turn(CounterRandom & random, Placement & placement) const;
 

@@ -469,8 +469,9 @@ TEST_F(TorchModelTrainer, ListsEveryProblemAtOnce)
     }
   }
   EXPECT_FALSE(fs::exists(m_Folder / "bundle"));
-  EXPECT_THROW(trainer->AddAugmentation("elastic"), itk::ExceptionObject);
+  EXPECT_THROW(trainer->AddAugmentation("wobble"), itk::ExceptionObject);
   EXPECT_THROW(trainer->AddAugmentation("zoom=-1"), itk::ExceptionObject);
+  EXPECT_THROW(trainer->AddAugmentation("elastic=1.01"), itk::ExceptionObject);
 }
 
 TEST_F(TorchModelTrainer, NamesBatchesFromWhichABatchNormLearnsNothing)
@@ -495,6 +496,82 @@ TEST_F(TorchModelTrainer, NamesBatchesFromWhichABatchNormLearnsNothing)
   EXPECT_EQ(problems(Trainer::TaskEnum::Segmentation, true, 2 * deepest, 1), "");
 }
 
+namespace
+{
+/** How many cells a voxel is moved that lies so many cells from the cube's first corner: every control point with the
+ * cubic B-spline of its distance, in closed form. */
+std::array<double, 3>
+Bend(const std::vector<double> & controlPoints, const std::array<double, 3> & at)
+{
+  const auto spline = [](double t) {
+    t = std::abs(t);
+    return t < 1.0 ? 2.0 / 3.0 - t * t + 0.5 * t * t * t : t < 2.0 ? std::pow(2.0 - t, 3) / 6.0 : 0.0;
+  };
+  constexpr std::int64_t points = Pipeline::ControlPoints;
+  std::array<double, 3>  sum{ { 0, 0, 0 } };
+  for (std::size_t i = 0; i < controlPoints.size(); ++i)
+  {
+    const auto   point = static_cast<std::int64_t>(i);
+    const double weight = spline(at[0] + 1.0 - static_cast<double>(point % points)) *
+                          spline(at[1] + 1.0 - static_cast<double>(point / points % points)) *
+                          spline(at[2] + 1.0 - static_cast<double>(point / (points * points) % points));
+    sum[point / (points * points * points)] += weight * controlPoints[i];
+  }
+  return sum;
+}
+} // namespace
+
+TEST(AugmentationPipeline, ElasticDeformationNeverFolds)
+{
+  // The truth is the Jacobian's determinant by central differences.
+  Pipeline pipeline;
+  pipeline.Add("elastic=1");
+  double least = 1.0;
+  double most = 1.0;
+  double farthest = 0.0;
+  for (std::uint64_t draw = 0; draw < 20; ++draw)
+  {
+    itk::CounterRandom  random(7, draw);
+    Pipeline::Placement placement;
+    pipeline.Turn(random, placement);
+    ASSERT_EQ(placement.Matrix, Pipeline::Placement().Matrix);
+    for (int sample = 0; sample < 500; ++sample)
+    {
+      constexpr double      step = 1e-4;
+      std::array<double, 3> at;
+      for (double & each : at)
+      {
+        each = random.Uniform(step, static_cast<double>(Pipeline::Cells) - step);
+      }
+      double j[3][3];
+      for (unsigned int b = 0; b < 3; ++b)
+      {
+        std::array<double, 3> behind = at;
+        std::array<double, 3> before = at;
+        behind[b] -= step;
+        before[b] += step;
+        const auto low = Bend(placement.Bend, behind);
+        const auto high = Bend(placement.Bend, before);
+        for (unsigned int a = 0; a < 3; ++a)
+        {
+          j[a][b] = (a == b ? 1.0 : 0.0) + (high[a] - low[a]) / (2.0 * step);
+          farthest = std::max(farthest, std::abs(low[a]));
+        }
+      }
+      const double determinant = j[0][0] * (j[1][1] * j[2][2] - j[1][2] * j[2][1]) -
+                                 j[0][1] * (j[1][0] * j[2][2] - j[1][2] * j[2][0]) +
+                                 j[0][2] * (j[1][0] * j[2][1] - j[1][1] * j[2][0]);
+      least = std::min(least, determinant);
+      most = std::max(most, determinant);
+    }
+  }
+  EXPECT_GT(least, 0.0);
+  EXPECT_LT(least, 0.7); // it does bend
+  EXPECT_GT(most, 1.3);
+  EXPECT_GT(farthest, 0.1);
+  EXPECT_LE(farthest, Pipeline::LargestBend);
+}
+
 TEST(AugmentationPipeline, ACubeStaysWithinItsReach)
 {
   const double longest = 31.0;
@@ -502,6 +579,7 @@ TEST(AugmentationPipeline, ACubeStaysWithinItsReach)
   for (const std::vector<std::string> & augmentations :
        { std::vector<std::string>{},
          { "rotation=20", "quarter-turns=0.5" },
+         { "rotation=20", "elastic=1" },
          { "rotation-3d=20", "zoom=0.25", "mirror=0.5", "shift=0.2", "box-jitter=0.3" } })
   {
     Pipeline pipeline;
@@ -537,12 +615,19 @@ TEST(AugmentationPipeline, ACubeStaysWithinItsReach)
       pipeline.Turn(random, placement);
       for (unsigned int corner = 0; corner < 8; ++corner)
       {
+        constexpr auto        cells = static_cast<double>(Pipeline::Cells);
+        std::array<double, 3> upper;
+        for (unsigned int a = 0; a < 3; ++a)
+        {
+          upper[a] = (corner >> a & 1U) != 0 ? 1.0 : 0.0;
+        }
+        const auto bend = Bend(placement.Bend, { { cells * upper[0], cells * upper[1], cells * upper[2] } });
         for (unsigned int a = 0; a < 3; ++a)
         {
           double at = 0.5 * (low[a] + high[a]) + middle[a];
           for (unsigned int b = 0; b < 3; ++b)
           {
-            at += placement.Matrix[a][b] * 0.5 * cubeSide * ((corner >> b & 1U) != 0 ? 1.0 : -1.0);
+            at += placement.Matrix[a][b] * cubeSide * (upper[b] - 0.5 + bend[b] / cells);
           }
           farthest = std::max(farthest, std::abs(at));
         }
@@ -1804,8 +1889,12 @@ TEST_F(TorchModelTrainer, ResamplesAsTheFormulaSays)
     pipeline.Add(name);
   }
   constexpr std::int64_t n = 15;
-  for (int trial = 0; trial < 6; ++trial)
+  for (int trial = 0; trial < 9; ++trial)
   {
+    if (trial == 6)
+    {
+      pipeline.Add("elastic=1");
+    }
     // Beside the middle, so that a part of the cube lies outside.
     Pipeline::Placement placement;
     placement.Centre = { { random.Uniform(2.0, 22.0), random.Uniform(2.0, 18.0), random.Uniform(2.0, 14.0) } };
@@ -1821,8 +1910,14 @@ TEST_F(TorchModelTrainer, ResamplesAsTheFormulaSays)
     std::int64_t outside = 0;
     for (std::int64_t voxel = 0; voxel < n * n * n; ++voxel)
     {
-      const double at[3] = { voxel % n - 7.0, voxel / n % n - 7.0, voxel / (n * n) - 7.0 };
-      double       point[3];
+      double           at[3] = { voxel % n - 7.0, voxel / n % n - 7.0, voxel / (n * n) - 7.0 };
+      double           point[3];
+      constexpr double cell = static_cast<double>(n) / static_cast<double>(Pipeline::Cells);
+      const auto bend = Bend(placement.Bend, { { (at[0] + 7.5) / cell, (at[1] + 7.5) / cell, (at[2] + 7.5) / cell } });
+      for (unsigned int a = 0; a < 3; ++a)
+      {
+        at[a] += cell * bend[a];
+      }
       for (int a = 0; a < 3; ++a)
       {
         point[a] = placement.Centre[a] + placement.Matrix[a][0] * at[0] + placement.Matrix[a][1] * at[1] +

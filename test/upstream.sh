@@ -6,8 +6,8 @@
 #
 #   bash test/upstream.sh [--work FOLDER] [STAGE...]
 #
-# Without stages: all of them, in this order. A stage that passed at this commit is not repeated; the others go on where they
-# stopped. The end lists what passed and what failed.
+# Without stages: all of them, in this order. A stage that passed at this commit, or at one that differs in documents (*.md) alone,
+# is not repeated; the others go on where they stopped. The end lists what passed and what failed.
 #
 #   conventions  ITK's clang-format, KWStyle, Doxygen, pre-commit's hooks and the names that ITK 6 removed, against the sources
 #   in-tree      inside ITK's tree, shared, by GliomaGrading.remote.cmake: build, C++ tests, header test, and a program that finds
@@ -47,6 +47,8 @@ mkdir -p "$work/done" "$work/logs"
 work=$(cd "$work" && pwd)
 case $work/ in "$source_dir"/*) fail "the work folder must lie outside the checkout: $work" ;; esac
 commit=$(git -C "$source_dir" rev-parse HEAD)
+# What a stage's outcome depends on.
+content=$(git -C "$source_dir" ls-tree -r HEAD | grep -v '\.md$' | sha256sum | cut -d ' ' -f 1)
 [ -z "$(git -C "$source_dir" status --porcelain --untracked-files=no)" ] ||
   echo "The checkout has changes that are not committed: they are not tested."
 
@@ -337,7 +339,7 @@ run_stages()
 {
   local stage start status minutes what outcome=0
   for stage in "${chosen[@]}"; do
-    if [ "$(cat "$work/done/$stage" 2>/dev/null)" = "$commit" ]; then
+    if [ "$(cat "$work/done/$stage" 2>/dev/null)" = "$content" ]; then
       echo "$stage: passed before"
       continue
     fi
@@ -351,7 +353,7 @@ run_stages()
     set -e
     minutes=$((($(date +%s) - start + 59) / 60))
     if [ $status -eq 0 ]; then
-      echo "$commit" >"$work/done/$stage"
+      echo "$content" >"$work/done/$stage"
       echo "$minutes minutes" >"$work/done/$stage.minutes"
     fi
     tail -n 3 "$work/logs/$stage.log"
@@ -359,7 +361,7 @@ run_stages()
 
   say "Summary of commit $commit"
   for stage in "${chosen[@]}"; do
-    if [ "$(cat "$work/done/$stage" 2>/dev/null)" = "$commit" ]; then
+    if [ "$(cat "$work/done/$stage" 2>/dev/null)" = "$content" ]; then
       printf '%-12s passed, %s\n' "$stage" "$(cat "$work/done/$stage.minutes")"
     else
       outcome=1
