@@ -164,6 +164,12 @@ public:
   /** \brief The mask, on the grid of the image; every value but 0 is inside. */
   itkSetInputMacro(MaskImage, MaskImageType);
   itkGetInputMacro(MaskImage, MaskImageType);
+  /** The mask as the second input, so that Python's filter(image, mask) sets it. */
+  void
+  SetInput2(const MaskImageType * mask)
+  {
+    this->SetMaskImage(mask);
+  }
 
   /** \brief How the box becomes the region. Default Cube. */
   itkSetMacro(Mode, ModeEnum);

@@ -293,7 +293,7 @@ public:
     return m_OfBrain.ExplainedClass;
   }
   /** Spacing in mm of the voxels that it saw, along its own axes. */
-  const std::array<double, 3> &
+  const Vector<double, 3> &
   GetBrainRegionSpacing() const
   {
     return m_OfBrain.Spacing;
@@ -488,7 +488,7 @@ private:
     std::string                       Grade;
     std::vector<double>               Probabilities;
     unsigned int                      ExplainedClass{ 0 };
-    std::array<double, 3>             Spacing{ { 0.0, 0.0, 0.0 } };
+    Vector<double, 3>                 Spacing{ 0.0 };
     std::map<std::string, LayerMaps>  GradCAM;
     typename VectorImageType::Pointer Guided;
   };

@@ -1663,7 +1663,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeWholeBrain()
   m_OfBrain.Grade = m_WholeBrain->m_Grade;
   m_OfBrain.Probabilities = m_WholeBrain->m_Probabilities;
   m_OfBrain.ExplainedClass = m_WholeBrain->m_ExplainedClass;
-  m_OfBrain.Spacing = m_WholeBrain->m_RegionReport.Spacing;
+  m_OfBrain.Spacing = Vector<double, 3>(m_WholeBrain->m_RegionReport.Spacing.data());
   m_OfBrain.GradCAM = m_WholeBrain->m_GradCAM;
   m_OfBrain.Guided = m_WholeBrain->m_Guided;
   this->EndStage();

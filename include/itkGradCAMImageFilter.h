@@ -58,6 +58,8 @@ public:
   AddLayerName(const std::string & layer);
   void
   ClearLayerNames();
+  void
+  SetLayerNames(const std::vector<std::string> & layers);
   const std::vector<std::string> &
   GetLayerNames() const
   {

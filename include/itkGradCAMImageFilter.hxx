@@ -63,6 +63,25 @@ GradCAMImageFilter<TInputImage, TOutputImage>::ClearLayerNames()
 }
 
 template <typename TInputImage, typename TOutputImage>
+void
+GradCAMImageFilter<TInputImage, TOutputImage>::SetLayerNames(const std::vector<std::string> & layers)
+{
+  if (layers == m_LayerNames)
+  {
+    return;
+  }
+  for (auto layer = layers.begin(); layer != layers.end(); ++layer)
+  {
+    if (std::find(layers.begin(), layer, *layer) != layer)
+    {
+      itkExceptionMacro("The layer '" << *layer << "' is named twice");
+    }
+  }
+  m_LayerNames = layers;
+  this->SetNumberOfMaps(static_cast<unsigned int>(layers.size()));
+}
+
+template <typename TInputImage, typename TOutputImage>
 TOutputImage *
 GradCAMImageFilter<TInputImage, TOutputImage>::GetMap(const std::string & layer)
 {
@@ -81,7 +100,7 @@ GradCAMImageFilter<TInputImage, TOutputImage>::VerifyPreconditions() const
   Superclass::VerifyPreconditions();
   if (m_LayerNames.empty())
   {
-    itkExceptionMacro("No layer is named: add one with AddLayerName()");
+    itkExceptionMacro("No layer is named: name them by SetLayerNames() or AddLayerName()");
   }
 }
 

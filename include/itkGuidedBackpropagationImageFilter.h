@@ -49,11 +49,19 @@ public:
   itkNewMacro(Self);
   itkOverrideGetNameOfClassMacro(GuidedBackpropagationImageFilter);
 
-  /** Let other activations than ReLU pass their own gradient; GetExplanation()->OtherActivations names them. Default:
-   * off, such a model is refused. */
+  /** Let other activations than ReLU pass their own gradient; GetOtherActivations() names them. Default: off, such a
+   * model is refused. */
   itkSetMacro(AllowOtherActivations, bool);
   itkGetConstMacro(AllowOtherActivations, bool);
   itkBooleanMacro(AllowOtherActivations);
+
+  /** The activations that passed their own gradient; empty before an update. */
+  std::vector<std::string>
+  GetOtherActivations() const
+  {
+    const auto explanation = this->GetExplanation();
+    return explanation ? explanation->OtherActivations : std::vector<std::string>();
+  }
 
 protected:
   GuidedBackpropagationImageFilter();

@@ -79,6 +79,12 @@ public:
    * Default none: the whole image. */
   itkSetInputMacro(MaskImage, MaskImageType);
   itkGetInputMacro(MaskImage, MaskImageType);
+  /** The mask as the second input, so that Python's filter(image, mask) sets it. */
+  void
+  SetInput2(const MaskImageType * mask)
+  {
+    this->SetMaskImage(mask);
+  }
 
   /** \brief Only voxels of MaskLabel are inside. Default: off (all that are not 0). */
   itkSetMacro(UseMaskLabel, bool);

@@ -125,10 +125,22 @@ public:
   /** \brief Where the image counts for the fit, on the input's grid. Default: none (Otsu's threshold). */
   itkSetInputMacro(MaskImage, MaskImageType);
   itkGetInputMacro(MaskImage, MaskImageType);
+  /** The mask as the second input, so that Python's filter(image, mask) sets it. */
+  void
+  SetInput2(const MaskImageType * mask)
+  {
+    this->SetMaskImage(mask);
+  }
 
   /** \brief Weight of each voxel, on the input's grid. Default: none. */
   itkSetInputMacro(ConfidenceImage, RealImageType);
   itkGetInputMacro(ConfidenceImage, RealImageType);
+  /** The weights as the third input, as of itk::N4BiasFieldCorrectionImageFilter. */
+  void
+  SetInput3(const RealImageType * confidence)
+  {
+    this->SetConfidenceImage(confidence);
+  }
 
   /** \brief Takes every n-th voxel along each axis for the fit. Default: 4 along each.
    * Fewer gain little (test/benchmark/README.md); an axis of thick slices wants a smaller one than the others. */

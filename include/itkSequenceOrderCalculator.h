@@ -69,7 +69,7 @@ public:
   using MaskConstPointer = typename MaskImageType::ConstPointer;
 
   /** T1, T1c, T2, FLAIR. */
-  static const std::array<std::string, 4> &
+  static const std::vector<std::string> &
   GetNames();
 
   /** The image that is called GetNames()[i]. */
@@ -90,7 +90,7 @@ public:
   Compute();
 
   /** What the image called GetNames()[i] looks like: an index into GetNames(). */
-  const std::array<unsigned int, 4> &
+  const std::vector<unsigned int> &
   GetLooksLike() const
   {
     return m_LooksLike;
@@ -152,7 +152,7 @@ private:
   std::array<std::array<double, 4>, 4>               m_Enhancement{}; // of the second over the first
   std::array<double, 4>                              m_Asymmetry{};
   std::array<double, 4>                              m_Tail{};
-  std::array<unsigned int, 4>                        m_LooksLike{ { 0, 1, 2, 3 } };
+  std::vector<unsigned int>                          m_LooksLike{ 0, 1, 2, 3 };
   std::vector<std::pair<unsigned int, unsigned int>> m_Duplicates;
 };
 } // namespace itk

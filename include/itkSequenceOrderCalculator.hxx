@@ -26,10 +26,10 @@
 namespace itk
 {
 template <typename TImage, typename TMaskImage>
-const std::array<std::string, 4> &
+const std::vector<std::string> &
 SequenceOrderCalculator<TImage, TMaskImage>::GetNames()
 {
-  static const std::array<std::string, 4> names{ { "T1", "T1c", "T2", "FLAIR" } };
+  static const std::vector<std::string> names{ "T1", "T1c", "T2", "FLAIR" };
   return names;
 }
 
@@ -56,7 +56,7 @@ template <typename TImage, typename TMaskImage>
 bool
 SequenceOrderCalculator<TImage, TMaskImage>::LooksRight() const
 {
-  return m_LooksLike == std::array<unsigned int, 4>{ { 0, 1, 2, 3 } };
+  return m_LooksLike == std::vector<unsigned int>{ 0, 1, 2, 3 };
 }
 
 template <typename TImage, typename TMaskImage>
@@ -106,7 +106,7 @@ SequenceOrderCalculator<TImage, TMaskImage>::Compute()
   m_Enhancement.fill(std::array<double, 4>{});
   m_Asymmetry.fill(unknown);
   m_Tail.fill(unknown);
-  m_LooksLike = { { 0, 1, 2, 3 } };
+  m_LooksLike = { 0, 1, 2, 3 };
   m_Duplicates.clear();
   if (sample < 200)
   {

@@ -22,6 +22,7 @@
 #include "itkGliomaGradingCompat.h"
 #include "itkObject.h"
 #include "itkObjectFactory.h"
+#include "itkValidationScore.h"
 
 #include <atomic>
 #include <cstdint>
@@ -368,16 +369,8 @@ public:
   /** One sentence on what happens now. */
   itkGetStringMacro(Status);
 
-  /** \class Score
-   * \brief Of one validation case: Dice on the model's grid, or P(HGG).
-   * \ingroup GliomaGrading
-   */
-  struct Score
-  {
-    std::string Case;
-    std::string Grade;
-    double      Value{ 0.0 };
-  };
+  using Score = ValidationScore;
+  /** Of the last validation, a case each. */
   const std::vector<Score> &
   GetScores() const
   {

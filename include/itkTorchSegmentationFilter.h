@@ -145,6 +145,12 @@ public:
   /** Only voxels where it is not 0 are segmented; optional. */
   itkSetInputMacro(MaskImage, TMaskImage);
   itkGetInputMacro(MaskImage, TMaskImage);
+  /** The mask as the second input, so that Python's filter(image, mask) sets it. */
+  void
+  SetInput2(const MaskImageType * mask)
+  {
+    this->SetMaskImage(mask);
+  }
 
   /** Give the class probabilities as output 1. Default: false. */
   itkSetMacro(GenerateProbabilities, bool);

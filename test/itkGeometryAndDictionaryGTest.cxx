@@ -246,3 +246,22 @@ TEST_P(GeometryAndDictionary, Survive)
 INSTANTIATE_TEST_SUITE_P(Filters, GeometryAndDictionary, testing::ValuesIn(Cases()), [](const auto & each) {
   return each.param.Name;
 });
+
+// As Python's filter(image, mask) sets it.
+TEST(GeometryAndDictionary, TheMaskIsTheSecondInput)
+{
+  const auto mask = MaskType::New();
+  const auto expectMask = [&mask](const auto & filter) {
+    filter->SetInput2(mask);
+    EXPECT_EQ(filter->GetMaskImage(), mask) << filter->GetNameOfClass();
+  };
+  expectMask(itk::MaskedStandardizeFilter<ImageType>::New());
+  expectMask(itk::MaskedIntensityStatisticsFilter<ImageType, MaskType>::New());
+  expectMask(itk::BoundingBoxROIFilter<ImageType>::New());
+  expectMask(itk::TorchSegmentationFilter<>::New());
+  const auto corrector = itk::N4BiasCorrectionChainFilter<ImageType>::New();
+  expectMask(corrector);
+  const auto weights = ImageType::New();
+  corrector->SetInput3(weights);
+  EXPECT_EQ(corrector->GetConfidenceImage(), weights);
+}

@@ -883,7 +883,7 @@ TEST(GliomaGradingFilter, ASecondGraderSeesTheWholeBrain)
   alone->SetRegionLabelsImage(regions);
   alone->Update();
   EXPECT_EQ(filter->GetBrainProbabilities(), alone->GetProbabilities());
-  EXPECT_EQ(filter->GetBrainRegionSpacing(), alone->GetRegionReport().Spacing);
+  EXPECT_EQ(filter->GetBrainRegionSpacing(), (itk::Vector<double, 3>(alone->GetRegionReport().Spacing.data())));
   ExpectGridAndDictionary(filter->GetBrainGuidedBackpropagation(), head.Sequences[0]);
   EXPECT_TRUE(oblique::SameVoxels(filter->GetBrainGuidedBackpropagation(), alone->GetGuidedBackpropagation()));
   ASSERT_EQ(filter->GetBrainGradCAMLayers(), (std::vector<std::string>{ "res3", "res4" }));

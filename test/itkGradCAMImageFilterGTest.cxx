@@ -309,6 +309,14 @@ TEST(GradCAMImageFilter, NamesWhatIsWrong)
   EXPECT_CONTAINS(MessageOf([&] { filter->AddLayerName("res3"); }), "there already");
   filter->ClearLayerNames();
   EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "AddLayerName");
+  EXPECT_CONTAINS(MessageOf([&] { filter->SetLayerNames({ "res4", "res3", "res4" }); }), "named twice");
+  EXPECT_TRUE(filter->GetLayerNames().empty());
+  filter->SetLayerNames({ "res4", "res3" });
+  EXPECT_EQ(filter->GetNumberOfIndexedOutputs(), 2u);
+  EXPECT_EQ(filter->GetMap("res3"), filter->GetOutput(1));
+  filter->SetLayerNames({ "res3" });
+  EXPECT_EQ(filter->GetNumberOfIndexedOutputs(), 1u);
+  filter->ClearLayerNames();
   filter->AddLayerName("res9");
   EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "res9");
   filter->ClearLayerNames();

@@ -213,6 +213,7 @@ TEST(GuidedBackpropagationImageFilter, RefusesAnExplanationOfAnotherRegion)
   const auto            model = Model(folder);
   const auto            image = Region();
   const auto            filter = Explaining(model, image, 1);
+  EXPECT_TRUE(filter->GetOtherActivations().empty());
   filter->Update();
   const auto drawn = FilterType::New();
   drawn->SetInput(oblique::Make<ImageType>(72, 72, 72, 4));

@@ -283,7 +283,7 @@ MakeFilter(const Phantom & phantom, unsigned int shrink = 2, unsigned int iterat
 }
 } // namespace
 
-TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterOnThePhantom)
+TEST(N4BiasCorrectionChainFilter, EqualsITKsFilterOnThePhantom)
 {
   // Sizes that the factor does not divide.
   const Phantom phantom(71, 62, 35, true);
@@ -296,7 +296,7 @@ TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterOnThePhantom)
   EXPECT_EQ(filter->GetIterationsPerLevel().sum(), 80.0);
 }
 
-TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterOnARealCase)
+TEST(N4BiasCorrectionChainFilter, EqualsITKsFilterOnARealCase)
 {
   // Not every image will do: where one voxel is much brighter than all others, ITK's filter leaves it out of the
   // histogram in those iterations in which rounding puts it beyond the last bin (TensorProductN4's documentation).
@@ -324,7 +324,7 @@ TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterOnARealCase)
   EXPECT_LT(LargestDifference(theirs, smallMask, filter->GetLogBiasField(), 4, { { 2, 2, 3 } }), 1e-4F);
 }
 
-TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterWithConfidence)
+TEST(N4BiasCorrectionChainFilter, EqualsITKsFilterWithConfidence)
 {
   const Phantom phantom(40, 36, 28, true);
   const auto    confidence = ImageType::New();
@@ -349,7 +349,7 @@ TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterWithConfidence)
     << "The confidence makes no difference.";
 }
 
-TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterWithAnySplineOrderAndMesh)
+TEST(N4BiasCorrectionChainFilter, EqualsITKsFilterWithAnySplineOrderAndMesh)
 {
   const Phantom phantom(34, 29, 24, true);
   for (const unsigned int order : { 1U, 2U, 3U, 4U, 6U })
@@ -393,7 +393,7 @@ TEST(itkN4BiasCorrectionChainFilter, EqualsITKsFilterWithAnySplineOrderAndMesh)
   }
 }
 
-TEST(itkN4BiasCorrectionChainFilter, EachAxisHasItsLevels)
+TEST(N4BiasCorrectionChainFilter, EachAxisHasItsLevels)
 {
   const Phantom      phantom(34, 29, 24, true);
   const unsigned int levels[] = { 3, 1, 2 };
@@ -423,7 +423,7 @@ TEST(itkN4BiasCorrectionChainFilter, EachAxisHasItsLevels)
   EXPECT_LT(difference(fieldOf(one, { 20 }), fieldOf(levels, { 20, 0, 0 })), 1e-6F);
 }
 
-TEST(itkN4BiasCorrectionChainFilter, TheBrightestVoxelCountsHoweverItIsRounded)
+TEST(N4BiasCorrectionChainFilter, TheBrightestVoxelCountsHoweverItIsRounded)
 {
   // The unit of the intensities changes nothing but rounding: whether a voxel far above the others counts must not hang
   // on that. Left out, it would change the field near it.
@@ -446,7 +446,7 @@ TEST(itkN4BiasCorrectionChainFilter, TheBrightestVoxelCountsHoweverItIsRounded)
   }
 }
 
-TEST(itkN4BiasCorrectionChainFilter, EachAxisHasItsShrinkFactor)
+TEST(N4BiasCorrectionChainFilter, EachAxisHasItsShrinkFactor)
 {
   const Phantom                       phantom(50, 45, 17, true);
   const FilterType::ShrinkFactorsType factors(std::array<unsigned int, 3>{ { 3, 2, 1 } }.data());
@@ -487,7 +487,7 @@ TEST(itkN4BiasCorrectionChainFilter, EachAxisHasItsShrinkFactor)
   EXPECT_LT(largest, 1e-4F);
 }
 
-TEST(itkN4BiasCorrectionChainFilter, TheFieldIsClampedBeyondTheVoxelsThatWereTaken)
+TEST(N4BiasCorrectionChainFilter, TheFieldIsClampedBeyondTheVoxelsThatWereTaken)
 {
   const Phantom phantom(35, 27, 22);
   const auto    filter = MakeFilter(phantom, 4);
@@ -510,7 +510,7 @@ TEST(itkN4BiasCorrectionChainFilter, TheFieldIsClampedBeyondTheVoxelsThatWereTak
   EXPECT_NE(at(30, 11, 9), at(31, 11, 9));
 }
 
-TEST(itkN4BiasCorrectionChainFilter, AOneVoxelThinImageEqualsITKsFilterInTwoDimensions)
+TEST(N4BiasCorrectionChainFilter, AOneVoxelThinImageEqualsITKsFilterInTwoDimensions)
 {
   const Phantom phantom(72, 60, 1, true);
   const auto    extract = itk::ExtractImageFilter<ImageType, ImageOf<2>>::New();
@@ -553,7 +553,7 @@ TEST(itkN4BiasCorrectionChainFilter, AOneVoxelThinImageEqualsITKsFilterInTwoDime
   EXPECT_LT(largest, 1e-4F);
 }
 
-TEST(itkN4BiasCorrectionChainFilter, RecoversAKnownField)
+TEST(N4BiasCorrectionChainFilter, RecoversAKnownField)
 {
   const Phantom phantom(80, 72, 48);
   const auto    filter = FilterType::New();
@@ -593,7 +593,7 @@ TEST(itkN4BiasCorrectionChainFilter, RecoversAKnownField)
   EXPECT_EQ(filter->GetConvergencePerLevel().Size(), 4U);
 }
 
-TEST(itkN4BiasCorrectionChainFilter, TheOutputIsTheInputDividedByTheField)
+TEST(N4BiasCorrectionChainFilter, TheOutputIsTheInputDividedByTheField)
 {
   const Phantom phantom(30, 26, 20);
   const auto    filter = MakeFilter(phantom);
@@ -618,7 +618,7 @@ TEST(itkN4BiasCorrectionChainFilter, TheOutputIsTheInputDividedByTheField)
   EXPECT_EQ(rounding->GetOutput()->GetPixel(middle), std::lround(filter->GetOutput()->GetPixel(middle)));
 }
 
-TEST(itkN4BiasCorrectionChainFilter, WithoutAMaskOtsusThresholdIsTaken)
+TEST(N4BiasCorrectionChainFilter, WithoutAMaskOtsusThresholdIsTaken)
 {
   const Phantom phantom(48, 44, 32);
   const auto    masked = MakeFilter(phantom);
@@ -641,7 +641,7 @@ TEST(itkN4BiasCorrectionChainFilter, WithoutAMaskOtsusThresholdIsTaken)
   EXPECT_LT(largest, 0.01F);
 }
 
-TEST(itkN4BiasCorrectionChainFilter, MaskLabelChoosesTheVoxels)
+TEST(N4BiasCorrectionChainFilter, MaskLabelChoosesTheVoxels)
 {
   const Phantom phantom(40, 36, 24);
   const auto    byLabel = MakeFilter(phantom);
@@ -664,7 +664,7 @@ TEST(itkN4BiasCorrectionChainFilter, MaskLabelChoosesTheVoxels)
   EXPECT_FALSE(oblique::SameVoxels(byLabel->GetLogBiasField(), byAll->GetLogBiasField()));
 }
 
-TEST(itkN4BiasCorrectionChainFilter, AConstantImageGetsNoField)
+TEST(N4BiasCorrectionChainFilter, AConstantImageGetsNoField)
 {
   for (const bool masked : { true, false })
   {
@@ -684,7 +684,7 @@ TEST(itkN4BiasCorrectionChainFilter, AConstantImageGetsNoField)
   }
 }
 
-TEST(itkN4BiasCorrectionChainFilter, ZeroAndNegativeVoxelsDoNotCount)
+TEST(N4BiasCorrectionChainFilter, ZeroAndNegativeVoxelsDoNotCount)
 {
   const Phantom clean(40, 36, 24, true);
   const Phantom phantom(40, 36, 24, true);
@@ -745,7 +745,7 @@ TEST(itkN4BiasCorrectionChainFilter, ZeroAndNegativeVoxelsDoNotCount)
   EXPECT_NE(MessageOf(MakeFilter(phantom, 1).GetPointer()).find("none of them is above 0"), std::string::npos);
 }
 
-TEST(itkN4BiasCorrectionChainFilter, MaximumSecondsEndsTheFitAfterAnIteration)
+TEST(N4BiasCorrectionChainFilter, MaximumSecondsEndsTheFitAfterAnIteration)
 {
   const Phantom phantom(30, 26, 20);
   const auto    filter = MakeFilter(phantom, 1, 10);
@@ -773,7 +773,7 @@ TEST(itkN4BiasCorrectionChainFilter, MaximumSecondsEndsTheFitAfterAnIteration)
   EXPECT_TRUE(oblique::SameVoxels(filter->GetLogBiasField(), free->GetLogBiasField()));
 }
 
-TEST(itkN4BiasCorrectionChainFilter, RescalingKeepsMeanOrRange)
+TEST(N4BiasCorrectionChainFilter, RescalingKeepsMeanOrRange)
 {
   using Rescaling = FilterType::RescalingEnum;
   const Phantom phantom(40, 36, 24);
@@ -859,7 +859,7 @@ TEST(itkN4BiasCorrectionChainFilter, RescalingKeepsMeanOrRange)
   }
 }
 
-TEST(itkN4BiasCorrectionChainFilter, NothingIsAllocatedWithinAnIteration)
+TEST(N4BiasCorrectionChainFilter, NothingIsAllocatedWithinAnIteration)
 {
   const Phantom phantom(72, 72, 50);
   const auto    size = phantom.image->GetLargestPossibleRegion().GetSize();
@@ -880,7 +880,7 @@ TEST(itkN4BiasCorrectionChainFilter, NothingIsAllocatedWithinAnIteration)
   }
 }
 
-TEST(itkN4BiasCorrectionChainFilter, NoFiniteVoxelInsideTheMaskIsRefused)
+TEST(N4BiasCorrectionChainFilter, NoFiniteVoxelInsideTheMaskIsRefused)
 {
   for (const float bad : { std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity() })
   {
@@ -901,7 +901,7 @@ TEST(itkN4BiasCorrectionChainFilter, NoFiniteVoxelInsideTheMaskIsRefused)
   }
 }
 
-TEST(itkN4BiasCorrectionChainFilter, AMaskThatCannotBeUsedIsRefused)
+TEST(N4BiasCorrectionChainFilter, AMaskThatCannotBeUsedIsRefused)
 {
   const Phantom phantom(24, 20, 16);
   const auto    filter = MakeFilter(phantom);
@@ -925,7 +925,7 @@ TEST(itkN4BiasCorrectionChainFilter, AMaskThatCannotBeUsedIsRefused)
   EXPECT_EQ(MessageOf(filter.GetPointer()), "");
 }
 
-TEST(itkN4BiasCorrectionChainFilter, ParametersAreChecked)
+TEST(N4BiasCorrectionChainFilter, ParametersAreChecked)
 {
   const Phantom phantom(16, 16, 16);
   const auto    refuses = [&phantom](const std::string & text, auto change) {
@@ -956,7 +956,7 @@ TEST(itkN4BiasCorrectionChainFilter, ParametersAreChecked)
   refuses("nonsense", [](FilterType * filter) { filter->SetDevice("nonsense"); });
 }
 
-TEST(itkN4BiasCorrectionChainFilter, KeepsGeometryAndDictionary)
+TEST(N4BiasCorrectionChainFilter, KeepsGeometryAndDictionary)
 {
   const Phantom phantom(20, 18, 16);
   const auto    filter = MakeFilter(phantom);
@@ -972,7 +972,7 @@ TEST(itkN4BiasCorrectionChainFilter, KeepsGeometryAndDictionary)
   }
 }
 
-TEST(itkN4BiasCorrectionChainFilter, TheStartIndexDoesNotMatter)
+TEST(N4BiasCorrectionChainFilter, TheStartIndexDoesNotMatter)
 {
   for (const unsigned int shrink : { 3U, 4U })
   {
@@ -1000,7 +1000,7 @@ TEST(itkN4BiasCorrectionChainFilter, TheStartIndexDoesNotMatter)
   }
 }
 
-TEST(itkN4BiasCorrectionChainFilter, StreamsAndFitsOnce)
+TEST(N4BiasCorrectionChainFilter, StreamsAndFitsOnce)
 {
   const Phantom phantom(44, 40, 42);
   const auto    whole = MakeFilter(phantom);
@@ -1043,7 +1043,7 @@ TEST(itkN4BiasCorrectionChainFilter, StreamsAndFitsOnce)
   EXPECT_EQ(iterations, 60U);
 }
 
-TEST(itkN4BiasCorrectionChainFilter, AnObserverSeesProgressAndCanAbort)
+TEST(N4BiasCorrectionChainFilter, AnObserverSeesProgressAndCanAbort)
 {
   const Phantom phantom(40, 36, 24);
   const auto    filter = MakeFilter(phantom);
@@ -1096,7 +1096,7 @@ TEST(itkN4BiasCorrectionChainFilter, AnObserverSeesProgressAndCanAbort)
   EXPECT_TRUE(oblique::SameVoxels(filter->GetOutput(), fresh->GetOutput()));
 }
 
-TEST(itkN4BiasCorrectionChainFilter, ThreadsAndOperatorsDoNotChangeTheField)
+TEST(N4BiasCorrectionChainFilter, ThreadsAndOperatorsDoNotChangeTheField)
 {
   // Large enough for several threads.
   const Phantom phantom(72, 72, 50);
@@ -1123,7 +1123,7 @@ TEST(itkN4BiasCorrectionChainFilter, ThreadsAndOperatorsDoNotChangeTheField)
   EXPECT_GT(highest, 0.1);
 }
 
-TEST(itkN4BiasCorrectionChainFilter, RunsOnCuda)
+TEST(N4BiasCorrectionChainFilter, RunsOnCuda)
 {
   const Phantom phantom(48, 44, 32);
   const auto    filter = MakeFilter(phantom);
@@ -1142,7 +1142,7 @@ TEST(itkN4BiasCorrectionChainFilter, RunsOnCuda)
   }
 }
 
-TEST(itkN4BiasCorrectionChainFilter, PrintsItsMembers)
+TEST(N4BiasCorrectionChainFilter, PrintsItsMembers)
 {
   const auto         filter = FilterType::New();
   std::ostringstream text;

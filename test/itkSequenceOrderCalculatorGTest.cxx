@@ -35,7 +35,7 @@ namespace
 using ImageType = itk::Image<float, 3>;
 using MaskType = itk::Image<unsigned char, 3>;
 using CalculatorType = itk::SequenceOrderCalculator<ImageType, MaskType>;
-using OrderType = std::array<unsigned int, 4>;
+using OrderType = std::vector<unsigned int>;
 
 /** A brain of white and grey matter, fluid, oedema and enhancing voxels with the contrasts of the four sequences. */
 struct Brain
@@ -99,7 +99,7 @@ std::pair<unsigned int, unsigned int>
 CountWrongOrders(const std::array<ImageType::Pointer, 4> & sequences, const MaskType * mask)
 {
   std::pair<unsigned int, unsigned int> count{ 0, 0 };
-  OrderType                             order{ { 0, 1, 2, 3 } };
+  OrderType                             order{ 0, 1, 2, 3 };
   do
   {
     const auto calculator = Compute(sequences, mask, order);

@@ -289,7 +289,8 @@ WriteReport(const FilterType & filter, const ResultDocument & document, const st
   {
     page.AddGuidedBackpropagation(filter.GetGuidedBackpropagation(), voxel);
   }
-  const std::array<double, 3> & voxelOfBrain = filter.GetBrainRegionSpacing();
+  const itk::Vector<double, 3> ofBrain = filter.GetBrainRegionSpacing();
+  const std::array<double, 3>  voxelOfBrain = { { ofBrain[0], ofBrain[1], ofBrain[2] } };
   for (const std::string & layer : filter.GetBrainGradCAMLayers())
   {
     page.AddGradCAM(layer,

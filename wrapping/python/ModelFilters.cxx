@@ -393,7 +393,6 @@ GuidedBackpropagation::GetSupport() const
 std::vector<std::string>
 GuidedBackpropagation::GetOtherActivations() const
 {
-  const auto explanation = FilterOf<GuidedType>(this)->GetExplanation();
-  return explanation ? explanation->OtherActivations : std::vector<std::string>();
+  return FilterOf<GuidedType>(this)->GetOtherActivations();
 }
 } // namespace gliomagrading
