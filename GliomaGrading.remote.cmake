@@ -47,7 +47,14 @@
 #-- ### Please document here any justification for the criteria above
 #       Level 2 is claimed. Level 3 is the highest that a module with LibTorch can reach (level 4 allows no external
 #       requirement); its open boxes are owed before the module is proposed for ITK's list.
-#       Built and tested on Debian 12 (GCC 12, ITK 5.2.1, LibTorch 2.13.0) by test/run.sh. Windows and macOS were never tried.
+#       Built and tested on Debian 12 (GCC 12, LibTorch 2.13.0): against ITK 5.2.1 by test/run.sh, in the tree of ITK 5.4.7 by
+#       test/upstream.sh. Windows and macOS were never tried.
+# ITK would go on without the module and say nothing.
+if(Module_GliomaGrading AND NOT EXISTS "${CMAKE_CURRENT_LIST_DIR}/GliomaGrading"
+   AND NOT (GliomaGrading_GIT_REPOSITORY AND GliomaGrading_GIT_TAG)
+)
+  message(FATAL_ERROR "Module_GliomaGrading wants -DGliomaGrading_GIT_REPOSITORY=<address> and -DGliomaGrading_GIT_TAG=<full hash>.")
+endif()
 itk_fetch_module(
   GliomaGrading
   "Segments and grades gliomas in four MRI sequences and explains the grade, with LibTorch. After Pereira et al. 2018, https://arxiv.org/abs/1809.09468"

@@ -6,33 +6,26 @@ explain the grade and numbers that check the explanation. The networks run in Li
 )
 
 # The tests in Python pass arrays.
-set(_python_test_depends "")
+set(_gliomagrading_python_test_depends "")
 if(ITK_WRAP_PYTHON)
-  set(_python_test_depends ITKBridgeNumPy)
+  set(_gliomagrading_python_test_depends ITKBridgeNumPy)
 endif()
 
 itk_module(
   GliomaGrading
   DEPENDS
     ITKCommon
-    ITKIOImageBase
     ITKImageFunction
     ITKImageGrid
     ITKMetricsv4
     ITKOptimizersv4
     ITKRegistrationMethodsv4
-    ITKStatistics
     ITKTransform
   PRIVATE_DEPENDS
+    ITKIOImageBase
     ITKIOMeta
   COMPILE_DEPENDS
-    ITKConnectedComponents
     ITKDistanceMap
-    ITKImageFilterBase
-    ITKImageIntensity
-    ITKImageStatistics
-    ITKBinaryMathematicalMorphology
-    ITKLabelMap
     ITKSmoothing
     ITKThresholding
   TEST_DEPENDS
@@ -40,10 +33,13 @@ itk_module(
     ITKGoogleTest
     ITKMetaIO
     ITKBiasCorrection
+    ITKConnectedComponents
+    ITKImageCompose
+    ITKImageFilterBase
     ITKIONIFTI
     ITKIONRRD
     ITKIOPNG
-    ${_python_test_depends}
+    ${_gliomagrading_python_test_depends}
   DESCRIPTION "${DOCUMENTATION}"
   EXCLUDE_FROM_DEFAULT
   ENABLE_SHARED

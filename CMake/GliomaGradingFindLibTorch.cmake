@@ -8,8 +8,16 @@ if(TARGET GliomaGrading::LibTorch)
   return()
 endif()
 
+if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  message(FATAL_ERROR "GliomaGrading is built on Linux alone so far, and not on ${CMAKE_SYSTEM_NAME}.")
+endif()
+# A package sets a plain variable, which policy CMP0126 of projects for older CMakes drops beside a cached one.
+set(_gliomagrading_torch_root "$ENV{GLIOMAGRADING_TORCH_ROOT}")
+if(GliomaGrading_TORCH_ROOT)
+  set(_gliomagrading_torch_root "${GliomaGrading_TORCH_ROOT}")
+endif()
 set(GliomaGrading_TORCH_ROOT
-    "$ENV{GLIOMAGRADING_TORCH_ROOT}"
+    "${_gliomagrading_torch_root}"
     CACHE PATH "Folder of the torch package (holds include/ and lib/)"
 )
 if(NOT GliomaGrading_TORCH_ROOT)
@@ -23,24 +31,24 @@ if(NOT GliomaGrading_TORCH_ROOT)
     execute_process(
       COMMAND "${GliomaGrading_PYTHON_EXECUTABLE}" -c
               "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')"
-      OUTPUT_VARIABLE _torch_root
+      OUTPUT_VARIABLE _gliomagrading_torch_root
       OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET
     )
-    if(_torch_root)
-      set_property(CACHE GliomaGrading_TORCH_ROOT PROPERTY VALUE "${_torch_root}")
+    if(_gliomagrading_torch_root)
+      set_property(CACHE GliomaGrading_TORCH_ROOT PROPERTY VALUE "${_gliomagrading_torch_root}")
     endif()
   endif()
 endif()
 # torch/version.h holds the numbers up to 2.8, torch/headeronly/version.h after it.
-set(_torch_version_lines)
-foreach(_header torch/headeronly/version.h torch/csrc/api/include/torch/version.h)
-  if(NOT _torch_version_lines AND EXISTS "${GliomaGrading_TORCH_ROOT}/include/${_header}")
-    file(STRINGS "${GliomaGrading_TORCH_ROOT}/include/${_header}" _torch_version_lines
+set(_gliomagrading_torch_version_lines)
+foreach(_gliomagrading_header torch/headeronly/version.h torch/csrc/api/include/torch/version.h)
+  if(NOT _gliomagrading_torch_version_lines AND EXISTS "${GliomaGrading_TORCH_ROOT}/include/${_gliomagrading_header}")
+    file(STRINGS "${GliomaGrading_TORCH_ROOT}/include/${_gliomagrading_header}" _gliomagrading_torch_version_lines
          REGEX "#define TORCH_VERSION_(MAJOR|MINOR|PATCH) "
     )
   endif()
 endforeach()
-if(NOT _torch_version_lines)
+if(NOT _gliomagrading_torch_version_lines)
   message(
     FATAL_ERROR
       "No LibTorch at GliomaGrading_TORCH_ROOT='${GliomaGrading_TORCH_ROOT}'. Install it with 'pip install torch==2.13.0' in a virtual "
@@ -48,11 +56,11 @@ if(NOT _torch_version_lines)
   )
 endif()
 
-foreach(_part MAJOR MINOR PATCH)
-  string(REGEX MATCH "TORCH_VERSION_${_part} ([0-9]+)" _match "${_torch_version_lines}")
-  set(_torch_${_part} "${CMAKE_MATCH_1}")
+foreach(_gliomagrading_part MAJOR MINOR PATCH)
+  string(REGEX MATCH "TORCH_VERSION_${_gliomagrading_part} ([0-9]+)" _gliomagrading_match "${_gliomagrading_torch_version_lines}")
+  set(_gliomagrading_torch_${_gliomagrading_part} "${CMAKE_MATCH_1}")
 endforeach()
-set(GliomaGrading_TORCH_VERSION "${_torch_MAJOR}.${_torch_MINOR}.${_torch_PATCH}")
+set(GliomaGrading_TORCH_VERSION "${_gliomagrading_torch_MAJOR}.${_gliomagrading_torch_MINOR}.${_gliomagrading_torch_PATCH}")
 if(GliomaGrading_TORCH_VERSION VERSION_LESS 2.7)
   message(FATAL_ERROR "LibTorch ${GliomaGrading_TORCH_VERSION} at ${GliomaGrading_TORCH_ROOT} is too old: 2.7 or newer is needed.")
 endif()
@@ -69,48 +77,48 @@ set_target_properties(
     INTERFACE_COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CXX>:-fopenmp>"
 )
 # Operators and devices register themselves when their library is loaded: the linker must not drop one as unused.
-set(_torch_link "-Wl,--push-state,--no-as-needed")
-foreach(_name torch torch_cpu c10 torch_cuda c10_cuda)
-  set(_torch_file "${GliomaGrading_TORCH_LIBRARY_DIR}/lib${_name}.so")
-  if(EXISTS "${_torch_file}")
-    list(APPEND _torch_link "${_torch_file}")
-  elseif(NOT _name MATCHES "cuda")
-    message(FATAL_ERROR "${_torch_file} is missing: the torch package is incomplete. Install it again with 'pip install --force-reinstall torch==2.13.0'.")
+set(_gliomagrading_torch_link "-Wl,--push-state,--no-as-needed")
+foreach(_gliomagrading_name torch torch_cpu c10 torch_cuda c10_cuda)
+  set(_gliomagrading_torch_file "${GliomaGrading_TORCH_LIBRARY_DIR}/lib${_gliomagrading_name}.so")
+  if(EXISTS "${_gliomagrading_torch_file}")
+    list(APPEND _gliomagrading_torch_link "${_gliomagrading_torch_file}")
+  elseif(NOT _gliomagrading_name MATCHES "cuda")
+    message(FATAL_ERROR "${_gliomagrading_torch_file} is missing: the torch package is incomplete. Install it again with 'pip install --force-reinstall torch==2.13.0'.")
   endif()
 endforeach()
-list(APPEND _torch_link "-Wl,--pop-state")
+list(APPEND _gliomagrading_torch_link "-Wl,--pop-state")
 
 # One OpenMP runtime for the process: the very file that the wheel brings, which may be a renamed one.
-file(GLOB _torch_gomp "${GliomaGrading_TORCH_LIBRARY_DIR}/libgomp*.so*" "${GliomaGrading_TORCH_ROOT}/../torch.libs/libgomp*.so*")
+file(GLOB _gliomagrading_torch_gomp "${GliomaGrading_TORCH_LIBRARY_DIR}/libgomp*.so*" "${GliomaGrading_TORCH_ROOT}/../torch.libs/libgomp*.so*")
 set(GliomaGrading_TORCH_RPATH "${GliomaGrading_TORCH_LIBRARY_DIR}")
-if(_torch_gomp)
-  list(GET _torch_gomp 0 _torch_gomp)
-  list(APPEND _torch_link "${_torch_gomp}")
-  get_filename_component(_torch_gomp_dir "${_torch_gomp}" DIRECTORY)
-  get_filename_component(_torch_gomp_dir "${_torch_gomp_dir}" REALPATH)
-  list(APPEND GliomaGrading_TORCH_RPATH "${_torch_gomp_dir}")
+if(_gliomagrading_torch_gomp)
+  list(GET _gliomagrading_torch_gomp 0 _gliomagrading_torch_gomp)
+  list(APPEND _gliomagrading_torch_link "${_gliomagrading_torch_gomp}")
+  get_filename_component(_gliomagrading_torch_gomp_dir "${_gliomagrading_torch_gomp}" DIRECTORY)
+  get_filename_component(_gliomagrading_torch_gomp_dir "${_gliomagrading_torch_gomp_dir}" REALPATH)
+  list(APPEND GliomaGrading_TORCH_RPATH "${_gliomagrading_torch_gomp_dir}")
   list(REMOVE_DUPLICATES GliomaGrading_TORCH_RPATH)
 else()
-  list(APPEND _torch_link "-fopenmp")
+  list(APPEND _gliomagrading_torch_link "-fopenmp")
 endif()
-set_property(TARGET GliomaGrading::LibTorch PROPERTY INTERFACE_LINK_LIBRARIES "${_torch_link}")
+set_property(TARGET GliomaGrading::LibTorch PROPERTY INTERFACE_LINK_LIBRARIES "${_gliomagrading_torch_link}")
 
 # Compiles and links a call with a std::string in it; the answer is kept for this LibTorch.
 if(NOT GliomaGrading_TORCH_ABI_CHECKED STREQUAL "${GliomaGrading_TORCH_ROOT} ${GliomaGrading_TORCH_VERSION}")
   try_compile(
-    _torch_abi_fits "${CMAKE_BINARY_DIR}/CMakeFiles/GliomaGradingLibTorchABI"
+    _gliomagrading_torch_abi_fits "${CMAKE_BINARY_DIR}/CMakeFiles/GliomaGradingLibTorchABI"
     SOURCES "${CMAKE_CURRENT_LIST_DIR}/GliomaGradingLibTorchABI.cxx"
     LINK_LIBRARIES GliomaGrading::LibTorch
-    OUTPUT_VARIABLE _torch_abi_output
+    OUTPUT_VARIABLE _gliomagrading_torch_abi_output
     CXX_STANDARD 20
     CXX_STANDARD_REQUIRED ON
   )
-  if(NOT _torch_abi_fits)
+  if(NOT _gliomagrading_torch_abi_fits)
     message(
       FATAL_ERROR
         "A program that uses LibTorch ${GliomaGrading_TORCH_VERSION} does not compile and link here. Usual reasons: a LibTorch without the "
         "C++11 ABI (torch wheels have it since 2.7), another C++ library than libstdc++, a compiler older than GCC 11, or another "
-        "processor. The compiler said:\n${_torch_abi_output}"
+        "processor. The compiler said:\n${_gliomagrading_torch_abi_output}"
     )
   endif()
   set(GliomaGrading_TORCH_ABI_CHECKED
@@ -118,3 +126,4 @@ if(NOT GliomaGrading_TORCH_ABI_CHECKED STREQUAL "${GliomaGrading_TORCH_ROOT} ${G
       CACHE INTERNAL "LibTorch whose ABI fits"
   )
 endif()
+mark_as_advanced(GliomaGrading_TORCH_ROOT GliomaGrading_PYTHON_EXECUTABLE)

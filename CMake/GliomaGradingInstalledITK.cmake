@@ -3,25 +3,25 @@
 
 # Builds the module against an installed ITK, which brings no module macros.
 set(GliomaGrading_ITK_COMPONENTS
+    # the library's, as in itk-module.cmake
     ITKCommon
-    ITKIOImageBase
+    ITKDistanceMap
     ITKImageFunction
     ITKImageGrid
-    ITKStatistics
-    ITKTransform
-    ITKConnectedComponents
-    ITKDistanceMap
-    ITKImageFilterBase
-    ITKImageIntensity
-    ITKImageStatistics
-    ITKBinaryMathematicalMorphology
-    ITKLabelMap
+    ITKIOImageBase
+    ITKIOMeta
     ITKMetricsv4
     ITKOptimizersv4
     ITKRegistrationMethodsv4
     ITKSmoothing
     ITKThresholding
-    ITKIOMeta
+    ITKTransform
+    # the application's, the package's and the tests'
+    ITKBinaryMathematicalMorphology
+    ITKConnectedComponents
+    ITKImageCompose
+    ITKImageFilterBase
+    ITKMathematicalMorphology
     ITKIONIFTI
     ITKIONRRD
     ITKIOPNG

@@ -39,6 +39,11 @@ run("${CMAKE_COMMAND}" --install "${BUILD_DIR}" --prefix "${WORK_DIR}/prefix")
 # No hint to LibTorch: a shared library has it in its RUNPATH, a static one in its package.
 unset(ENV{GLIOMAGRADING_TORCH_ROOT})
 unset(ENV{LD_LIBRARY_PATH})
+if(DEFINED ENV{VIRTUAL_ENV})
+  string(REPLACE "$ENV{VIRTUAL_ENV}/bin:" "" _path "$ENV{PATH}")
+  set(ENV{PATH} "${_path}")
+  unset(ENV{VIRTUAL_ENV})
+endif()
 run(
   "${CMAKE_COMMAND}" -S "${SOURCE_DIR}/test/package-consumer" -B "${WORK_DIR}/consumer" ${_common}
   "-DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
