@@ -16,6 +16,8 @@
  *
  *=========================================================================*/
 
-// Pairs of a name and a number, and what else a filter gives as a list of them.
+// Lists of pairs: a name and a number, two numbers.
 %template(pairStringD) std::pair<std::string, double>;
 %template(vectorPairStringD) std::vector<std::pair<std::string, double>>;
+%template(pairUIUI) std::pair<unsigned int, unsigned int>;
+%template(vectorPairUIUI) std::vector<std::pair<unsigned int, unsigned int>>;

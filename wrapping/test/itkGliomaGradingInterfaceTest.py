@@ -7,6 +7,7 @@ Exit code 77: all that could be tested passed, and what is missing is printed.
 """
 import inspect
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -60,7 +61,20 @@ for name, keys in templates.items():
 for name in ("CohortReader", "ExplanationSanityCalculator", "TorchModel", "TorchModelTrainer"):
     assert getattr(itk, name).New().GetNameOfClass() == name
 
-# Enums, keywords, images.
+# Every enumeration of the headers, with each of its values.
+include = pathlib.Path(__file__).resolve().parents[2] / "include"
+enumerations = 0
+for header in include.glob("itk*.h"):
+    text = header.read_text()
+    for owner, body in re.findall(r"^class (\w+Enums)\n\{(.*?)^\};", text, re.DOTALL | re.MULTILINE):
+        for name, values in re.findall(r"enum class (\w+) : uint8_t\s*\{(.*?)\}", body, re.DOTALL):
+            enumerations += 1
+            names = re.findall(r"^\s*(\w+)(?: = \d+)?,?\s*(?://.*)?$", values, re.MULTILINE)
+            members = [getattr(getattr(itk, owner), f"{name}_{value}") for value in names]
+            assert len(members) > 1 and len({int(member) for member in members}) == len(members), (owner, name, members)
+assert enumerations > 15, enumerations
+
+# Keywords, images.
 images, brain, tumour = obliqueHead.images()
 arrays, brain_array, tumour_array = obliqueHead.arrays()
 inside = brain_array > 0
@@ -92,6 +106,10 @@ else:
     result = itk.masked_standardize_filter(labelled, mask_image=brain)
     assert isinstance(result, xarray.DataArray)
     np.testing.assert_array_equal(result.values, values)
+    assert result.dims == labelled.dims == ("z", "y", "x")
+    for dimension in result.dims:
+        np.testing.assert_array_equal(result.coords[dimension], labelled.coords[dimension])
+    np.testing.assert_array_equal(result.attrs["direction"], labelled.attrs["direction"])
 
 # Overloaded and listed parameters.
 iterations = itk.Array[itk.UI](2)
@@ -136,6 +154,8 @@ manifest.SetSpacing([1.0, 1.0, 2.5])
 manifest.SetChannelNames(["T1", "T1c"])
 assert tuple(manifest.GetSpacing()) == (1.0, 1.0, 2.5) and tuple(manifest.GetChannelNames()) == ("T1", "T1c")
 assert tuple(model.GetManifest().GetClassNames()) == ("LGG", "HGG")
+weights = models / "grading" / model.GetManifest().GetWeightsFile()
+assert model.GetManifest().GetWeightsBytes() == weights.stat().st_size
 
 # So can thresholds, cases, and what was done to the images.
 thresholds = itk.ReviewThresholds()
@@ -185,9 +205,20 @@ else:
 assert "mask_image" in str(inspect.signature(itk.masked_standardize_filter))
 if "unit variance" not in str(itk.MaskedStandardizeFilter[VF, UC, VF].__doc__):
     missing.append("docstrings (ITK_WRAP_DOC)")
+else:
+    assert "second input" in itk.MaskedStandardizeFilter[VF, UC, VF].SetInput2.__doc__
+    assert "unit variance" in itk.masked_standardize_filter.__doc__
 folder = pathlib.Path(itk.__file__).parent
-for name in (*templates, "TorchModel"):
-    assert list(folder.glob(f"*{name}*.pyi")), f"no type stub of {name}"
+listed = (folder / "__init__.pyi").read_text()
+others = ("CohortCase", "CohortReader", "GradedRegionReport", "ReviewThresholds", "SequencePreparationReport", "TorchModel")
+others += ("TorchModelManifest", "TorchModelTrainer", "ValidationScore")
+for name in (*templates, *others):
+    assert f"from .{name}Template import" in listed, f"{name} is not in __init__.pyi"
+    for part in ("Proxy", "Template"):
+        stub = (folder / f"{name}{part}.pyi").read_text()
+        assert re.search(rf"class _?{name}", stub), f"the stub {name}{part}.pyi says nothing of {name}"
+for name, method in (("MaskedStandardizeFilter", "SetMaskImage"), ("TorchModel", "Load"), ("GradCAMImageFilter", "SetLayerNames")):
+    assert f"def {method}(" in (folder / f"{name}Proxy.pyi").read_text(), (name, method)
 
 if missing:
     print("Not tested, missing here:", ", ".join(missing))

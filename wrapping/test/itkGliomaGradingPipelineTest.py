@@ -46,8 +46,9 @@ out["region"] = region.array
 grader = gg.Model(folder + "/grading")
 graded = gg.grade_classifier(region, grader)
 out["grade"] = np.array([graded.probabilities[name] for name in ("LGG", "HGG")])
-maps = gg.grad_cam(region, grader, ("res3", "res4"), class_to_explain=1, reference=images[0]).maps
-out["res3"], out["res4"] = maps["res3"].array, maps["res4"].array
+for grade in (0, 1):
+    maps = gg.grad_cam(region, grader, ("res3", "res4"), class_to_explain=grade, reference=images[0]).maps
+    out[f"res3 {grade}"], out[f"res4 {grade}"] = maps["res3"].array, maps["res4"].array
 out["guided"] = gg.guided_backpropagation(region, grader, class_to_explain=1, reference=images[0]).map.array
 quality = gg.explanation_quality(maps["res3"], labels, brain)
 out["quality"] = np.array([quality.tumour_share, quality.border_ratio, quality.gini])
@@ -115,37 +116,49 @@ with tempfile.TemporaryDirectory() as temporary:
     classifier = itk.GradeClassifierFilter.New(region, model=grader)
     classifier.Update()
     equal("probabilities of the grades", listed(classifier.GetProbabilities()), wanted["grade"])
-    explanation = itk.GradCAMImageFilter.New(region, model=grader, class_to_explain=1, reference_image=images[0])
+    for grade in (0, 1):
+        explanation = itk.GradCAMImageFilter.New(region, model=grader, class_to_explain=grade, reference_image=images[0])
+        for layer in ("res3", "res4"):
+            explanation.AddLayerName(layer)
+        explanation.Update()
+        for layer in ("res3", "res4"):
+            equal(f"Grad-CAM {layer} of grade {grade}", itk.array_view_from_image(explanation.GetMap(layer)), wanted[f"{layer} {grade}"])
+    # An untrained network's map of one grade can be 0 throughout: comparing such maps alone says nothing.
     for layer in ("res3", "res4"):
-        explanation.AddLayerName(layer)
-    explanation.Update()
-    for layer in ("res3", "res4"):
-        equal(f"Grad-CAM {layer}", itk.array_view_from_image(explanation.GetMap(layer)), wanted[layer])
+        assert max(wanted[f"{layer} {grade}"].max() for grade in (0, 1)) > 0.0, f"no map of {layer} shows anything"
     guided = itk.guided_backpropagation_image_filter(region, model=grader, class_to_explain=1, reference_image=images[0])
-    guided = guided[0] if isinstance(guided, tuple) else guided
     equal("guided backpropagation", itk.array_view_from_image(guided), wanted["guided"])
     quality = itk.ExplanationQualityFilter.New(explanation.GetMap("res3"), tumour_mask=tumour, brain_mask=brain)
     quality.Update()
     equal("quality", [quality.GetTumourShare(), quality.GetBorderRatio(), quality.GetGini()], wanted["quality"])
 
-    # In one filter, as the program.
-    grading = itk.GliomaGradingFilter.New(
-        *images, tumour_mask_image=tumour, grading_model=grader, coordinate_tolerance=1e-3, direction_tolerance=1e-3
-    )
-    grading.Update()
-    result = json.loads((folder / "results" / "result.json").read_text())
-    assert grading.GetGrade() == result["grade"]
-    equal("probabilities of the program", list(grading.GetProbabilities()), [result["probabilities"][n] for n in ("LGG", "HGG")])
+    # In one filter, as the program: with a mask and a tiny grader, then with all the networks that are shipped, N4 included.
+    def compare(results, of_brain, **options):
+        grading = itk.GliomaGradingFilter.New(*images, coordinate_tolerance=1e-3, direction_tolerance=1e-3, **options)
+        grading.Update()
+        result = json.loads((results / "result.json").read_text())
+        assert grading.GetGrade() == result["grade"]
+        equal("probabilities of the program", list(grading.GetProbabilities()), [result["probabilities"][n] for n in ("LGG", "HGG")])
 
-    def of_program(name):
-        return itk.array_from_image(itk.imread(str(folder / "results" / name)))
+        def equal_file(name, image):
+            equal(f"{name} of the program", itk.array_view_from_image(image), itk.array_from_image(itk.imread(str(results / f"{name}.nii.gz"))))
 
-    equal("tumour", itk.array_view_from_image(grading.GetOutput()), of_program("tumour.nii.gz"))
-    for layer in ("res3", "res4"):
-        got = itk.array_view_from_image(grading.GetGradCAM(layer))
-        equal(f"Grad-CAM {layer} of the program", got, of_program(f"gradcam-{layer}.nii.gz"))
-    equal(
-        "guided backpropagation of the program",
-        itk.array_view_from_image(grading.GetGuidedBackpropagation()),
-        of_program("guided-backprop.nii.gz"),
-    )
+        equal_file("tumour", grading.GetOutput())
+        equal_file("guided-backprop", grading.GetGuidedBackpropagation())
+        for layer in ("res3", "res4"):
+            equal_file(f"gradcam-{layer}", grading.GetGradCAM(layer))
+        if of_brain:
+            equal_file("tumour-probability", grading.GetTumourProbability())
+            assert [report.GetN4Status() for report in grading.GetSequenceReports()] != [""] * 4
+            assert list(grading.GetBrainProbabilities()) == [result["whole_brain"]["probabilities"][n] for n in ("LGG", "HGG")]
+
+    compare(folder / "results", False, tumour_mask_image=tumour, grading_model=grader)
+    shipped = {}
+    named = []
+    for option, name in (("segmentation", "segmentation"), ("grading", "grading"), ("brain_grading", "brain-grading")):
+        bundle = str(pathlib.Path(__file__).resolve().parents[2] / "examples" / "glioma" / "models" / name)
+        shipped[f"{option}_model"] = itk.TorchModel.New(path=bundle)
+        shipped[f"{option}_model"].Load()
+        named += [f"--{option.replace('_', '-')}-model", bundle]
+    run(program, "grade", *options, *named, "--output", str(folder / "shipped"))
+    compare(folder / "shipped", True, **shipped)

@@ -17,7 +17,7 @@ here = pathlib.Path(__file__).resolve().parent
 EXPLAIN = """
 import hashlib, sys
 sys.path.insert(0, {here!r})
-def explain():
+def explain(watch=None):
     import itk, obliqueHead
     images, brain, tumour = obliqueHead.images()
     F, VF = itk.Image[itk.F, 3], itk.VectorImage[itk.F, 3]
@@ -27,6 +27,8 @@ def explain():
     model.Load()
     explanation = itk.GradCAMImageFilter.New(region, model=model, class_to_explain=1)
     explanation.AddLayerName("res3")
+    if watch:
+        explanation.AddObserver(itk.ProgressEvent(), watch)
     explanation.Update()
     values = itk.array_from_image(explanation.GetMap("res3"))
     assert values.any()
@@ -61,10 +63,18 @@ orders = {
 digests = {order: run(code) for order, code in orders.items()}
 assert len({tuple(d) for d in digests.values()}) == 1, digests
 
-# A filter takes its threads from itk and gives torch's back.
-threads = "import torch; torch.set_num_threads(3); print(explain()); assert torch.get_num_threads() == 3"
+# A filter takes its threads from itk while it computes, and gives torch's back.
+threads = """
+import torch
+torch.set_num_threads(3)
+seen = set()
+explain(lambda: seen.add(torch.get_num_threads()))
+assert torch.get_num_threads() == 3
+print(*seen)
+"""
 for number in ("1", "2"):
-    run(threads, ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=number)
+    seen = run(threads, ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=number)
+    assert number in seen and set(seen) <= {number, "3"}, (number, seen)
 
 # Python runs on while C++ works.
 import itk  # noqa: E402
@@ -90,10 +100,12 @@ ended.set()
 counter.join()
 assert seen > 20, f"another thread came {seen} times to its turn"
 
-# Nothing of torch is defined or exported by the module's extension.
-extensions = list(pathlib.Path(itk.__file__).parent.glob("_GliomaGradingPython*.so"))
-assert len(extensions) == 1, extensions
-symbols = subprocess.run(["nm", "-D", "--defined-only", str(extensions[0])], check=True, capture_output=True, text=True).stdout
-assert "PyInit__GliomaGradingPython" in symbols
-torch_symbols = re.findall(r"\S*(?:N3c10|N2at|N5torch|N6caffe2)\S*", symbols)
-assert not torch_symbols, torch_symbols[:5]
+# Nothing of torch is exported by the module's extension, nor by its library.
+folder = pathlib.Path(itk.__file__).parent
+for pattern, own in (("_GliomaGradingPython*.so", "PyInit__GliomaGradingPython"), ("*GliomaGrading-*.so.?", "N3itk10TorchModel")):
+    files = [file for file in folder.glob(pattern) if "Test" not in file.name]
+    assert len(files) == 1, (pattern, files)
+    symbols = subprocess.run(["nm", "-D", "--defined-only", str(files[0])], check=True, capture_output=True, text=True).stdout
+    assert own in symbols, files[0]
+    torch_symbols = re.findall(r"\S*(?:3c10|2at|5torch|6caffe2)(?=\d)\S*", symbols)
+    assert not torch_symbols, (files[0], torch_symbols[:5])
