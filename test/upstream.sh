@@ -49,6 +49,8 @@ case $work/ in "$source_dir"/*) fail "the work folder must lie outside the check
 commit=$(git -C "$source_dir" rev-parse HEAD)
 # What a stage's outcome depends on.
 content=$(git -C "$source_dir" ls-tree -r HEAD | grep -v '\.md$' | sha256sum | cut -d ' ' -f 1)
+# All that is tested comes from a clone.
+sources=$work/GliomaGrading
 [ -z "$(git -C "$source_dir" status --porcelain --untracked-files=no)" ] ||
   echo "The checkout has changes that are not committed: they are not tested."
 
@@ -90,27 +92,27 @@ itk_source()
     tar -xf "$archive" -C "$work/unpacking" --exclude '*/.ExternalData/*' || return 1
     mv "$work/unpacking"/InsightToolkit-* "$itk_dir" && rmdir "$work/unpacking"
   fi
+  # Builds of another ITK would be taken for this one's.
+  [ -f "$work/itk-version" ] || echo "$itk_version" >"$work/itk-version"
+  [ "$(cat "$work/itk-version")" = "$itk_version" ] ||
+    { echo "error: $work holds builds of ITK $(cat "$work/itk-version"); give another --work for ITK $itk_version." && return 1; }
+  [ -d "$sources" ] || git clone -q "$source_dir" "$sources" || return 1
+  git -C "$sources" fetch -q "$source_dir" HEAD && git -C "$sources" checkout -q "$commit" || return 1
   # ITK fetches the module itself; through a link it would rename the remotes of the checkout.
   [ ! -L "$itk_dir/$in_tree" ] || rm "$itk_dir/$in_tree"
   # Only where it differs: all of ITK depends on it.
-  cmp -s "$source_dir/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/GliomaGrading.remote.cmake" ||
-    cp "$source_dir/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/"
+  cmp -s "$sources/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/GliomaGrading.remote.cmake" ||
+    cp "$sources/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/"
 }
 
 tools()
 {
   install_packages "${build_packages[@]}" castxml doxygen git
-  install_python_packages "$torch_requirement" clang-format==19.1.7 numpy xarray
+  install_python_packages "$torch_requirement" clang-format==19.1.7 numpy xarray -r "$sources/test/requirements.txt"
   torch_root=$("$venv/bin/python" -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')
   # ITK takes SWIG 4.2 or newer; its own module needs this one.
   [ -x "$work/tools/bin/swig" ] || "$venv/bin/python" -m venv "$work/tools"
   "$work/tools/bin/python" -m pip install --disable-pip-version-check -q swig==4.3.1
-}
-
-checkout()
-{
-  [ -d "$work/GliomaGrading" ] || git clone -q "$source_dir" "$work/GliomaGrading"
-  git -C "$work/GliomaGrading" fetch -q "$source_dir" HEAD && git -C "$work/GliomaGrading" checkout -q "$commit"
 }
 
 # configure_itk BUILD [OPTION...]: only the modules that ours needs.
@@ -127,20 +129,42 @@ configure_itk()
 # What fails does not keep the rest from being built: hours run unattended.
 build() { nice ninja -k 0 -C "$1" -j "$jobs" "${@:2}"; }
 
-# run_ctest FOLDER: the tests of a folder of a build tree.
+# run_ctest FOLDER: the tests of a folder of a build tree. In ITK's tree those of a module lie in its folder test.
 run_ctest()
 {
-  GLIOMAGRADING_TEST_DATA=${GLIOMAGRADING_TEST_DATA:-$source_dir/../shared/data} ctest --test-dir "$1" --output-on-failure --no-tests=error \
-    --output-junit "$1/junit.xml" -j "$jobs"
+  VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" GLIOMAGRADING_TEST_DATA=${GLIOMAGRADING_TEST_DATA:-$source_dir/../shared/data} ctest --test-dir "$1" --output-on-failure --no-tests=error \
+    --output-junit "$1/junit.xml" -j "$jobs" || return 1
+  "$venv/bin/python" "$sources/test/count_results.py" "$1/junit.xml"
 }
 
-# nothing_of_itk BUILD: fails where a touched source of ours would build anything of ITK again.
+# in_tree_tests BUILD: the module's tests in a tree of ITK, and what ITK makes of it by itself.
+in_tree_tests()
+{
+  local odd
+  run_ctest "$1/$in_tree/test" && ctest --test-dir "$1/$in_tree" --no-tests=error -R GliomaGradingInDoxygenGroup --output-on-failure || return 1
+  # ITK leaves its header tests out without a word where it finds no Python.
+  for odd in 1 2; do
+    [ -n "$(find "$1" -name "GliomaGradingHeaderTest$odd" -type f -perm -u+x)" ] || { echo "error: GliomaGradingHeaderTest$odd is not built" && return 1; }
+  done
+  odd=$(ctest --test-dir "$1/$in_tree/test" -N | sed -n 's/^ *Test *#[0-9]*: //p' | grep -vE '^(GliomaGrading|itk)[A-Za-z0-9-]+$|^[A-Z][A-Za-z0-9]+\.[A-Za-z0-9]+$' || true)
+  [ -z "$odd" ] || { echo "error: tests without a name in ITK's manner: $odd" && return 1; }
+  nothing_of_itk "$1"
+}
+
+# nothing_of_itk BUILD: fails where a changed source and a changed header of ours would build anything of ITK again.
 nothing_of_itk()
 {
-  local foreign
-  touch "$itk_dir/$in_tree/src/Sha256.cxx"
-  foreign=$(ninja -C "$1" -n -d explain GliomaGrading-all GliomaGradingGTestDriver 2>/dev/null | grep -E '^\[[0-9]+/[0-9]+\] Building' | grep -v GliomaGrading || true)
-  [ -z "$foreign" ] || { echo "A change of ours builds again: $foreign" && return 1; }
+  local touched steps=$work/logs/steps.txt foreign outcome=0
+  for touched in src/Sha256.cxx include/itkUprightGridCalculator.h; do
+    touched=$itk_dir/$in_tree/$touched
+    touch -r "$touched" "$work/time" && touch "$touched"
+    ninja -C "$1" -n >"$steps" || outcome=1
+    touch -r "$work/time" "$touched"
+    grep -q 'GliomaGrading.*\.o$' "$steps" || { echo "error: a change of $touched builds nothing" && outcome=1; }
+    foreign=$(grep -E '^\[[0-9]+/[0-9]+\]' "$steps" | grep -vE 'GliomaGrading|UprightGrid|Re-checking globbed' || true)
+    [ -z "$foreign" ] || { echo "error: a change of $touched builds again: $foreign" && outcome=1; }
+  done
+  return $outcome
 }
 
 # hooks CLONE: what ITK's pre-commit runs, as far as PyPI has it. They mend files; binary ones are none of theirs.
@@ -156,7 +180,10 @@ hooks()
   for hook in check-ast debug-statement-hook; do "$bin/$hook" "${python[@]}" || outcome=1; done
   for hook in json toml xml; do "$bin/check-$hook" $(git ls-files "*.$hook") || outcome=1; done
   "$bin/check-yaml" $(git ls-files '*.yml' '*.yaml') || outcome=1
-  for hook in check-case-conflict check-merge-conflict check-vcs-permalinks check-shebang-scripts-are-executable destroyed-symlinks \
+  "$bin/check-merge-conflict" --assume-in-merge "${text[@]}" || outcome=1
+  # The exceptions of CONTRIBUTING.md: weights, and the README's picture.
+  "$bin/check-added-large-files" --enforce-all --maxkb=200 $(git ls-files | grep -vE '\.safetensors$|overview-phantom\.png$') || outcome=1
+  for hook in check-case-conflict check-illegal-windows-names forbid-new-submodules check-vcs-permalinks check-shebang-scripts-are-executable destroyed-symlinks \
     detect-private-key end-of-file-fixer mixed-line-ending trailing-whitespace-fixer; do
     "$bin/$hook" "${text[@]}" || outcome=1
   done
@@ -167,9 +194,9 @@ hooks()
 
 stage_conventions()
 {
-  itk_source && tools && checkout || return 1
+  itk_source && tools || return 1
   install_packages kwstyle
-  local list=$work/kwstyle-files.txt sources=$work/GliomaGrading outcome=0 file
+  local list=$work/kwstyle-files.txt outcome=0 file
   echo "ITK's clang-format:"
   while read -r file; do
     "$venv/bin/clang-format" "--style=file:$itk_dir/.clang-format" "$sources/$file" | cmp -s "$sources/$file" - || { echo "  changes $file" && outcome=1; }
@@ -181,7 +208,9 @@ stage_conventions()
   printf '%s\n' "INPUT=$sources/include" 'GENERATE_HTML=NO' 'GENERATE_LATEX=NO' 'GENERATE_XML=YES' 'QUIET=YES' 'EXTRACT_ALL=NO' 'WARN_IF_UNDOCUMENTED=NO' \
     'FILE_PATTERNS=*.h' 'MACRO_EXPANSION=YES' 'PREDEFINED=ITK_TEMPLATE_EXPORT= GliomaGrading_EXPORT= ITK_DISALLOW_COPY_AND_MOVE(x)=' \
     "OUTPUT_DIRECTORY=$work/doxygen" "WARN_LOGFILE=$work/logs/doxygen.txt" >"$work/Doxyfile"
-  mkdir -p "$work/doxygen" && doxygen "$work/Doxyfile" && { [ ! -s "$work/logs/doxygen.txt" ] || { cat "$work/logs/doxygen.txt" && outcome=1; }; }
+  mkdir -p "$work/doxygen" && rm -f "$work/logs/doxygen.txt"
+  doxygen "$work/Doxyfile" && [ -f "$work/logs/doxygen.txt" ] && [ ! -s "$work/logs/doxygen.txt" ] || outcome=1
+  cat "$work/logs/doxygen.txt" || outcome=1
   "$venv/bin/python" "$sources/test/check_sources.py" itk6 "$sources" || outcome=1
   echo "Hooks of ITK's pre-commit:"
   (hooks "$sources") || outcome=1
@@ -192,11 +221,11 @@ stage_in-tree()
 {
   itk_source && tools || return 1
   configure_itk "$work/shared" -DBUILD_SHARED_LIBS=ON "-DCMAKE_INSTALL_PREFIX=$work/shared-installed" && build "$work/shared" || return 1
-  run_ctest "$work/shared/$in_tree" && nothing_of_itk "$work/shared" || return 1
+  in_tree_tests "$work/shared" || return 1
   build "$work/shared" install || return 1
   # A project that asks the installed ITK for the module as for any other.
   mkdir -p "$work/consumer-source"
-  cp "$source_dir/test/package-consumer/consumer.cxx" "$work/consumer-source/"
+  cp "$sources/test/package-consumer/consumer.cxx" "$work/consumer-source/"
   cat >"$work/consumer-source/CMakeLists.txt" <<'TEXT'
 cmake_minimum_required(VERSION 3.16.3)
 project(Consumer LANGUAGES C CXX)
@@ -208,7 +237,7 @@ target_link_libraries(consumer PRIVATE ${ITK_LIBRARIES})
 TEXT
   rm -rf "$work/consumer"
   nice cmake -S "$work/consumer-source" -B "$work/consumer" -G Ninja "-DITK_DIR=$(installed_package "$work/shared-installed")" &&
-    build "$work/consumer" && "$work/consumer/consumer" "$source_dir/examples/glioma/models/segmentation" "$source_dir/examples/glioma/models/grading"
+    build "$work/consumer" && "$work/consumer/consumer" "$sources/examples/glioma/models/segmentation" "$sources/examples/glioma/models/grading"
 }
 
 installed_package() { dirname "$(find "$1" -name ITKConfig.cmake | head -n 1)"; }
@@ -218,7 +247,7 @@ plain_itk()
 {
   local modules module
   # The components that the installed-ITK way asks for, and what its tests and the external way need.
-  modules=$(sed -n '/^set(GliomaGrading_ITK_COMPONENTS/,/^)/s/^ *\(ITK[A-Za-z0-9]*\).*/-DModule_\1=ON/p' "$source_dir/CMake/GliomaGradingInstalledITK.cmake")
+  modules=$(sed -n '/^set(GliomaGrading_ITK_COMPONENTS/,/^)/s/^ *\(ITK[A-Za-z0-9]*\).*/-DModule_\1=ON/p' "$sources/CMake/GliomaGradingInstalledITK.cmake")
   [ -n "$modules" ] || return 1
   for module in ITKTestKernel ITKBiasCorrection ITKGoogleTest ITKMetaIO; do modules+=" -DModule_$module=ON"; done
   # shellcheck disable=SC2086
@@ -228,25 +257,24 @@ plain_itk()
 
 stage_installed()
 {
-  itk_source && tools && checkout && plain_itk || return 1
+  itk_source && tools && plain_itk || return 1
   install_packages libgtest-dev
-  install_python_packages -r "$source_dir/test/requirements.txt"
-  nice cmake -S "$work/GliomaGrading" -B "$work/installed" -G Ninja "-DITK_DIR=$(installed_package "$work/plain-installed")" -DBUILD_TESTING=ON \
+  nice cmake -S "$sources" -B "$work/installed" -G Ninja "-DITK_DIR=$(installed_package "$work/plain-installed")" -DBUILD_TESTING=ON \
     -DGliomaGrading_BUILD_EXAMPLES=ON -DGliomaGrading_BUILD_PYTHON=ON "-DGliomaGrading_TORCH_ROOT=$torch_root" &&
-    VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" build "$work/installed" && VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" run_ctest "$work/installed"
+    VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" build "$work/installed" && run_ctest "$work/installed"
 }
 
 stage_external()
 {
-  itk_source && tools && checkout && plain_itk || return 1
-  nice cmake -S "$work/GliomaGrading" -B "$work/external" -G Ninja "${cached[@]}" -DCMAKE_BUILD_TYPE=Release "-DITK_DIR=$work/plain" -DBUILD_TESTING=ON \
+  itk_source && tools && plain_itk || return 1
+  nice cmake -S "$sources" -B "$work/external" -G Ninja "${cached[@]}" -DCMAKE_BUILD_TYPE=Release "-DITK_DIR=$work/plain" -DBUILD_TESTING=ON \
     "-DGliomaGrading_TORCH_ROOT=$torch_root" && build "$work/external" && run_ctest "$work/external"
 }
 
 stage_static()
 {
   itk_source && tools || return 1
-  configure_itk "$work/static" -DBUILD_SHARED_LIBS=OFF && build "$work/static" && run_ctest "$work/static/$in_tree"
+  configure_itk "$work/static" -DBUILD_SHARED_LIBS=OFF && build "$work/static" && in_tree_tests "$work/static"
 }
 
 stage_warnings()
@@ -255,13 +283,17 @@ stage_warnings()
   install_packages clang-19 libomp-19-dev
   local compiler outcome=0
   for compiler in gcc clang-19; do
-    echo "$compiler:"
+    echo "$compiler $("$compiler" -dumpversion):"
     # Each configured anew: which flags a compiler knows is asked then.
     # Precompiled headers would have to be built first.
     configure_itk "$work/warnings-$compiler" -DBUILD_SHARED_LIBS=ON -DGliomaGrading_PRECOMPILE_TORCH=OFF "-DCMAKE_C_COMPILER=$compiler" \
       "-DCMAKE_CXX_COMPILER=$(sed 's/^gcc/g++/; s/^clang/clang++/' <<<"$compiler")" >"$work/logs/warnings-$compiler.txt" || return 1
-    nice "$venv/bin/python" "$source_dir/test/check_warnings.py" "$work/warnings-$compiler" "$itk_dir/$in_tree" --jobs "$jobs" || outcome=1
+    nice "$venv/bin/python" "$sources/test/check_warnings.py" "$work/warnings-$compiler" "$itk_dir/$in_tree" --jobs "$jobs" || outcome=1
   done
+  # The application, the package and the tests that ITK's tree does not build.
+  passed installed || stage_installed || return 1
+  echo "gcc $(gcc -dumpversion), the installed-ITK way:"
+  nice "$venv/bin/python" "$sources/test/check_warnings.py" "$work/installed" "$sources" --itk "$itk_dir" --jobs "$jobs" || outcome=1
   return $outcome
 }
 
@@ -278,14 +310,15 @@ stage_wrapped()
     -DITK_USE_SYSTEM_SWIG=ON "-DSWIG_EXECUTABLE=$work/tools/bin/swig" -DITK_USE_SYSTEM_CASTXML=ON -DITK_USE_PYTHON_LIMITED_API=OFF \
     "-DPython3_EXECUTABLE=$venv/bin/python" || return 1
   ! cmp -s "$flags" "$work/castxml.inc" || touch -r "$work/castxml.inc" "$flags"
-  build "$work/wrapped" && run_ctest "$work/wrapped/$in_tree"
+  build "$work/wrapped" && in_tree_tests "$work/wrapped"
 }
 
 stage_python()
 {
   local tests=$work/wrapped/Wrapping/Modules/GliomaGrading
-  [ -d "$work/installed/python/gliomagrading" ] || stage_installed || return 1
-  [ -d "$work/wrapped/Wrapping/Generators/Python/itk" ] || stage_wrapped || return 1
+  itk_source && tools || return 1
+  passed installed || stage_installed || return 1
+  passed wrapped || stage_wrapped || return 1
   GLIOMAGRADING_PROGRAM=$work/installed/bin/glioma GLIOMAGRADING_PACKAGES=$work/installed/python run_ctest "$tests" || return 1
   # All that they want is there: a skipped test is a failed one.
   ! grep -o '<testcase name="[^"]*"[^>]*status="\(notrun\|disabled\)"' "$tests/junit.xml"
@@ -335,11 +368,13 @@ exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 TEXT
 }
 
+passed() { [ "$(cat "$work/done/$1" 2>/dev/null)" = "$content" ]; }
+
 run_stages()
 {
   local stage start status minutes what outcome=0
   for stage in "${chosen[@]}"; do
-    if [ "$(cat "$work/done/$stage" 2>/dev/null)" = "$content" ]; then
+    if passed "$stage"; then
       echo "$stage: passed before"
       continue
     fi
@@ -361,12 +396,14 @@ run_stages()
 
   say "Summary of commit $commit"
   for stage in "${chosen[@]}"; do
-    if [ "$(cat "$work/done/$stage" 2>/dev/null)" = "$content" ]; then
+    if passed "$stage"; then
       printf '%-12s passed, %s\n' "$stage" "$(cat "$work/done/$stage.minutes")"
     else
       outcome=1
       # The first thing that went wrong; Doxygen complains of an alias of ITK's own.
-      what=$(grep -E 'error:|CMake Error|FAILED|\*\*\*Failed|^E: ' "$work/logs/$stage.log" | grep -v -m 1 'Illegal ALIASES' || tail -n 1 "$work/logs/$stage.log")
+      what=$(grep -E 'error:|CMake Error|FAILED|\*\*\*Failed|^E: ' "$work/logs/$stage.log" | grep -v 'Illegal ALIASES' || true)
+      what=${what%%$'\n'*}
+      [ -n "$what" ] || what=$(tail -n 1 "$work/logs/$stage.log")
       printf '%-12s FAILED: %s\n' "$stage" "$what"
     fi
   done
