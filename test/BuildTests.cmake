@@ -32,8 +32,9 @@ add_test(
 )
 
 if(Python3_Interpreter_FOUND)
-  foreach(_check licence layout torch names itk6)
-    add_test(NAME ${_Sources}${_check} COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/check_sources.py" ${_check}
+  foreach(_check Licence Layout Torch Names ITK6)
+    string(TOLOWER ${_check} _name)
+    add_test(NAME ${_Sources}${_check} COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/check_sources.py" ${_name}
                                             "${PROJECT_SOURCE_DIR}"
     )
     set_tests_properties(${_Sources}${_check} PROPERTIES SKIP_RETURN_CODE 77)
