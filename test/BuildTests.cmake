@@ -5,7 +5,7 @@
 find_package(Python3 COMPONENTS Interpreter)
 
 # Every public header compiles alone, as C++17 and with no include path to LibTorch.
-file(GLOB _headers RELATIVE "${PROJECT_SOURCE_DIR}/include" CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/include/*.h")
+file(GLOB _headers RELATIVE "${GliomaGrading_SOURCE_DIR}/include" CONFIGURE_DEPENDS "${GliomaGrading_SOURCE_DIR}/include/*.h")
 set(_all_headers)
 set(_units)
 foreach(_header IN LISTS _headers)
@@ -35,7 +35,7 @@ if(Python3_Interpreter_FOUND)
   foreach(_check Licence Layout Torch Names ITK6)
     string(TOLOWER ${_check} _name)
     add_test(NAME ${_Sources}${_check} COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/check_sources.py" ${_name}
-                                            "${PROJECT_SOURCE_DIR}"
+                                            "${GliomaGrading_SOURCE_DIR}"
     )
     set_tests_properties(${_Sources}${_check} PROPERTIES SKIP_RETURN_CODE 77)
   endforeach()
@@ -49,7 +49,7 @@ else()
   message(WARNING "No Python 3: the tests of the source files are left out.")
 endif()
 
-if(NOT EXISTS "${PROJECT_SOURCE_DIR}/src/itkTorchModel.cxx")
+if(NOT EXISTS "${GliomaGrading_SOURCE_DIR}/src/itkTorchModel.cxx")
   message(STATUS "Nothing to link yet: the tests of the package and of the exported names are left out.")
   return()
 endif()
@@ -64,7 +64,7 @@ endif()
 if(COMMAND itk_module_test)
   return()
 endif()
-file(GLOB _bundles CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/examples/glioma/models/*/configs/metadata.json")
+file(GLOB _bundles CONFIGURE_DEPENDS "${GliomaGrading_SOURCE_DIR}/examples/glioma/models/*/configs/metadata.json")
 list(TRANSFORM _bundles REPLACE "/configs/metadata.json$" "")
 set(_kinds static)
 if(_type STREQUAL "SHARED_LIBRARY")
@@ -74,8 +74,8 @@ foreach(_kind IN LISTS _kinds)
   add_test(
     NAME ${_Build}PackageConsumer-${_kind}
     COMMAND
-      "${CMAKE_COMMAND}" -D KIND=${_kind} -D "SOURCE_DIR=${PROJECT_SOURCE_DIR}" -D "BUILD_DIR=${PROJECT_BINARY_DIR}" -D
-      "WORK_DIR=${PROJECT_BINARY_DIR}/package-consumer/${_kind}" -D "BUNDLES=${_bundles}" -D "GENERATOR=${CMAKE_GENERATOR}" -D
+      "${CMAKE_COMMAND}" -D KIND=${_kind} -D "SOURCE_DIR=${GliomaGrading_SOURCE_DIR}" -D "BUILD_DIR=${GliomaGrading_BINARY_DIR}" -D
+      "WORK_DIR=${GliomaGrading_BINARY_DIR}/package-consumer/${_kind}" -D "BUNDLES=${_bundles}" -D "GENERATOR=${CMAKE_GENERATOR}" -D
       "BUILD_TYPE=${CMAKE_BUILD_TYPE}" -D "C_COMPILER=${CMAKE_C_COMPILER}" -D "CXX_COMPILER=${CMAKE_CXX_COMPILER}" -D
       "ITK_DIR=${ITK_DIR}" -D "TORCH_ROOT=${GliomaGrading_TORCH_ROOT}" -P "${CMAKE_CURRENT_SOURCE_DIR}/PackageConsumer.cmake"
   )
@@ -86,9 +86,9 @@ if(TARGET glioma)
   add_test(
     NAME ${_Build}InstalledProgram
     COMMAND
-      "${CMAKE_COMMAND}" -D "BUILD_DIR=${PROJECT_BINARY_DIR}" -D "WORK_DIR=${PROJECT_BINARY_DIR}/installed-program" -D
+      "${CMAKE_COMMAND}" -D "BUILD_DIR=${GliomaGrading_BINARY_DIR}" -D "WORK_DIR=${GliomaGrading_BINARY_DIR}/installed-program" -D
       "VERSION=${PROJECT_VERSION}" -D "BUNDLE=${CMAKE_CURRENT_BINARY_DIR}/inspect/bundle" -D
-      "MODELS_DIR=${PROJECT_SOURCE_DIR}/examples/glioma/models" -P "${CMAKE_CURRENT_SOURCE_DIR}/InstalledProgram.cmake"
+      "MODELS_DIR=${GliomaGrading_SOURCE_DIR}/examples/glioma/models" -P "${CMAKE_CURRENT_SOURCE_DIR}/InstalledProgram.cmake"
   )
   # The bundle is written by InspectTests.cmake.
   set_tests_properties(${_Build}InstalledProgram PROPERTIES FIXTURES_REQUIRED InspectBundle)

@@ -53,30 +53,30 @@ endif()
 # The application as a user calls it.
 if(TARGET glioma)
   add_test(NAME ${_Python}ViewerSetup COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_viewer_setup.py"
-                                           "${PROJECT_SOURCE_DIR}"
+                                           "${GliomaGrading_SOURCE_DIR}"
   )
   set_tests_properties(${_Python}ViewerSetup PROPERTIES ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
   add_test(NAME Application:Grade COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_glioma_grade.py"
                                           "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>"
-                                          "${PROJECT_SOURCE_DIR}/examples/glioma/result.schema.json"
+                                          "${GliomaGrading_SOURCE_DIR}/examples/glioma/result.schema.json"
   )
   set_tests_properties(Application:Grade PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
   add_test(NAME Application:Evaluate COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_glioma_evaluate.py"
                                              "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>"
-                                             "${PROJECT_SOURCE_DIR}/examples/glioma/evaluation.schema.json"
+                                             "${GliomaGrading_SOURCE_DIR}/examples/glioma/evaluation.schema.json"
   )
   set_tests_properties(Application:Evaluate PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
   add_test(NAME Application:TrainingScripts COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_training_scripts.py"
-                                                    "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>" "${PROJECT_SOURCE_DIR}"
+                                                    "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>" "${GliomaGrading_SOURCE_DIR}"
   )
   set_tests_properties(Application:TrainingScripts PROPERTIES LABELS slow ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
   add_test(NAME Application:RealScans COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_real_scans.py"
-                                              "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>" "${PROJECT_SOURCE_DIR}/examples"
+                                              "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>" "${GliomaGrading_SOURCE_DIR}/examples"
   )
   set_tests_properties(Application:RealScans PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
   foreach(_case phantom patient)
     add_test(NAME Application:TurnedGrid-${_case} COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_turned_grid.py"
-                                                          "$<TARGET_FILE:glioma>" "${PROJECT_SOURCE_DIR}/examples/glioma/models" ${_case}
+                                                          "$<TARGET_FILE:glioma>" "${GliomaGrading_SOURCE_DIR}/examples/glioma/models" ${_case}
     )
     set_tests_properties(
       Application:TurnedGrid-${_case} PROPERTIES SKIP_RETURN_CODE 77 LABELS slow ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1"
@@ -92,10 +92,10 @@ endif()
 if(TARGET GliomaPython)
   foreach(_part cohort filters images interrupts loading notebooks sequences typing wheel)
     add_test(NAME ${_Python}Package-${_part} COMMAND "${Python3_EXECUTABLE}" -m pytest -q -p no:cacheprovider -W ignore::DeprecationWarning
-                                                  "${PROJECT_SOURCE_DIR}/wrapping/python/tests/test_${_part}.py"
+                                                  "${GliomaGrading_SOURCE_DIR}/wrapping/python/tests/test_${_part}.py"
     )
     set_tests_properties(
-      ${_Python}Package-${_part} PROPERTIES ENVIRONMENT "PYTHONPATH=${PROJECT_BINARY_DIR}/python;PYTHONDONTWRITEBYTECODE=1;GLIOMAGRADING_BUILD=${PROJECT_BINARY_DIR}"
+      ${_Python}Package-${_part} PROPERTIES ENVIRONMENT "PYTHONPATH=${GliomaGrading_BINARY_DIR}/python;PYTHONDONTWRITEBYTECODE=1;GLIOMAGRADING_BUILD=${GliomaGrading_BINARY_DIR}"
     )
   endforeach()
 endif()

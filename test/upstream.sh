@@ -301,16 +301,17 @@ stage_wrapped()
 {
   itk_source && tools || return 1
   # ITK writes this file anew at every configuration, once a module, and CastXML's two hours depend on it.
-  local flags=$work/wrapped/Wrapping/castxml_inputs/.castxml.inc
+  local flags=$work/wrapped/Wrapping/castxml_inputs/.castxml.inc outcome=0
   [ ! -f "$flags" ] || cp -p "$flags" "$work/castxml.inc"
   # Three dimensions and the default types, and vectors of two, which GradientRecursiveGaussianImageFilter.wrap takes for granted.
   # CMake before 3.26 does not find what the limited API needs. Thousands of wrappers would push all else out of the compiler's cache.
   configure_itk "$work/wrapped" -DCMAKE_C_COMPILER_LAUNCHER= -DCMAKE_CXX_COMPILER_LAUNCHER= -DBUILD_SHARED_LIBS=ON \
     -DITK_WRAP_PYTHON=ON -DITK_WRAP_IMAGE_DIMS=3 '-DITK_WRAP_VECTOR_COMPONENTS=2;3;4' -DITK_WRAP_DOC=ON \
     -DITK_USE_SYSTEM_SWIG=ON "-DSWIG_EXECUTABLE=$work/tools/bin/swig" -DITK_USE_SYSTEM_CASTXML=ON -DITK_USE_PYTHON_LIMITED_API=OFF \
-    "-DPython3_EXECUTABLE=$venv/bin/python" || return 1
+    "-DPython3_EXECUTABLE=$venv/bin/python" || outcome=1
   # Nothing new in it is no reason to begin again: the folders of a module that nobody needs any more may be gone.
   [ ! -f "$work/castxml.inc" ] || grep -qvxFf "$work/castxml.inc" "$flags" || touch -r "$work/castxml.inc" "$flags"
+  [ $outcome -eq 0 ] || return 1
   build "$work/wrapped" && in_tree_tests "$work/wrapped"
 }
 
