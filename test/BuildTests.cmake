@@ -5,7 +5,12 @@
 find_package(Python3 COMPONENTS Interpreter)
 
 # Every public header compiles alone, as C++17 and with no include path to LibTorch.
-file(GLOB _headers RELATIVE "${GliomaGrading_SOURCE_DIR}/include" CONFIGURE_DEPENDS "${GliomaGrading_SOURCE_DIR}/include/*.h")
+# Not in ITK's tree, all of which would be configured anew.
+set(_configure_depends)
+if(NOT COMMAND itk_module_test)
+  set(_configure_depends CONFIGURE_DEPENDS)
+endif()
+file(GLOB _headers RELATIVE "${GliomaGrading_SOURCE_DIR}/include" ${_configure_depends} "${GliomaGrading_SOURCE_DIR}/include/*.h")
 set(_all_headers)
 set(_units)
 foreach(_header IN LISTS _headers)
