@@ -16,8 +16,7 @@
  *
  *=========================================================================*/
 
-// Lists of pairs: a name and a number, two numbers.
+// Lists of pairs: a name and a number, two numbers. Of the latter ITK has the pair itself.
 %template(pairStringD) std::pair<std::string, double>;
 %template(vectorPairStringD) std::vector<std::pair<std::string, double>>;
-%template(pairUIUI) std::pair<unsigned int, unsigned int>;
 %template(vectorPairUIUI) std::vector<std::pair<unsigned int, unsigned int>>;
