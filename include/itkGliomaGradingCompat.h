@@ -49,6 +49,9 @@
 // - ITK 5.4 writes castxml's flags anew at each configuration, and all of CastXML depends on them: test/upstream.sh
 // gives the file its time back. Its GradientRecursiveGaussianImageFilter.wrap takes vectors of two for granted: set
 // ITK_WRAP_VECTOR_COMPONENTS to 2;3;4. It needs SWIG 4.2 or newer, where Debian 12 has 4.1.
+// - ITK 5.4's Python takes what has no length for an array of -1 elements, and std::bad_alloc ends the process, as
+// itk.N4BiasFieldCorrectionImageFilter.New(image).SetMaximumNumberOfIterations(10) shows: wrapping/CMakeLists.txt makes
+// a list of it first.
 // - ITK 5.4's Python unpacks a list of one and SWIG takes a string for letters: GradCAMImageFilter.wrap takes both.
 // - ITK 5.4 skips a remote module without a repository and says nothing: GliomaGrading.remote.cmake stops.
 // - ITK 5.4 wraps Python's limited API where it can, which CMake finds from 3.26 on: test/upstream.sh turns it off.

@@ -79,7 +79,12 @@ public:
    * Default none: the whole image. */
   itkSetInputMacro(MaskImage, MaskImageType);
   itkGetInputMacro(MaskImage, MaskImageType);
-  /** The mask as the second input, so that Python's filter(image, mask) sets it. */
+  /** Image and mask as first and second input, so that Python's filter(image, mask) sets them. */
+  void
+  SetInput1(const TInputImage * image)
+  {
+    this->SetInput(image);
+  }
   void
   SetInput2(const MaskImageType * mask)
   {

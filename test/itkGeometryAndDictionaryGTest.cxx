@@ -48,6 +48,13 @@ struct Case
   std::function<Outputs(const SyntheticHead &, VectorType *)> Run;
 };
 
+/** GoogleTest would show its bytes, and make them part of the test's name. */
+void
+PrintTo(const Case & shown, std::ostream * os)
+{
+  *os << shown.Name;
+}
+
 VectorType::Pointer
 Compose(const SyntheticHead & head)
 {

@@ -148,7 +148,8 @@ in_tree_tests()
   for odd in 1 2; do
     [ -n "$(find "$1" -name "GliomaGradingHeaderTest$odd" -type f -perm -u+x)" ] || { echo "error: GliomaGradingHeaderTest$odd is not built" && return 1; }
   done
-  odd=$(ctest --test-dir "$1/$in_tree/test" -N | sed -n 's/^ *Test *#[0-9]*: //p' | grep -vE '^(GliomaGrading|itk)[A-Za-z0-9-]+$|^[A-Z][A-Za-z0-9]+\.[A-Za-z0-9]+$' || true)
+  odd=$(ctest --test-dir "$1/$in_tree/test" -N | sed -n 's/^ *Test *#[0-9]*: //p' | sed 's/  # GetParam.*//' |
+    grep -vE '^(GliomaGrading|itk)[A-Za-z0-9-]+$|^([A-Z][A-Za-z0-9]+\/)?[A-Z][A-Za-z0-9]+\.[A-Za-z0-9]+(\/[A-Za-z0-9]+)?$' || true)
   [ -z "$odd" ] || { echo "error: tests without a name in ITK's manner: $odd" && return 1; }
   nothing_of_itk "$1"
 }
