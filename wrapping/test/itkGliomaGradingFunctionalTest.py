@@ -72,6 +72,16 @@ assert abs(view(prepared)[inside].mean(axis=0)).max() < 1e-5 and not view(prepar
 options = {"shrink_factor": 2, "number_of_fitting_levels": 1, "maximum_number_of_iterations": 10}
 corrected, _ = itk.n4_bias_correction_chain_filter(images[0], brain, **options)
 np.testing.assert_array_equal(view(corrected), view(itk.n4_bias_correction_chain_filter(images[0], mask_image=brain, **options)[0]))
+for iterations in ([10], (10,), np.array([10])):
+    again, _ = itk.n4_bias_correction_chain_filter(images[0], brain, **{**options, "maximum_number_of_iterations": iterations})
+    np.testing.assert_array_equal(view(again), view(corrected))
+for wrong in (None, "ten", [None]):
+    try:
+        itk.N4BiasCorrectionChainFilter.New(images[0]).SetMaximumNumberOfIterations(wrong)
+    except ValueError as error:
+        assert "sequence of int or float" in str(error), error
+    else:
+        raise AssertionError(f"{wrong} was taken for iterations")
 weights = itk.cast_image_filter(brain, ttype=(itk.Image[itk.UC, 3], F))
 weighted, _ = itk.n4_bias_correction_chain_filter(images[0], brain, weights, **options)
 np.testing.assert_allclose(view(weighted), view(corrected), rtol=1e-6)  # equal weights weigh nothing
@@ -111,7 +121,7 @@ np.testing.assert_array_equal(view(guided), view(guided_filter.GetOutput()))
 on_head = itk.grad_cam_image_filter(region, model=grader, layer_names="res3", class_to_explain=0, reference_image=images[0])
 assert itk.size(on_head) == itk.size(images[0])
 quality = itk.explanation_quality_filter(on_head, tumour_mask=tumour, brain_mask=brain)
-energy = view(on_head).astype(np.float64)
+energy = view(on_head).astype(np.float64) * inside
 assert abs(quality.GetTumourShare() - energy[tumour_array > 0].sum() / energy.sum()) < 1e-6
 
 # The whole in one function.

@@ -70,7 +70,9 @@ for header in include.glob("itk*.h"):
         for name, values in re.findall(r"enum class (\w+) : uint8_t\s*\{(.*?)\}", body, re.DOTALL):
             enumerations += 1
             names = re.findall(r"^\s*(\w+)(?: = \d+)?,?\s*(?://.*)?$", values, re.MULTILINE)
-            members = [getattr(getattr(itk, owner), f"{name}_{value}") for value in names]
+            # SWIG puts an underscore before a word of Python's.
+            words = [f"{name}_{'_' if value == 'None' else ''}{value}" for value in names]
+            members = [getattr(getattr(itk, owner), word) for word in words]
             assert len(members) > 1 and len({int(member) for member in members}) == len(members), (owner, name, members)
 assert enumerations > 15, enumerations
 
@@ -206,7 +208,7 @@ assert "mask_image" in str(inspect.signature(itk.masked_standardize_filter))
 if "unit variance" not in str(itk.MaskedStandardizeFilter[VF, UC, VF].__doc__):
     missing.append("docstrings (ITK_WRAP_DOC)")
 else:
-    assert "second input" in itk.MaskedStandardizeFilter[VF, UC, VF].SetInput2.__doc__
+    assert "second input" in " ".join(itk.MaskedStandardizeFilter[VF, UC, VF].SetInput2.__doc__.split())
     assert "unit variance" in itk.masked_standardize_filter.__doc__
 folder = pathlib.Path(itk.__file__).parent
 listed = (folder / "__init__.pyi").read_text()

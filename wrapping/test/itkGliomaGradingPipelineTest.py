@@ -141,7 +141,11 @@ with tempfile.TemporaryDirectory() as temporary:
         equal("probabilities of the program", list(grading.GetProbabilities()), [result["probabilities"][n] for n in ("LGG", "HGG")])
 
         def equal_file(name, image):
-            equal(f"{name} of the program", itk.array_view_from_image(image), itk.array_from_image(itk.imread(str(results / f"{name}.nii.gz"))))
+            equal(
+                f"{name} of the program",
+                itk.array_view_from_image(image),
+                itk.array_from_image(itk.imread(str(results / f"{name}.nii.gz"))),
+            )
 
         equal_file("tumour", grading.GetOutput())
         equal_file("guided-backprop", grading.GetGuidedBackpropagation())

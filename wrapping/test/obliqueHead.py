@@ -39,7 +39,7 @@ def images():
 
 
 def write_models(folder):
-    """Untrained bundles that take any spacing: folder/segmentation and folder/grading."""
+    """Untrained bundles that take any spacing: folder/segmentation and folder/grading. With these seeds no map is empty."""
     import itk
 
     common = {
@@ -67,7 +67,7 @@ def write_models(folder):
         "Margin": 10.0,
         "OutputSize": 72,
     }
-    for seed, values in enumerate((segmentation, grading), 1):
+    for seed, values in enumerate((segmentation, grading), 4):
         manifest = itk.TorchModelManifest()
         for name, value in {**common, **values}.items():
             getattr(manifest, f"Set{name}")(value)
