@@ -68,7 +68,7 @@ const std::string columns = "case,t1,t1c,t2,flair,seg,grade";
 // A folder of its own for each test, gone afterwards.
 class TorchModelTrainer : public testing::Test
 {
-protected:
+public:
   void
   SetUp() override
   {

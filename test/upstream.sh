@@ -186,7 +186,7 @@ hooks()
   "$bin/check-merge-conflict" --assume-in-merge "${text[@]}" || outcome=1
   # The exceptions of CONTRIBUTING.md: weights, and the README's picture.
   "$bin/check-added-large-files" --enforce-all --maxkb=200 $(git ls-files | grep -vE '\.safetensors$|overview-phantom\.png$') || outcome=1
-  for hook in check-case-conflict check-illegal-windows-names forbid-new-submodules check-vcs-permalinks check-shebang-scripts-are-executable destroyed-symlinks \
+  for hook in check-case-conflict forbid-new-submodules check-vcs-permalinks check-shebang-scripts-are-executable destroyed-symlinks \
     detect-private-key end-of-file-fixer mixed-line-ending trailing-whitespace-fixer; do
     "$bin/$hook" "${text[@]}" || outcome=1
   done

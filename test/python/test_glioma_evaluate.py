@@ -447,7 +447,7 @@ class GliomaEvaluate(unittest.TestCase):
             self.assertIsNone(row["baselines"]["enhancing_share_auc"]["value"])
             self.assertAlmostEqual(row["accuracy"]["value"], 2 / 3)
             text = (self.output / "evaluation.md").read_text()
-            (line,) = [line for line in text.splitlines() if line.startswith(f"| {row['name']} | tumour ROI |")]
+            (line,) = (line for line in text.splitlines() if line.startswith(f"| {row['name']} | tumour ROI |"))
             self.assertEqual(line.split(" | ")[-1], f"undefined: {reason} |")
             for name in ("evaluation.md", "evaluation.tex", "evaluation.json"):
                 self.assertIsNone(re.search(r"\b-?(nan|inf)\b", (self.output / name).read_text(), re.IGNORECASE), name)

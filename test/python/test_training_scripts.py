@@ -279,7 +279,7 @@ class ScriptsWithAStub(ScriptTest):
                 for turn in ("new", "an empty checkpoint"):
                     outcome, calls = self.run_script(script, *arguments, STUB_TRAIN_EXIT=130)
                     self.assertNotEqual(outcome.returncode, 0, outcome.stdout)
-                    (call,) = [call for call in calls if call[0] == "train"]
+                    (call,) = (call for call in calls if call[0] == "train")
                     self.assertEqual(calls[-1], call)
                     self.assertNotIn("--resume", call, turn)
                     self.assertEqual(list(output.glob("*.done")), [])
