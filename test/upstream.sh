@@ -240,7 +240,10 @@ target_link_libraries(consumer PRIVATE ${ITK_LIBRARIES})
 TEXT
   rm -rf "$work/consumer"
   nice cmake -S "$work/consumer-source" -B "$work/consumer" -G Ninja "-DITK_DIR=$(installed_package "$work/shared-installed")" &&
-    build "$work/consumer" && "$work/consumer/consumer" "$sources/examples/glioma/models/segmentation" "$sources/examples/glioma/models/grading"
+    build "$work/consumer" || return 1
+  # ITK's libraries know nothing of the folder that they are installed in.
+  LD_LIBRARY_PATH=$(dirname "$(find "$work/shared-installed" -name 'libITKCommon-*.so' | head -n 1)") "$work/consumer/consumer" \
+    "$sources/examples/glioma/models/segmentation" "$sources/examples/glioma/models/grading"
 }
 
 installed_package() { dirname "$(find "$1" -name ITKConfig.cmake | head -n 1)"; }
