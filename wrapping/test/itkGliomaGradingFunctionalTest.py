@@ -135,7 +135,7 @@ assert list(grading.GetBrainRegionSpacing()) == [0.0, 0.0, 0.0]  # no grader of 
 
 # Numbers, names and lists beside the images.
 classifier = itk.GradeClassifierFilter.New(region, model=grader)
-corrector = itk.N4BiasCorrectionChainFilter.New(images[0], brain, shrink_factor=2, number_of_fitting_levels=1)
+corrector = itk.N4BiasCorrectionChainFilter.New(images[0], brain, **options)
 cutter = itk.BoundingBoxROIFilter.New(prepared, tumour, output_size=72)
 masker, standardizer = itk.BrainMaskFilter.New(vector), itk.MaskedStandardizeFilter.New(vector, brain)
 for ran in (classifier, corrector, cutter, masker, standardizer, explanation, guided_filter, quality):
@@ -161,7 +161,7 @@ upright = itk.UprightGridCalculator[itk.Image[itk.UC, 3]].New(brain_mask=brain)
 upright.Compute()
 assert abs(upright.GetAngle() - 12.0) < 1e-6, upright.GetAngle()
 
-# The same head twice: nothing moves. Half a head turned back to front: the header alone says so.
+# The same head twice: nothing moves. Turned from left to right and back, it is itself again.
 still = itk.RigidRegistrationFilter.New(images[0], reference_image=images[0], reference_mask_image=brain)
 still.Update()
 assert still.GetMeanDisplacement() < 0.1, still.GetMeanDisplacement()
