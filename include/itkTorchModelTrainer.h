@@ -107,7 +107,7 @@ public:
  * it had not stopped. OUTPUT.csv logs step, seconds, loss, rate and validation score.
  *
  * On a processor the steps between the convolutions run in fewer passes over memory than torch's operators
- * (TrainingOperators), and the next samples are made on a thread of their own.
+ * (TrainingOperators). The next samples are made on threads of their own.
  *
  * IterationEvent follows each step, ProgressEvent each change of GetStatus(), one of which is a checkpoint. Stop() may
  * be called from a signal handler or another thread: Train() then writes its checkpoint and returns.
@@ -311,7 +311,8 @@ public:
   /** Default: Float32. */
   itkSetEnumMacro(Precision, PrecisionEnum);
   itkGetEnumMacro(Precision, PrecisionEnum);
-  /** Threads of torch; 0 (default): those of itk::MultiThreaderBase. */
+  /** Threads of torch, and of them those that prepare cases and batches: a quarter, or with a GPU for batches all. They
+   * do not change what is drawn. 0 (default): those of itk::MultiThreaderBase. */
   itkSetMacro(NumberOfThreads, unsigned int);
   itkGetConstMacro(NumberOfThreads, unsigned int);
   /** Ends after so many validations in a row without a better mean score (needs ValidationSteps). Default: 0, off. */

@@ -22,6 +22,7 @@
 #include "BundleWriter.h"
 #include "DeviceStreams.h"
 #include "ExplanationEngine.h"
+#include "Float32Convolutions.h"
 #include "FusedSegmentation.h"
 #include "ModelBackend.h"
 #include "PereiraNetworks.h"
@@ -399,10 +400,11 @@ TorchModel::RefuseUnrepeatable()
   {
     sizes.push_back(m_Manifest.PatchSize);
   }
-  const TorchThreads threads(this->ThreadsFor(0));
-  torch::NoGradGuard noGradient;
-  at::Generator      generator = at::globalContext().defaultGenerator(DeviceOf(m_Device));
-  const auto         stateOfRandomNumbers = [&generator] {
+  const TorchThreads        threads(this->ThreadsFor(0));
+  const Float32Convolutions float32(DeviceOf(m_Device), m_Precision == Precision::Float32);
+  torch::NoGradGuard        noGradient;
+  at::Generator             generator = at::globalContext().defaultGenerator(DeviceOf(m_Device));
+  const auto                stateOfRandomNumbers = [&generator] {
     const std::lock_guard<std::mutex> lock(generator.mutex());
     return generator.get_state();
   };
@@ -659,11 +661,12 @@ TorchModel::BeginPatch(const TorchVolumeView &       input,
   const bool xyz = m_Manifest.AxisOrder == "xyz";
   try
   {
-    const TorchThreads  threads(this->ThreadsFor(maximumThreads));
-    torch::NoGradGuard  noGradient;
-    const torch::Device device = DeviceOf(m_Device);
-    torch::Tensor       tensor = TensorOf(input, xyz, torch::kCPU);
-    const auto          patch = std::make_shared<Patch>();
+    const TorchThreads        threads(this->ThreadsFor(maximumThreads));
+    torch::NoGradGuard        noGradient;
+    const torch::Device       device = DeviceOf(m_Device);
+    const Float32Convolutions float32(device, m_Precision == Precision::Float32);
+    torch::Tensor             tensor = TensorOf(input, xyz, torch::kCPU);
+    const auto                patch = std::make_shared<Patch>();
     patch->Context = this->Context(input);
     patch->Threads = this->ThreadsFor(maximumThreads);
     const bool isFinite = std::isfinite(tensor.sum().item<float>());
@@ -785,10 +788,11 @@ TorchModel::ComputeLogits(const TorchVolumeView &       input,
   }
   try
   {
-    const TorchThreads  threads(this->ThreadsFor(maximumThreads));
-    torch::NoGradGuard  noGradient;
-    const torch::Tensor tensor = TensorOf(input, m_Manifest.AxisOrder == "xyz", DeviceOf(m_Device));
-    torch::Tensor       output = m_Backend->Forward(tensor, between).to(torch::kCPU, torch::kFloat64);
+    const TorchThreads        threads(this->ThreadsFor(maximumThreads));
+    const Float32Convolutions float32(DeviceOf(m_Device), m_Precision == Precision::Float32);
+    torch::NoGradGuard        noGradient;
+    const torch::Tensor       tensor = TensorOf(input, m_Manifest.AxisOrder == "xyz", DeviceOf(m_Device));
+    torch::Tensor             output = m_Backend->Forward(tensor, between).to(torch::kCPU, torch::kFloat64);
     if (output.numel() != static_cast<int64_t>(m_Manifest.ClassNames.size()))
     {
       itkExceptionMacro("The model gave " << output.numel() << " numbers; its manifest names "
@@ -852,8 +856,9 @@ TorchModel::Explain(const TorchVolumeView &         input,
   }
   try
   {
-    const TorchThreads threads(this->ThreadsFor(maximumThreads));
-    TorchExplanation   explanation =
+    const TorchThreads        threads(this->ThreadsFor(maximumThreads));
+    const Float32Convolutions float32(DeviceOf(m_Device), m_Precision == Precision::Float32);
+    TorchExplanation          explanation =
       ExplainWithBackend(*m_Backend, TensorOf(input, xyz, DeviceOf(m_Device)), request, geometries);
     explanation.Probabilities = CalibratedProbabilities(explanation.Logits, m_Manifest.Temperature);
     if (xyz)

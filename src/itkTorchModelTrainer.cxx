@@ -21,6 +21,7 @@
 #include "BundleManifest.h"
 #include "BundleWriter.h"
 #include "CohortCache.h"
+#include "Float32Convolutions.h"
 #include "PereiraNetworks.h"
 #include "Safetensors.h"
 #include "TorchThreads.h"
@@ -40,6 +41,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <future>
 #include <iomanip>
 #include <limits>
 #include <map>
@@ -117,17 +119,24 @@ struct TrainingBatch
   std::vector<float> HighGrade;     // grading: 0, 1 or undecided, 0.5
 };
 
-// Prepares the batches of the next steps on a thread of its own, in order.
+// Prepares the batches of the next steps on threads of its own and gives them in order.
 class BatchLoader
 {
 public:
   using Batch = TrainingBatch;
   using MakeBatch = std::function<Batch(std::uint64_t)>;
 
-  BatchLoader(std::uint64_t firstStep, MakeBatch make)
+  BatchLoader(std::uint64_t firstStep, unsigned int threads, MakeBatch make)
     : m_Make(std::move(make))
-    , m_Thread([this, firstStep] { this->Work(firstStep); })
-  {}
+    , m_NextToMake(firstStep)
+    , m_NextToGive(firstStep)
+    , m_Ahead(threads + 1)
+  {
+    for (unsigned int i = 0; i < threads; ++i)
+    {
+      m_Threads.emplace_back([this] { this->Work(); });
+    }
+  }
   BatchLoader(const BatchLoader &) = delete;
   BatchLoader &
   operator=(const BatchLoader &) = delete;
@@ -138,58 +147,69 @@ public:
       m_Ended = true;
     }
     m_Changed.notify_all();
-    m_Thread.join();
+    for (std::thread & thread : m_Threads)
+    {
+      thread.join();
+    }
   }
 
   Batch
   Next()
   {
     std::unique_lock<std::mutex> lock(m_Mutex);
-    m_Changed.wait(lock, [this] { return !m_Ready.empty() || m_Failure; });
-    if (m_Ready.empty())
+    m_Changed.wait(lock, [this] { return m_Ready.count(m_NextToGive) > 0 || m_Failure; });
+    const auto ready = m_Ready.find(m_NextToGive);
+    if (ready == m_Ready.end())
     {
       std::rethrow_exception(m_Failure);
     }
-    Batch batch = std::move(m_Ready.front());
-    m_Ready.pop_front();
+    Batch batch = std::move(ready->second);
+    m_Ready.erase(ready);
+    ++m_NextToGive;
     m_Changed.notify_all();
     return batch;
   }
 
 private:
   void
-  Work(std::uint64_t step)
+  Work()
   {
-    try
+    std::unique_lock<std::mutex> lock(m_Mutex);
+    for (;;)
     {
-      for (;; ++step)
+      m_Changed.wait(lock, [this] { return m_NextToMake < m_NextToGive + m_Ahead || m_Ended; });
+      if (m_Ended)
       {
-        Batch                        batch = m_Make(step);
-        std::unique_lock<std::mutex> lock(m_Mutex);
-        m_Changed.wait(lock, [this] { return m_Ready.size() < 2 || m_Ended; });
-        if (m_Ended)
-        {
-          return;
-        }
-        m_Ready.push_back(std::move(batch));
-        m_Changed.notify_all();
+        return;
       }
-    }
-    catch (...)
-    {
-      const std::lock_guard<std::mutex> lock(m_Mutex);
-      m_Failure = std::current_exception();
+      const std::uint64_t step = m_NextToMake++;
+      lock.unlock();
+      try
+      {
+        Batch batch = m_Make(step);
+        lock.lock();
+        m_Ready.emplace(step, std::move(batch));
+      }
+      catch (...)
+      {
+        lock.lock();
+        m_Failure = std::current_exception();
+        m_Ended = true;
+      }
       m_Changed.notify_all();
     }
   }
 
-  MakeBatch               m_Make;
-  std::mutex              m_Mutex;
-  std::condition_variable m_Changed;
-  std::deque<Batch>       m_Ready;
-  bool                    m_Ended{ false };
-  std::exception_ptr      m_Failure;
-  std::thread             m_Thread; // last: it uses the others
+  MakeBatch                      m_Make;
+  std::mutex                     m_Mutex;
+  std::condition_variable        m_Changed;
+  std::map<std::uint64_t, Batch> m_Ready;
+  std::uint64_t                  m_NextToMake;
+  std::uint64_t                  m_NextToGive;
+  std::uint64_t                  m_Ahead;
+  bool                           m_Ended{ false };
+  std::exception_ptr             m_Failure;
+  std::vector<std::thread>       m_Threads;
 };
 
 std::string
@@ -341,6 +361,18 @@ struct TorchModelTrainer::Session
   static CohortPlan
   Plan(const TorchModelTrainer & trainer);
 
+  unsigned int
+  Threads() const
+  {
+    return m_Trainer.m_NumberOfThreads > 0 ? m_Trainer.m_NumberOfThreads
+                                           : MultiThreaderBase::GetGlobalDefaultNumberOfThreads();
+  }
+  /** Of the threads, those that prepare cases and batches. */
+  unsigned int
+  Helpers() const
+  {
+    return std::max(1U, this->Threads() / 4);
+  }
   void
   PrepareCases(const CohortPlan & plan);
   void
@@ -440,7 +472,6 @@ struct TorchModelTrainer::Session
   std::vector<double>                      m_CohortWeights;
   CohortPlan                               m_Plan;
   AugmentationPipeline                     m_Augmentation;
-  mutable AugmentationPipeline::Patch      m_Patch; // of the loader's thread: its memory serves the next sample
   PereiraSegmentationNetwork               m_SegmentationNetwork{ nullptr };
   PereiraGradingNetwork                    m_GradingNetwork{ nullptr };
   std::unique_ptr<torch::optim::Optimizer> m_Optimizer;
@@ -733,6 +764,30 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
     }
   }
   refuse();
+  // Several at once where there are threads for it: reading and much of the rest take one.
+  struct Preparing
+  {
+    const CohortCase *        Case;
+    bool                      Trains;
+    std::future<PreparedCase> Result;
+  };
+  std::deque<Preparing> preparing;
+  const auto            takeFirst = [&] {
+    const CohortCase & c = *preparing.front().Case;
+    try
+    {
+      (preparing.front().Trains ? m_Training : m_Validation).push_back(preparing.front().Result.get());
+      if (preparing.front().Trains)
+      {
+        m_Keys.push_back(c.Name + ' ' + cache.Key(c));
+      }
+    }
+    catch (const ExceptionObject & error)
+    {
+      problems.push_back("case " + c.Name + ": " + error.GetDescription());
+    }
+    preparing.pop_front();
+  };
   for (const auto * list : { &plan.Training, &plan.Validation })
   {
     for (const CohortCase & c : *list)
@@ -744,19 +799,17 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
       }
       m_Trainer.Report((cache.Holds(c) ? "Reading case " : "Preparing case ") + std::to_string(number) + " of " +
                        std::to_string(total) + ": " + c.Name);
-      try
+      preparing.push_back(
+        { &c, list == &plan.Training, std::async(std::launch::async, [&cache, &c] { return cache.Get(c); }) });
+      if (preparing.size() >= this->Helpers())
       {
-        (list == &plan.Training ? m_Training : m_Validation).push_back(cache.Get(c));
-        if (list == &plan.Training)
-        {
-          m_Keys.push_back(c.Name + ' ' + cache.Key(c));
-        }
-      }
-      catch (const ExceptionObject & error)
-      {
-        problems.push_back("case " + c.Name + ": " + error.GetDescription());
+        takeFirst();
       }
     }
+  }
+  while (!preparing.empty())
+  {
+    takeFirst();
   }
   refuse();
   m_CohortWeights.clear();
@@ -1305,6 +1358,8 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
   const std::int64_t halo = m_Segmentation ? m_SegmentationNetwork->Halo() : 0;
   const double       shift = m_Augmentation.Strength("shift");
   BatchLoader::Batch batch;
+  // Its memory serves the thread's next sample.
+  thread_local AugmentationPipeline::Patch patch;
   // Convolutions round their input to bfloat16 first: done here, it is half the memory.
   batch.Input =
     EmptyInput(samples, size, m_Trainer.m_Precision == PrecisionEnum::BFloat16 ? torch::kBFloat16 : torch::kFloat32);
@@ -1348,7 +1403,6 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
     }
     const auto &                    list = candidates[cohort];
     const PreparedCase &            prepared = m_Training[list[random.Below(static_cast<std::int64_t>(list.size()))]];
-    AugmentationPipeline::Patch &   patch = m_Patch;
     AugmentationPipeline::Placement placement;
     std::array<double, 3>           moved{ { 0, 0, 0 } };
     const PreparedCase *            head = &prepared;
@@ -1657,6 +1711,7 @@ TorchModelTrainer::Session::Run()
   this->OpenLog();
   this->Network().train();
 
+  const Float32Convolutions float32(m_Device, m_Trainer.m_Precision == PrecisionEnum::Float32);
   using Clock = std::chrono::steady_clock;
   const double before = m_Trainer.m_Seconds;
   const auto   start = Clock::now();
@@ -1684,7 +1739,10 @@ TorchModelTrainer::Session::Run()
   m_Trainer.Report("Training on " + std::to_string(m_Training.size()) + " cases");
   if (!this->IsDone())
   {
-    BatchLoader loader(m_Trainer.m_Step, [this](std::uint64_t step) { return this->MakeBatch(step); });
+    // Where a GPU computes, all threads are free to load for it.
+    BatchLoader loader(m_Trainer.m_Step,
+                       m_Device.is_cpu() ? this->Helpers() : this->Threads(),
+                       [this](std::uint64_t step) { return this->MakeBatch(step); });
     while (!this->IsDone() && !m_Trainer.m_Stop)
     {
       const double rate = this->RateOfStep(m_Trainer.m_Step);
@@ -1945,12 +2003,11 @@ TorchModelTrainer::Train()
     }
     itkExceptionMacro(<< text);
   }
-  const TorchThreads   threads(m_NumberOfThreads > 0 ? m_NumberOfThreads
-                                                   : MultiThreaderBase::GetGlobalDefaultNumberOfThreads());
+  Session              session(*this);
+  const TorchThreads   threads(session.Threads());
   const GeneratorGuard generator;
   try
   {
-    Session session(*this);
     session.PrepareCases(plan);
     session.Run();
   }

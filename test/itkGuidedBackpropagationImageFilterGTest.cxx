@@ -163,6 +163,57 @@ TEST(GuidedBackpropagationImageFilter, OneRunGivesWhatManyGive)
   EXPECT_NE(together->Guided[0].Map.Buffer, together->Guided[1].Map.Buffer);
 }
 
+TEST(GuidedBackpropagationImageFilter, ExplainsTheSameOnCuda)
+{
+  const TemporaryFolder folder;
+  const auto            model = Model(folder);
+  const auto            onDevice = itk::TorchModel::New();
+  onDevice->SetPath(model->GetPath());
+  onDevice->SetDevice("cuda");
+  try
+  {
+    onDevice->Load();
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    ASSERT_NE(std::string(error.GetDescription()).find("CUDA devices. Use cpu"), std::string::npos) << error;
+    GTEST_SKIP() << "No CUDA device is here";
+  }
+  EXPECT_TRUE(onDevice->VerifyGoldenPair());
+  const auto                   image = Region();
+  itk::TorchExplanationRequest all;
+  all.Layers = { "res3", "res4" };
+  all.Classes = { 0, 1 };
+  all.GuidedBackpropagation = true;
+  const auto expected = model->Explain(ViewOf(image), all);
+  const auto given = onDevice->Explain(ViewOf(image), all);
+  ASSERT_EQ(given.GradCAM.size(), 4U);
+  ASSERT_EQ(given.Guided.size(), 2U);
+  EXPECT_EQ(given.ExecutedReLUs, expected.ExecutedReLUs);
+  // Of the root mean square of a map.
+  const auto difference = [](const std::vector<float> & a, const std::vector<float> & b) {
+    double square = 0.0;
+    double error = 0.0;
+    EXPECT_EQ(a.size(), b.size());
+    for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+    {
+      square += static_cast<double>(b[i]) * b[i];
+      error += (static_cast<double>(a[i]) - b[i]) * (static_cast<double>(a[i]) - b[i]);
+    }
+    return error > 0.0 ? std::sqrt(error / square) : 0.0;
+  };
+  for (std::size_t i = 0; i < 4; ++i)
+  {
+    EXPECT_EQ(given.GradCAM[i].HasPositiveCell, expected.GradCAM[i].HasPositiveCell);
+    EXPECT_LT(difference(given.GradCAM[i].Map.Buffer, expected.GradCAM[i].Map.Buffer), 1e-3);
+  }
+  for (std::size_t i = 0; i < 2; ++i)
+  {
+    EXPECT_NEAR(given.Logits[i], expected.Logits[i], 1e-4);
+    EXPECT_LT(difference(given.Guided[i].Map.Buffer, expected.Guided[i].Map.Buffer), 1e-2);
+  }
+}
+
 TEST(GuidedBackpropagationImageFilter, ThreadsDoNotDisturbEachOther)
 {
   const TemporaryFolder folder;

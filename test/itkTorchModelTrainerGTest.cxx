@@ -45,6 +45,7 @@
 #include <limits>
 #include <map>
 #include <regex>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <tuple>
@@ -1347,6 +1348,84 @@ TEST_F(TorchModelTrainer, SamplesAreDrawnAsAsked)
   EXPECT_NEAR(share(highGrades("by-cases", 0.0, 0.0, false)), 0.25, bound);
   EXPECT_NEAR(share(highGrades("by-weight", 3.0, 1.0, false)), 0.75, bound);
   EXPECT_EQ(highGrades("balanced", 0.0, 0.0, true), std::vector<double>(steps, batch / 2));
+}
+
+TEST_F(TorchModelTrainer, ThreadsDoNotChangeWhatIsDrawn)
+{
+  // The truth is the training of one thread. Of sixteen, four prepare cases and batches.
+  const std::string cohort = this->WriteCohort(6);
+  for (const auto task : { Trainer::TaskEnum::Segmentation, Trainer::TaskEnum::Grading })
+  {
+    std::ostringstream prefix;
+    prefix << task << '-';
+    std::vector<std::vector<double>> losses;
+    for (const unsigned int threads : { 1, 16 })
+    {
+      const std::string output = prefix.str() + std::to_string(threads);
+      auto              trainer = this->TinyTrainer(task, cohort, output);
+      trainer->SetCacheFolder((m_Folder / (output + "-cache")).string());
+      trainer->SetNumberOfThreads(threads);
+      trainer->AddAugmentation("rotation-3d=20");
+      losses.push_back(this->LossesOfAConstant(*trainer, output, 30));
+    }
+    ASSERT_EQ(losses[0].size(), 30u);
+    EXPECT_GT(std::set<double>(losses[0].begin(), losses[0].end()).size(), 2u) << "every batch is like the next";
+    for (std::size_t i = 0; i < losses[0].size(); ++i)
+    {
+      EXPECT_NEAR(losses[1][i], losses[0][i], 1e-5) << task << ", step " << i;
+    }
+  }
+}
+
+TEST_F(TorchModelTrainer, LearnsTheSameOnCuda)
+{
+  const std::string cohort = this->WriteCohort(4);
+  for (const auto task : { Trainer::TaskEnum::Segmentation, Trainer::TaskEnum::Grading })
+  {
+    std::ostringstream prefix;
+    prefix << task << '-';
+    const auto train = [&](const std::string & device, Trainer::PrecisionEnum precision) {
+      std::ostringstream output;
+      output << prefix.str() << device << '-' << precision;
+      auto trainer = this->SmallTrainer(task, cohort, output.str());
+      // Steps so small that Adam, which follows a gradient's sign, does not make much of a rounding.
+      trainer->SetLearningRate(1e-4);
+      // Each device draws its own dropout.
+      trainer->SetDropout(0.0);
+      trainer->SetSpatialDropout(0.0);
+      trainer->SetPrecision(precision);
+      trainer->SetDevice(device);
+      trainer->SetNumberOfThreads(4);
+      trainer->SetMaximumSteps(4);
+      const auto problems = trainer->FindProblems();
+      if (!problems.empty())
+      {
+        EXPECT_NE(problems[0].find("this torch finds no GPU"), std::string::npos) << problems[0];
+        return std::vector<double>();
+      }
+      StopAfter(*trainer, 2);
+      trainer->Train();
+      trainer->ResumeOn();
+      trainer->RemoveAllObservers();
+      trainer->Train();
+      return this->Losses(output.str());
+    };
+    const auto truth = train("cpu", Trainer::PrecisionEnum::Float32);
+    const auto exact = train("cuda", Trainer::PrecisionEnum::Float32);
+    if (exact.empty())
+    {
+      GTEST_SKIP() << "No CUDA device is here";
+    }
+    const auto rounded = train("cuda", Trainer::PrecisionEnum::BFloat16);
+    ASSERT_EQ(truth.size(), 4u);
+    ASSERT_EQ(exact.size(), 4u);
+    ASSERT_EQ(rounded.size(), 4u);
+    for (std::size_t i = 0; i < truth.size(); ++i)
+    {
+      EXPECT_NEAR(exact[i], truth[i], 2e-3) << task << ", step " << i;
+      EXPECT_NEAR(rounded[i], truth[i], 0.1) << task << ", step " << i;
+    }
+  }
 }
 
 TEST_F(TorchModelTrainer, TumourShareOfThePatches)
