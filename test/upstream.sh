@@ -164,7 +164,9 @@ nothing_of_itk()
     ninja -C "$1" -n >"$steps" || outcome=1
     touch -r "$work/time" "$touched"
     grep -q 'GliomaGrading.*\.o$' "$steps" || { echo "error: a change of $touched builds nothing" && outcome=1; }
-    foreign=$(grep -E '^\[[0-9]+/[0-9]+\]' "$steps" | grep -vE 'GliomaGrading|UprightGrid|Re-checking globbed' || true)
+    # ITK links each of its Python modules with the library of every module, so those are linked again.
+    foreign=$(grep -E '^\[[0-9]+/[0-9]+\]' "$steps" | grep -vE 'GliomaGrading|UprightGrid|Re-checking globbed' |
+      grep -vE 'Linking CXX shared module .*/_ITK[A-Za-z0-9]+Python\.' || true)
     [ -z "$foreign" ] || { echo "error: a change of $touched builds again: $foreign" && outcome=1; }
   done
   return $outcome

@@ -70,22 +70,13 @@ def grade(glioma, models, case, output):
         return json.load(file)
 
 
-def main():
-    glioma, models, what = sys.argv[1:4]
-    for task in ("segmentation", "grading"):
-        if not os.path.exists(os.path.join(models, task, "configs", "metadata.json")):
-            print(f"SKIPPED: there is no {task} bundle in {models} yet")
-            return 77
-    data = os.environ.get("GLIOMAGRADING_TEST_DATA") or os.path.join(os.path.dirname(__file__), "..", "..", "..", "shared", "data")
-    patient = os.path.join(data, "BraTS2021_00003")
-    if what == "patient" and not os.path.isdir(patient):
-        print(f"SKIPPED: {patient} is absent; GLIOMAGRADING_TEST_DATA names the folder of the real patients")
-        return 77
+def compare(glioma, models, what, patient, seed):
+    """How far the answers for a patient, or for the phantom of a seed, agree; None where they cannot be compared."""
     with tempfile.TemporaryDirectory() as folder:
         if what == "phantom":
-            # One whose maps are not silent, as res4 of seed 14 is: there would be nothing to compare.
+            # From a seed on whose maps are not silent, as res4 of 14 is: there would be nothing to compare.
             subprocess.run(
-                [glioma, "synthesize", "--cases", "1", "--seed", "15", "--output", folder], check=True, stdout=subprocess.DEVNULL
+                [glioma, "synthesize", "--cases", "1", "--seed", str(seed), "--output", folder], check=True, stdout=subprocess.DEVNULL
             )
             patient = next(entry.path for entry in os.scandir(folder) if entry.is_dir())
         stem = os.path.join(patient, os.path.basename(patient))
@@ -102,27 +93,54 @@ def main():
         masks = [mask != 0 for mask in read("tumour", sitk.sitkNearestNeighbor)]
         if not masks[0].any() or turned["grade"] is None:
             print("FAILED: no tumour was found")
-            return 1
-        figures = {
-            "P(HGG) differs by": (abs(given["probabilities"]["HGG"] - turned["probabilities"]["HGG"]), 0.0, 0.10),
-            "Dice of the masks": (2 * (masks[0] & masks[1]).sum() / (masks[0].sum() + masks[1].sum()), 0.95, 1.0),
-        }
-        # A phantom's noise is white, so that interpolation takes more of it away than of a patient's.
-        least = 0.95 if what == "patient" else 0.90
-        for layer in ("res3", "res4"):
-            maps = [map[brain] for map in read(f"gradcam-{layer}")]
-            figures[f"GradCAM {layer} correlates by"] = (np.corrcoef(*maps)[0, 1], least, 1.0)
-        print(f"straightened: {given['turned_upright']} and {turned['turned_upright']}")
-        wrong = given["turned_upright"] or not turned["turned_upright"]
+            return None
+        if given["turned_upright"] or not turned["turned_upright"]:
+            print(f"FAILED: straightened: {given['turned_upright']} and {turned['turned_upright']}")
+            return None
         for name, sequence in turned["provenance"]["sequences"].items():
             if not sequence["n4_seconds"] > 0.0 or sequence["n4_log_field"][0] == sequence["n4_log_field"][1]:
                 print(f"FAILED: the report of {name} lacks what N4 did")
-                wrong = True
-        for name, (value, low, high) in figures.items():
-            fits = low <= value <= high
-            wrong = wrong or not fits
-            print(f"{name} {value:.4f} ({low} to {high}){'' if fits else ': FAILED'}")
-        return 1 if wrong else 0
+                return None
+        figures = {
+            "P(HGG) differs by": abs(given["probabilities"]["HGG"] - turned["probabilities"]["HGG"]),
+            "Dice of the masks": 2 * (masks[0] & masks[1]).sum() / (masks[0].sum() + masks[1].sum()),
+        }
+        for layer in ("res3", "res4"):
+            maps = [map[brain] for map in read(f"gradcam-{layer}")]
+            figures[f"GradCAM {layer} correlates by"] = np.corrcoef(*maps)[0, 1]
+        return figures
+
+
+def main():
+    glioma, models, what = sys.argv[1:4]
+    for task in ("segmentation", "grading"):
+        if not os.path.exists(os.path.join(models, task, "configs", "metadata.json")):
+            print(f"SKIPPED: there is no {task} bundle in {models} yet")
+            return 77
+    data = os.environ.get("GLIOMAGRADING_TEST_DATA") or os.path.join(os.path.dirname(__file__), "..", "..", "..", "shared", "data")
+    patient = os.path.join(data, "BraTS2021_00003")
+    if what == "patient" and not os.path.isdir(patient):
+        print(f"SKIPPED: {patient} is absent; GLIOMAGRADING_TEST_DATA names the folder of the real patients")
+        return 77
+    # A single phantom's maps hang on voxels at the mask's edge: the middle one of three says what the grids do.
+    figures = [compare(glioma, models, what, patient, seed) for seed in ((15, 16, 17) if what == "phantom" else (None,))]
+    if None in figures:
+        return 1
+    # A phantom's noise is white, so that interpolation takes more of it away than of a patient's.
+    least = 0.95 if what == "patient" else 0.90
+    wrong = False
+    for name in figures[0]:
+        values = [each[name] for each in figures]
+        shown = ", ".join(f"{value:.4f}" for value in values)
+        if name.startswith("GradCAM"):
+            fits, limits = np.median(values) >= least, f"the middle one at least {least}"
+        elif name.startswith("Dice"):
+            fits, limits = min(values) >= 0.95, "at least 0.95"
+        else:
+            fits, limits = max(values) <= 0.10, "at most 0.1"
+        wrong = wrong or not fits
+        print(f"{name} {shown} ({limits}){'' if fits else ': FAILED'}")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

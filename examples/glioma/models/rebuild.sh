@@ -20,8 +20,8 @@
 #
 # Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, and a built
 # `glioma` (GLIOMA, default build/bin/glioma). THREADS (default: all cores) trainings of one thread run at once: two finish sooner
-# than one of two threads, and one thread learns the same weights bit for bit when it is cut off and goes on. The trainings of all
-# stages took 14900 s in all on a busy Xeon with AVX-512 BF16 and AMX, so about two hours for two at once; predictions and scores were not timed.
+# than one of two threads, and one thread learns the same weights bit for bit when it is cut off and goes on. DEVICE=cuda trains on a
+# GPU, in bfloat16. EXPERIMENTS.md says how long the trainings take.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
@@ -38,8 +38,13 @@ python=${PYTHON:-python3}
 patients=$data/cohort.csv
 phantoms=$work/phantoms/COHORT.csv
 threads=${THREADS:-$(nproc)}
+device=${DEVICE:-cpu}
 precision=float32
-if grep -q avx512_bf16 /proc/cpuinfo 2>/dev/null; then
+threads_of_one=1
+if [ "$device" != cpu ]; then
+  precision=bfloat16
+  threads_of_one=8
+elif grep -q avx512_bf16 /proc/cpuinfo 2>/dev/null; then
   precision=bfloat16
 fi
 [ -x "$glioma" ] || { echo "rebuild.sh: '$glioma' is not there: build the project first, or set GLIOMA" >&2; exit 1; }
@@ -63,7 +68,7 @@ train() {
   shift 2
   [ ! -f "$bundle.checkpoint/state.safetensors" ] || resume=(--resume)
   "$glioma" train "$task" --recipe demonstration --output "$bundle" --cache "$work/cache-$task" --precision "$precision" \
-    --threads 1 --licence "$licence" --intended-use "$intended" --attribution "$attribution" "${resume[@]}" "$@" >>"$bundle.log" 2>&1 ||
+    --device "$device" --threads "$threads_of_one" --licence "$licence" --intended-use "$intended" --attribution "$attribution" "${resume[@]}" "$@" >>"$bundle.log" 2>&1 ||
     { tail -n 5 "$bundle.log" >&2; return 1; }
   touch "$bundle.done"
 }
@@ -86,9 +91,9 @@ trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 # Without N4: at its usual settings it takes most of a large lesion's contrast away (cohort.csv, FLAIR: from 0.9-2.6 to 0.3-1.9
 # deviations of the brain, SimpleITK's N4 too), and the masks with it. Padded, so that a patch of 128 mm has three poolings.
-segmentation=(--width 8 --padded true --levels 4 --bias-correction none --name "whole-tumour segmentation, demonstration"
+segmentation=(--width 16 --padded true --levels 4 --bias-correction none --name "whole-tumour segmentation, demonstration"
   --augment rotation-3d=20 zoom=0.25 mirror=0.5 shift=0.5 intensity-curve=0.7 gain=0.9 offset=0.4 lesion-contrast=0.8 thick-slices=0.3
-  sharpness=0.43 noise=0.3 bias-field=0.2 lost-sequence=0.25 cyst=0.25 slice-offset=0.2 transplant=0.3)
+  sharpness=0.43 noise=0.3 bias-field=0.2 lost-sequence=0.25 cyst=0.25 slice-offset=0.2 transplant=0.3 elastic=0.5)
 # Predicted masks are smaller than drawn ones, so the box is moved more than the recipe does.
 boxes=(--augment rotation-3d=20 zoom=0.25 mirror=0.5 quarter-turns=0.5 shift=0.2 box-jitter=0.3 gain=0.2 intensity-curve=0.4 offset=0.4
   thick-slices=0.3 sharpness=0.43 noise=0.3 lost-sequence=0.25 bias-field=0.2)
@@ -105,7 +110,7 @@ fine_brain=(--initial "$work/brain-grading-phantoms" --mix 0.5 --mix 0.5 --steps
 attribution=$work/attribution.csv
 write_attribution() {
   cp "$here/attribution.csv" "$attribution.partial"
-  "$python" -c "import csv, sys; [print(r['case'] + ',Apache-2.0,phantom of glioma synthesize --seed 2018: not a patient') for r in csv.DictReader(open(sys.argv[1], newline=''))]" \
+  "$python" -c "import csv, sys; [print(r['case'] + ',Apache-2.0,phantom of glioma synthesize --seed ' + r['case'].partition('-')[2].partition('-')[0] + ': not a patient') for r in csv.DictReader(open(sys.argv[1], newline=''))]" \
     "$phantoms" >>"$attribution.partial"
   mv "$attribution.partial" "$attribution"
 }
@@ -146,8 +151,33 @@ score() {
     --csv "$work/predictions/$name.csv" | tee "$work/predictions/$name.txt"
 }
 
+# Nine phantoms of each of sixteen seeds, in one cohort.
 stage_phantoms() {
-  [ -f "$phantoms" ] || "$glioma" synthesize --cases 120 --seed 2018 --output "$work/phantoms" --threads "$threads"
+  local seed folder
+  [ ! -f "$phantoms" ] || return 0
+  for seed in $(seq 3018 1000 18018); do
+    folder=$work/phantoms/$seed
+    [ ! -f "$folder/COHORT.csv" ] || continue
+    while [ "$(jobs -rp | wc -l)" -ge "$threads" ]; do
+      wait -n || exit 1
+    done
+    { rm -rf "$folder" "$folder.partial" &&
+      "$glioma" synthesize --cases 9 --seed "$seed" --output "$folder.partial" --threads 1 && mv "$folder.partial" "$folder"; } &
+  done
+  finish
+  "$python" - "$work/phantoms" <<'PY'
+import csv, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+rows = []
+for part in sorted(folder.glob("*/COHORT.csv"), key=lambda path: int(path.parent.name)):
+    for row in csv.DictReader(open(part, newline="")):
+        rows.append(row | {key: f"{part.parent.name}/{row[key]}" for key in ("t1", "t1c", "t2", "flair", "seg")})
+with open(folder / "COHORT.partial", "w", newline="") as file:
+    writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+(folder / "COHORT.partial").rename(folder / "COHORT.csv")
+PY
 }
 stage_networks-phantoms() {
   start segmentation "$work/segmentation-phantoms" "${segmentation[@]}" --patch 64 --cohort "$phantoms" --steps 2000 --training-data "$alone"
