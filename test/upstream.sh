@@ -277,7 +277,7 @@ stage_external()
 {
   itk_source && tools && plain_itk || return 1
   nice cmake -S "$sources" -B "$work/external" -G Ninja "${cached[@]}" -DCMAKE_BUILD_TYPE=Release "-DITK_DIR=$work/plain" -DBUILD_TESTING=ON \
-    "-DGliomaGrading_TORCH_ROOT=$torch_root" && build "$work/external" && run_ctest "$work/external"
+    -DITK_USE_CLANG_FORMAT=OFF -DITK_USE_KWSTYLE=OFF "-DGliomaGrading_TORCH_ROOT=$torch_root" && build "$work/external" && run_ctest "$work/external"
 }
 
 stage_static()
