@@ -68,17 +68,21 @@ train() {
   shift 2
   [ ! -f "$bundle.checkpoint/state.safetensors" ] || resume=(--resume)
   "$glioma" train "$task" --recipe demonstration --output "$bundle" --cache "$work/cache-$task" --precision "$precision" \
-    --device "$device" --threads "$threads_of_one" --licence "$licence" --intended-use "$intended" --attribution "$attribution" "${resume[@]}" "$@" >>"$bundle.log" 2>&1 ||
+    --device "$device" --threads "$threads_of_one" --licence "$licence" --intended-use "$intended" --attribution "$attribution" \
+    "${resume[@]}" "$@" >>"$bundle.log" 2>&1 ||
     { tail -n 5 "$bundle.log" >&2; return 1; }
   touch "$bundle.done"
+}
+wait_for_a_thread() {
+  while [ "$(jobs -rp | wc -l)" -ge "$threads" ]; do
+    wait -n || exit 1
+  done
 }
 # start TRAIN'S ARGUMENTS...: beside others, as many as there are threads; finish waits for all.
 start() {
   [ ! -f "$2.done" ] || return 0
   [ -f "$attribution" ] || write_attribution
-  while [ "$(jobs -rp | wc -l)" -ge "$threads" ]; do
-    wait -n || exit 1
-  done
+  wait_for_a_thread
   echo "== $1: $(basename "$2"), log $2.log"
   train "$@" &
 }
@@ -158,9 +162,7 @@ stage_phantoms() {
   for seed in $(seq 3018 1000 18018); do
     folder=$work/phantoms/$seed
     [ ! -f "$folder/COHORT.csv" ] || continue
-    while [ "$(jobs -rp | wc -l)" -ge "$threads" ]; do
-      wait -n || exit 1
-    done
+    wait_for_a_thread
     { rm -rf "$folder" "$folder.partial" &&
       "$glioma" synthesize --cases 9 --seed "$seed" --output "$folder.partial" --threads 1 && mv "$folder.partial" "$folder"; } &
   done
