@@ -268,9 +268,11 @@ stage_installed()
 {
   itk_source && tools && plain_itk || return 1
   install_packages libgtest-dev
+  # SWIG, and what the tests in Python import.
+  local -x VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
   nice cmake -S "$sources" -B "$work/installed" -G Ninja "-DITK_DIR=$(installed_package "$work/plain-installed")" -DBUILD_TESTING=ON \
-    -DGliomaGrading_BUILD_EXAMPLES=ON -DGliomaGrading_BUILD_PYTHON=ON "-DGliomaGrading_TORCH_ROOT=$torch_root" &&
-    VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" build "$work/installed" && run_ctest "$work/installed"
+    -DGliomaGrading_BUILD_EXAMPLES=ON -DGliomaGrading_BUILD_PYTHON=ON "-DGliomaGrading_TORCH_ROOT=$torch_root" && build "$work/installed" &&
+    run_ctest "$work/installed"
 }
 
 stage_external()
