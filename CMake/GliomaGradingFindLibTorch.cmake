@@ -77,7 +77,9 @@ set_target_properties(
     INTERFACE_COMPILE_OPTIONS "$<$<COMPILE_LANGUAGE:CXX>:-fopenmp>"
 )
 # Operators and devices register themselves when their library is loaded: the linker must not drop one as unused.
-set(_gliomagrading_torch_link "-Wl,--push-state,--no-as-needed")
+# The system's standard library goes first: LibTorch exports a copy of parts of it (https://github.com/pytorch/pytorch/issues/133437),
+# of which std::filesystem::remove_all jumps to a null pointer in the CUDA wheels.
+set(_gliomagrading_torch_link "-Wl,--push-state,--no-as-needed" stdc++)
 foreach(_gliomagrading_name torch torch_cpu c10 torch_cuda c10_cuda)
   set(_gliomagrading_torch_file "${GliomaGrading_TORCH_LIBRARY_DIR}/lib${_gliomagrading_name}.so")
   if(EXISTS "${_gliomagrading_torch_file}")

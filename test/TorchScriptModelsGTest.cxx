@@ -31,6 +31,8 @@
 
 #include <gtest/gtest.h>
 
+#include <dlfcn.h>
+
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -398,6 +400,16 @@ TEST_F(TorchScriptModels, StridedConvolutionsAreRightInBFloat16)
   const auto   rounded = [](const Tensor & x) { return x.to(torch::kBFloat16).to(torch::kFloat); };
   const Tensor column = torch::conv3d(rounded(m_Tensor), rounded(Kernel()), {}, { 1, 1, 16 }, { 1, 1, 1 });
   EXPECT_LT(Difference(filter, torch::softmax(column.expand({ -1, -1, -1, -1, 12 }), 1)), 0.01);
+}
+
+// LibTorch brings a std::filesystem of its own, which crashes in its CUDA wheels.
+TEST(LibTorch, LeavesTheStandardLibraryToTheSystem)
+{
+  using RemoveAll = std::uintmax_t (*)(const std::filesystem::path &, std::error_code &);
+  const RemoveAll removeAll = &std::filesystem::remove_all;
+  Dl_info         where;
+  ASSERT_NE(dladdr(reinterpret_cast<const void *>(removeAll), &where), 0);
+  EXPECT_CONTAINS(std::string(where.dli_fname), "libstdc++");
 }
 
 TEST_F(TorchScriptModels, NothingGlobalIsLeftChanged)
