@@ -19,9 +19,9 @@
 #   cards                     the model cards, docs/README.md of each bundle, with the scores of all stages
 #
 # Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, and a built
-# `glioma` (GLIOMA, default build/bin/glioma). THREADS (default: all cores) trainings of one thread run at once: two finish sooner
-# than one of two threads, and one thread learns the same weights bit for bit when it is cut off and goes on. DEVICE=cuda trains on a
-# GPU, in bfloat16. EXPERIMENTS.md says how long the trainings take.
+# `glioma` (GLIOMA, default build/bin/glioma). THREADS (default: all cores) trainings, or gradings, of one thread run at once: two
+# finish sooner than one of two threads, and one thread learns the same weights bit for bit when it is cut off and goes on. DEVICE=cuda
+# trains on a GPU, in bfloat16. EXPERIMENTS.md says how long the trainings take.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
@@ -120,28 +120,34 @@ write_attribution() {
 }
 both=(--cohort "$phantoms" --cohort "$patients" --training-data "$sentence")
 
-# predict COHORT NAME SEGMENTATION GRADING BRAIN_GRADING [CASE...]: `glioma grade` on cases (default: all) that none has seen.
+# predict COHORT NAME SEGMENTATION GRADING BRAIN_GRADING [CASE...]: `glioma grade` on cases (default: all) that none has seen, beside each
+# other; finish waits for all.
 predict() {
-  local cohort=$1 name=$2 segmentation_model=$3 grading_model=$4 brain_model=$5
+  local cohort=$1 name=$2 models=(--segmentation-model "$3" --grading-model "$4" --brain-grading-model "$5") out
   shift 5
   [ $# -gt 0 ] || mapfile -t all < <("$python" -c "import csv, sys; [print(r['case']) for r in csv.DictReader(open(sys.argv[1], newline=''))]" "$cohort")
   [ $# -gt 0 ] || set -- "${all[@]}"
+  mkdir -p "$work/predictions/$name"
   for case in "$@"; do
-    local out=$work/predictions/$name/$case
+    out=$work/predictions/$name/$case
     [ ! -f "$out/result.json" ] || continue
-    mapfile -t files < <("$python" - "$cohort" "$case" <<'PY'
+    wait_for_a_thread
+    predict_case "$cohort" "$case" "$out" "${models[@]}" &
+  done
+}
+# predict_case COHORT CASE OUTPUT MODEL...
+predict_case() {
+  local files
+  mapfile -t files < <("$python" - "$1" "$2" <<'PY'
 import csv, pathlib, sys
 cohort = pathlib.Path(sys.argv[1])
 row = next(r for r in csv.DictReader(open(cohort, newline="")) if r["case"] == sys.argv[2])
 for key in ("t1", "t1c", "t2", "flair"):
     print(cohort.parent / row[key])
 PY
-    )
-    mkdir -p "$(dirname "$out")"
-    "$glioma" grade --t1 "${files[0]}" --t1c "${files[1]}" --t2 "${files[2]}" --flair "${files[3]}" --output "$out" --force \
-      --segmentation-model "$segmentation_model" --grading-model "$grading_model" --brain-grading-model "$brain_model" \
-      --threads "$threads" >"$out.log" 2>&1 || { cat "$out.log" >&2; exit 1; }
-  done
+  )
+  "$glioma" grade --t1 "${files[0]}" --t1c "${files[1]}" --t2 "${files[2]}" --flair "${files[3]}" --output "$3" --force "${@:4}" \
+    --threads 1 >"$3.log" 2>&1 || { cat "$3.log" >&2; exit 1; }
 }
 
 # score COHORT NAME [CASE...]
@@ -219,6 +225,7 @@ stage_segmentation-sites() {
     left=$("$python" -c "import csv, sys; print(*[r['case'] for r in csv.DictReader(open(sys.argv[1], newline='')) if r['site'] == sys.argv[2]])" "$patients" "$site")
     predict "$patients" "segmentation-without-$site" "$work/segmentation-without-$site" "$work/grading-phantoms" \
       "$work/brain-grading-phantoms" $left
+    finish
     score "$patients" "segmentation-without-$site" $left
   done
 }
@@ -227,15 +234,18 @@ stage_folds() {
     local left=fold_$fold
     predict "$patients" folds "$work/segmentation-fold-$fold" "$work/grading-fold-$fold" "$work/brain-grading-phantoms" ${!left}
   done
+  finish
   score "$patients" folds $fold_1 $fold_2 $fold_3
 }
 stage_scanner-control() {
   for fold in 1 2 3; do
     local left=fold_$fold
+    wait_for_a_thread
     "$glioma" evaluate --cohort "$patients" --set all --cases ${!left} --segmentation-model "$work/segmentation-fold-$fold" \
-      --grading-model "$work/grading-fold-$fold" --scanner-control --allow-one-grade --threads "$threads" \
-      --output "$work/scanner-control-fold-$fold" --force
+      --grading-model "$work/grading-fold-$fold" --scanner-control --allow-one-grade --threads $(((threads + 2) / 3)) \
+      --output "$work/scanner-control-fold-$fold" --force &
   done
+  finish
   "$python" "$source_folder/test/benchmark/score_cohort.py" --cohort "$patients" \
     --scanner-control "$work"/scanner-control-fold-?/evaluation.json | tee "$work/predictions/scanner-control.txt"
 }
@@ -243,6 +253,7 @@ stage_phantoms-held-out() {
   local other=$work/phantoms-held-out
   [ -f "$other/COHORT.csv" ] || "$glioma" synthesize --cases 40 --seed 5020 --output "$other" --threads "$threads"
   predict "$other/COHORT.csv" phantoms-held-out "$work/segmentation" "$work/grading" "$work/brain-grading"
+  finish
   score "$other/COHORT.csv" phantoms-held-out
 }
 stage_cards() {
