@@ -10,7 +10,8 @@ glioma_home=${GLIOMAGRADING_HOME:-${XDG_CACHE_HOME:-${HOME:?HOME is not set: set
 venv=$glioma_home/venv
 torch_requirement=torch==2.13.0
 
-build_packages=(ca-certificates g++ cmake ninja-build ccache libinsighttoolkit5-dev nlohmann-json3-dev libcli11-dev libssl-dev)
+# Debian 13's ITK links FFTW's libraries, and its package does not ask for them.
+build_packages=(ca-certificates g++ cmake ninja-build ccache libinsighttoolkit5-dev libfftw3-dev nlohmann-json3-dev libcli11-dev libssl-dev)
 
 say() { printf '\n== %s\n' "$*"; }
 

@@ -251,7 +251,8 @@ TEXT
 
 installed_package() { dirname "$(find "$1" -name ITKConfig.cmake | head -n 1)"; }
 
-# An ITK without our module, as a user has it: built and installed.
+# An ITK without our module, as a user has it: built and installed. Its libraries do not find each other by themselves outside the system's
+# folders.
 plain_itk()
 {
   local modules module
@@ -261,7 +262,7 @@ plain_itk()
   for module in ITKTestKernel ITKBiasCorrection ITKGoogleTest ITKMetaIO; do modules+=" -DModule_$module=ON"; done
   # shellcheck disable=SC2086
   nice cmake -S "$itk_dir" -B "$work/plain" -G Ninja "${cached[@]}" -DCMAKE_BUILD_TYPE=Release -DITK_BUILD_DEFAULT_MODULES=OFF -DITKGroup_Core=OFF \
-    -DBUILD_SHARED_LIBS=ON -DBUILD_TESTING=OFF $modules "-DCMAKE_INSTALL_PREFIX=$work/plain-installed" && build "$work/plain" install
+    -DBUILD_SHARED_LIBS=ON -DBUILD_TESTING=OFF $modules "-DCMAKE_INSTALL_PREFIX=$work/plain-installed" '-DCMAKE_INSTALL_RPATH=$ORIGIN' && build "$work/plain" install
 }
 
 stage_installed()
@@ -349,10 +350,11 @@ stage_debian13()
     debootstrap --variant=minbase --include=ca-certificates,git --keyring=/usr/share/keyrings/debian-archive-keyring.gpg trixie "$root" "$mirror" &&
       touch "$root/.made" || return 1
   fi
-  # This machine's ways to its packages: the resolver's, apt's, and pip's with the files and folders that it names.
+  # This machine's ways to its packages: the resolver's, apt's, npm's, and pip's with the files and folders that it names.
   cp -L /etc/resolv.conf "$root/etc/" || true
   apt-config dump | grep '^Acquire::.*[Pp]roxy' >"$root/etc/apt/apt.conf.d/99machine" || true
   [ ! -f /etc/pip.conf ] || install -D /etc/pip.conf "$root/etc/pip.conf"
+  [ ! -f "$HOME/.npmrc" ] || install -D "$HOME/.npmrc" "$root/root/.npmrc"
   [ ! -f "$HOME/.config/pip/pip.conf" ] || install -D "$HOME/.config/pip/pip.conf" "$root/root/.config/pip/pip.conf"
   for named in $("$(find_python)" -m pip config list | grep -oE '/[A-Za-z0-9._/-]+' | sort -u); do
     # The files of an index lie beside its pages.
