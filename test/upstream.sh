@@ -376,7 +376,7 @@ shift
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 for folder in "$@"; do mount --bind "$folder" "$root$folder"; done
-mapfile -t kept < <(env | grep -E '^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|PIP_[A-Z_]*|SSL_CERT_FILE|REQUESTS_CA_BUNDLE)=')
+mapfile -t kept < <(env | grep -E '^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|PIP_[A-Z_]*|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS|npm_config_[a-z_]*)=')
 exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${kept[@]}" \
   chroot "$root" bash -c 'cd ~/GliomaGrading && bash examples/demo.sh && bash test/run.sh &&
     python3 test/check_warnings.py build . --itk ~/itk' </dev/null
