@@ -64,6 +64,12 @@ set(CMAKE_LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
 set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
 # What is installed finds its own library beside it and LibTorch where it was at build time.
 set(CMAKE_INSTALL_RPATH "\$ORIGIN;\$ORIGIN/../${CMAKE_INSTALL_LIBDIR};${GliomaGrading_TORCH_RPATH}")
+# So too an ITK outside the system's folders.
+get_target_property(_itk_folder ITKCommon LOCATION)
+get_filename_component(_itk_folder "${_itk_folder}" DIRECTORY)
+if(NOT _itk_folder IN_LIST CMAKE_CXX_IMPLICIT_LINK_DIRECTORIES)
+  list(APPEND CMAKE_INSTALL_RPATH "${_itk_folder}")
+endif()
 set(GliomaGrading_INSTALL_PACKAGE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/GliomaGrading")
 
 # Warnings of our own files; ITK's and LibTorch's headers are system headers.

@@ -272,7 +272,8 @@ stage_installed()
   # SWIG, and what the tests in Python import.
   local -x VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
   nice cmake -S "$sources" -B "$work/installed" -G Ninja "-DITK_DIR=$(installed_package "$work/plain-installed")" -DBUILD_TESTING=ON \
-    -DGliomaGrading_BUILD_EXAMPLES=ON -DGliomaGrading_BUILD_PYTHON=ON "-DGliomaGrading_TORCH_ROOT=$torch_root" && build "$work/installed" &&
+    -DGliomaGrading_BUILD_EXAMPLES=ON -DGliomaGrading_BUILD_PYTHON=ON "-DGliomaGrading_TORCH_ROOT=$torch_root" \
+    "-DPython3_EXECUTABLE=$venv/bin/python3" && build "$work/installed" &&
     run_ctest "$work/installed"
 }
 
