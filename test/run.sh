@@ -29,7 +29,8 @@ install_packages "${build_packages[@]}" libgtest-dev
 [ -n "${CHROMIUM-}" ] || command -v chromium chromium-browser google-chrome >/dev/null || (install_packages chromium) ||
   echo "Going on without a browser: the tests of report.html in one are skipped."
 python_packages=("$torch_requirement" -r "$source_dir/test/requirements.txt")
-options=(-DBUILD_TESTING=ON -DGliomaGrading_BUILD_EXAMPLES=ON -DGliomaGrading_BUILD_PYTHON=ON)
+# A build that the other command of the README began may have found the system's Python.
+options=(-DBUILD_TESTING=ON -DGliomaGrading_BUILD_EXAMPLES=ON -DGliomaGrading_BUILD_PYTHON=ON "-DPython3_EXECUTABLE=$venv/bin/python3")
 build_dir=$source_dir/build
 if [ $coverage = yes ]; then
   build_dir=$source_dir/build-coverage
