@@ -66,9 +66,9 @@ def test_every_library_is_there_or_of_the_system(site: pathlib.Path) -> None:
             # A build that is no wheel also leads to the torch that it was configured with, and to an ITK outside the system's folders.
             others = {pathlib.Path(os.path.realpath(place)) for place in path.split(":") if not place.startswith("$ORIGIN")}
             others = {place for place in others if not list(place.glob("libITKCommon-*"))}
-            assert others <= {pathlib.Path(_library.torch_folder(), "lib")}, f"{binary.name} looks into {path}"
+            assert others <= {pathlib.Path(f"{_library.torch_folder()}/lib")}, f"{binary.name} looks into {path}"
         for needed in re.findall(r"\(NEEDED\).*\[(.*)\]", said.stdout):
-            known = needed in beside or OF_THE_SYSTEM.match(needed) or re.match(r"lib(torch|torch_cpu|c10|gomp)[-.]", needed)
+            known = needed in beside or OF_THE_SYSTEM.match(needed) or re.match(r"lib(torch|torch_cpu|torch_cuda|c10|c10_cuda|gomp)[-.]", needed)
             assert known, f"{binary.name} needs {needed}"
             assert "fftw" not in needed
 
