@@ -68,7 +68,7 @@ def test_every_library_is_there_or_of_the_system(site: pathlib.Path) -> None:
             others = {place for place in others if not list(place.glob("libITKCommon-*"))}
             assert others <= {pathlib.Path(f"{_library.torch_folder()}/lib")}, f"{binary.name} looks into {path}"
         for needed in re.findall(r"\(NEEDED\).*\[(.*)\]", said.stdout):
-            known = needed in beside or OF_THE_SYSTEM.match(needed) or re.match(r"lib(torch|torch_cpu|torch_cuda|c10|c10_cuda|gomp)[-.]", needed)
+            known = needed in beside or OF_THE_SYSTEM.match(needed) or re.match(r"lib((torch|c10)(_cpu|_cuda)?|gomp)[-.]", needed)
             assert known, f"{binary.name} needs {needed}"
             assert "fftw" not in needed
 
