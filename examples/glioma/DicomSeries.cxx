@@ -26,9 +26,11 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <locale>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 
@@ -126,6 +128,65 @@ OptionOf(const std::string & role)
                                                        : character;
   }
   return option;
+}
+
+/** A file's bytes; nothing where it is no DICOM file. */
+std::string
+BytesOfDicom(const std::string & path)
+{
+  std::ifstream     file(path, std::ios::binary);
+  const std::string magic = "DICM";
+  std::string       head(128 + magic.size(), '\0');
+  if (!file.read(&head[0], static_cast<std::streamsize>(head.size())) || head.compare(128, magic.size(), magic) != 0)
+  {
+    return {};
+  }
+  return head + std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+}
+
+/** True where DICOM's bytes, in little endian as nearly all are, say that there are more pixels than they hold. */
+bool
+LacksPixels(const std::string & data)
+{
+  const std::string tag("\xe0\x7f\x10\x00", 4);
+  for (std::size_t place = data.find(tag); place != std::string::npos; place = data.find(tag, place + 1))
+  {
+    // The kind of value and two zeros may stand between the tag and the length.
+    const bool        isExplicit = data.compare(place + 4, 1, "O") == 0;
+    const std::size_t head = isExplicit ? 12 : 8;
+    if (place + head > data.size())
+    {
+      return true;
+    }
+    std::size_t length = 0;
+    for (std::size_t i = 0; i < 4; ++i)
+    {
+      length = length * 256 + static_cast<unsigned char>(data[place + head - 1 - i]);
+    }
+    // Compressed: parts with a mark at their end.
+    if (length == 0xffffffff ? data.find(std::string("\xfe\xff\xdd\xe0\x00\x00\x00\x00", 8), place) == std::string::npos
+                             : place + head + length > data.size())
+    {
+      return true;
+    }
+  }
+  return false;
+}
+
+/** True where a UID, and not one that only begins as it does, stands in DICOM's bytes. */
+bool
+Names(const std::string & data, const std::string & uid)
+{
+  for (std::size_t place = data.find(uid); !uid.empty() && place != std::string::npos;
+       place = data.find(uid, place + 1))
+  {
+    const std::string next = data.substr(place + uid.size(), 1);
+    if (next.find_first_of("0123456789.") == std::string::npos)
+    {
+      return true;
+    }
+  }
+  return false;
 }
 
 /** True where a file ends before its pixels do: GDCM then fills up in silence. */
@@ -262,12 +323,17 @@ ListDicomSeries(const std::string & folder)
   const auto            names = itk::GDCMSeriesFileNames::New();
   names->SetUseSeriesDetails(true);
   names->SetDirectory(folder);
-  std::vector<DicomSeries> found;
+  std::vector<DicomSeries>        found;
+  std::set<std::filesystem::path> listed;
   for (const std::string & identifier : std::vector<std::string>(names->GetSeriesUIDs()))
   {
     DicomSeries series;
     series.Name = identifier;
     series.Files = names->GetFileNames(identifier);
+    for (const std::string & file : series.Files)
+    {
+      listed.insert(std::filesystem::path(file).filename());
+    }
     if (series.Files.empty())
     {
       continue;
@@ -285,6 +351,20 @@ ListDicomSeries(const std::string & folder)
     series.Uid = ValueOf(io->GetMetaDataDictionary(), seriesInstanceUid);
     series.Description = Printable(ValueOf(io->GetMetaDataDictionary(), seriesDescription));
     found.push_back(series);
+  }
+  // Newer GDCM leaves what is cut off out of its series without a word: at either end nobody would miss it.
+  std::error_code ignored;
+  for (const auto & entry : std::filesystem::directory_iterator(folder, ignored))
+  {
+    const std::string data =
+      entry.is_regular_file() && listed.count(entry.path().filename()) == 0 ? BytesOfDicom(entry.path().string()) : "";
+    if (LacksPixels(data))
+    {
+      for (DicomSeries & series : found)
+      {
+        series.IsCutOff = series.IsCutOff || Names(data, series.Uid);
+      }
+    }
   }
   for (DicomSeries & series : found)
   {
@@ -368,6 +448,10 @@ ReadDicomSeries(const DicomSeries & series, const std::string & role)
   };
   try
   {
+    if (series.IsCutOff)
+    {
+      throw std::runtime_error("a file of it is cut off; get it again");
+    }
     // Geometry first: nothing is allocated for what is no volume.
     std::vector<itk::GDCMImageIO::Pointer>       headers;
     std::vector<const itk::MetaDataDictionary *> slices;

@@ -261,11 +261,16 @@ class RealScans(unittest.TestCase):
 
         self.refuse(broken(twice), says=["T2", "same place"])
 
-        def cut(files):
-            with open(files[20], "r+b") as file:
-                file.truncate(os.path.getsize(files[20]) - 3000)
+        def cut(place):
+            def change(files):
+                with open(files[place], "r+b") as file:
+                    file.truncate(os.path.getsize(files[place]) - 3000)
 
-        self.refuse(broken(cut), says=["T2", "cut off"])
+            return change
+
+        # At an end too, where no gap would tell.
+        for place in (0, 20, -1):
+            self.refuse(broken(cut(place)), says=["T2", "cut off"])
         self.refuse(broken(lambda files: [os.remove(file) for file in files]), says=["T2", "no DICOM series"])
         self.refuse(broken(lambda files: [os.remove(file) for file in files[1:]]), says=["T2", "one slice"])
         one = next(entry.path for entry in os.scandir(self.dicom["t2"]))
