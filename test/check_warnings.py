@@ -70,7 +70,9 @@ def main():
     commands = {}
     for entry in json.loads(listed):
         file = (pathlib.Path(entry["directory"]) / entry["file"]).resolve()
-        if sources in file.parents and file.suffix in (".cxx", ".cpp", ".c") and " -c " in entry["command"]:
+        # A precompiled header has an output that cannot be thrown away, and nothing of its own.
+        is_ours = sources in file.parents and not file.name.startswith("cmake_pch")
+        if is_ours and file.suffix in (".cxx", ".cpp", ".c") and " -c " in entry["command"]:
             commands.setdefault(file, (entry["directory"], shlex.split(entry["command"])))
     if not commands:
         sys.exit(f"{options.build} compiles nothing under {sources}")

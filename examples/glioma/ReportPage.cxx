@@ -43,12 +43,21 @@ constexpr itk::SizeValueType mostVoxels = 5000000; // of a sequence that is show
 constexpr std::size_t        mostBytes = 11000000; // of all volumes: with viewer and pictures less than 15 MB
 constexpr double             boxMargin = 4.0;      // mm around the brain
 
-/** A text of \a format with one number in it. */
+/** A number with so many decimals. */
 std::string
-Formatted(const char * format, double value)
+Fixed(double value, int decimals)
 {
   char text[64];
-  std::snprintf(text, sizeof(text), format, value);
+  std::snprintf(text, sizeof(text), "%.*f", decimals, value);
+  return text;
+}
+
+/** A number with so many significant digits. */
+std::string
+Significant(double value, int digits)
+{
+  char text[64];
+  std::snprintf(text, sizeof(text), "%.*g", digits, value);
   return text;
 }
 
@@ -65,7 +74,7 @@ Percent(double share)
   {
     return "more than 99.9 %";
   }
-  return Formatted(percent < 10.0 ? "%.1f %%" : "%.0f %%", percent);
+  return Fixed(percent, percent < 10.0 ? 1 : 0) + " %";
 }
 
 std::string
@@ -76,8 +85,8 @@ Millimetres(const std::array<double, 3> & sides)
     return "of unknown size";
   }
   const bool isCube = std::abs(sides[0] - sides[1]) < 0.05 && std::abs(sides[0] - sides[2]) < 0.05;
-  return isCube ? Formatted("%.1f mm a side", sides[0])
-                : Formatted("%.1f", sides[0]) + Formatted(" × %.1f", sides[1]) + Formatted(" × %.1f mm", sides[2]);
+  return isCube ? Fixed(sides[0], 1) + " mm a side"
+                : Fixed(sides[0], 1) + " × " + Fixed(sides[1], 1) + " × " + Fixed(sides[2], 1) + " mm";
 }
 
 /** What a value of JSON looks like in a table. */
@@ -94,7 +103,7 @@ TextOf(const Json & value)
   }
   if (value.is_number_float())
   {
-    return Formatted("%.4g", value.get<double>());
+    return Significant(value.get<double>(), 4);
   }
   if (value.is_string())
   {
@@ -199,17 +208,17 @@ CellOf(const Json & quality, const std::string & prefix, const std::string & tit
   }
   cell["value"] = format == "percent" ? Percent(value)
                   : format == "yes"   ? std::string(value > 0.5 ? "yes" : "no")
-                                      : Formatted("%.3g", value);
+                                      : Significant(value, 3);
   const double chance = number("chance");
   const double ratio = number("ratio");
   if (!std::isnan(chance))
   {
-    cell["note"] = "by chance " + (format == "percent" ? Percent(chance) : Formatted("%.3g", chance));
+    cell["note"] = "by chance " + (format == "percent" ? Percent(chance) : Significant(chance, 3));
   }
   if (!std::isnan(ratio))
   {
-    cell["note"] = (cell["note"].is_null() ? std::string() : cell["note"].get<std::string>() + ": ") +
-                   Formatted("%.1f times chance", ratio);
+    cell["note"] = (cell["note"].is_null() ? std::string() : cell["note"].get<std::string>() + ": ") + Fixed(ratio, 1) +
+                   " times chance";
   }
   return cell;
 }
@@ -311,7 +320,7 @@ ReportPage::DescribeResult() const
     for (const auto & probability : result["probabilities"].items())
     {
       page["probabilities"].push_back({ { "name", probability.key() },
-                                        { "width", Formatted("%.2f", 100.0 * probability.value().get<double>()) },
+                                        { "width", Fixed(100.0 * probability.value().get<double>(), 2) },
                                         { "percent", Percent(probability.value().get<double>()) } });
     }
   }
@@ -325,9 +334,8 @@ ReportPage::DescribeResult() const
   page["version"] = result["provenance"]["versions"]["glioma"];
 
   Json & facts = page["facts"] = Json::array();
-  facts.push_back(
-    { { "name", "Tumour" }, { "value", Formatted("%.1f ml", result["tumour_volume_ml"].get<double>()) } });
-  facts.push_back({ { "name", "Brain" }, { "value", Formatted("%.0f ml", result["brain_volume_ml"].get<double>()) } });
+  facts.push_back({ { "name", "Tumour" }, { "value", Fixed(result["tumour_volume_ml"].get<double>(), 1) + " ml" } });
+  facts.push_back({ { "name", "Brain" }, { "value", Fixed(result["brain_volume_ml"].get<double>(), 0) + " ml" } });
   facts.push_back({ { "name", "Tumour mask" },
                     { "value", result["tumour_mask"] == "given" ? "given by the user" : "found by the network" } });
   if (result["roi"].is_object())
@@ -588,10 +596,10 @@ ReportPage::DescribeProvenance() const
   double seconds = 0.0;
   for (const Json & stage : provenance["stages"])
   {
-    rows.push_back(Row(TextOf(stage["name"]), Formatted("%.1f s", stage["seconds"].get<double>())));
+    rows.push_back(Row(TextOf(stage["name"]), Fixed(stage["seconds"].get<double>(), 1) + " s"));
     seconds += stage["seconds"].get<double>();
   }
-  rows.push_back(Row("all before this page", Formatted("%.1f s", seconds)));
+  rows.push_back(Row("all before this page", Fixed(seconds, 1) + " s"));
   add("Time", rows, false);
   return sections;
 }
@@ -673,7 +681,7 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
     pictures.push_back(
       { { "title", layer.Title() },
         { "text", "Cells of " + Millimetres(layer.Cell) + (largest > 0.0 ? "." : "; the map is empty.") },
-        { "scale", { { "heat", true }, { "signed", false }, { "largest", Formatted("%.3g", largest) } } },
+        { "scale", { { "heat", true }, { "signed", false }, { "largest", Significant(largest, 3) } } },
         { "slices", slices } });
   }
   for (const GuidedMap & guided : m_Guided)
@@ -684,11 +692,10 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
     {
       slices.push_back(slice(Plane::Axial, i, nullptr, 0.0, &guided, scale));
     }
-    pictures.push_back(
-      { { "title", guided.Title() },
-        { "text", "Each sequence has its own map. It does not tell the classes apart." },
-        { "scale", { { "heat", false }, { "signed", true }, { "largest", Formatted("%.3g", scale) } } },
-        { "slices", slices } });
+    pictures.push_back({ { "title", guided.Title() },
+                         { "text", "Each sequence has its own map. It does not tell the classes apart." },
+                         { "scale", { { "heat", false }, { "signed", true }, { "largest", Significant(scale, 3) } } },
+                         { "slices", slices } });
   }
   std::error_code error;
   std::filesystem::remove(scratchFile, error);
