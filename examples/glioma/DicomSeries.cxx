@@ -130,47 +130,76 @@ OptionOf(const std::string & role)
   return option;
 }
 
-/** A file's bytes; nothing where it is no DICOM file. */
 std::string
-BytesOfDicom(const std::string & path)
+BytesOf(const std::string & path)
 {
-  std::ifstream     file(path, std::ios::binary);
-  const std::string magic = "DICM";
-  std::string       head(128 + magic.size(), '\0');
-  if (!file.read(&head[0], static_cast<std::streamsize>(head.size())) || head.compare(128, magic.size(), magic) != 0)
-  {
-    return {};
-  }
-  return head + std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  std::ifstream file(path, std::ios::binary);
+  return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
 }
 
-/** True where DICOM's bytes, in little endian as nearly all are, say that there are more pixels than they hold. */
 bool
-LacksPixels(const std::string & data)
+IsDicom(const std::string & path)
 {
-  const std::string tag("\xe0\x7f\x10\x00", 4);
-  for (std::size_t place = data.find(tag); place != std::string::npos; place = data.find(tag, place + 1))
+  std::ifstream file(path, std::ios::binary);
+  std::string   mark(4, '\0');
+  return file.seekg(128).read(&mark[0], 4) && mark == "DICM";
+}
+
+/** The bytes of a slice's pixels, by what its header says of rows, columns, samples, frames and bits. */
+std::size_t
+BytesOfPixels(const itk::MetaDataDictionary & dictionary)
+{
+  std::size_t bits = 1;
+  for (const char * const key : { "0028|0010", "0028|0011", "0028|0002", "0028|0008", "0028|0100" })
   {
-    // The kind of value and two zeros may stand between the tag and the length.
-    const bool        isExplicit = data.compare(place + 4, 1, "O") == 0;
-    const std::size_t head = isExplicit ? 12 : 8;
-    if (place + head > data.size())
+    const std::string text = ValueOf(dictionary, key);
+    const std::size_t value = std::strtoul(text.c_str(), nullptr, 10);
+    bits *= value == 0 ? 1 : value;
+  }
+  return (bits + 7) / 8;
+}
+
+/** True where DICOM's bytes end before the pixels do that they announce: older GDCM fills up in silence. Where 'bytes'
+ * is given, pixels of another length are no slice's: a tag can stand by chance among what a scanner keeps for itself.
+ */
+bool
+LacksPixels(const std::string & data, std::size_t bytes = 0)
+{
+  bool lacks = false;
+  for (const bool isBigEndian : { false, true })
+  {
+    const std::string tag = isBigEndian ? std::string("\x7f\xe0\x00\x10", 4) : std::string("\xe0\x7f\x10\x00", 4);
+    for (std::size_t place = data.find(tag); place != std::string::npos; place = data.find(tag, place + 1))
     {
-      return true;
-    }
-    std::size_t length = 0;
-    for (std::size_t i = 0; i < 4; ++i)
-    {
-      length = length * 256 + static_cast<unsigned char>(data[place + head - 1 - i]);
-    }
-    // Compressed: parts with a mark at their end.
-    if (length == 0xffffffff ? data.find(std::string("\xfe\xff\xdd\xe0\x00\x00\x00\x00", 8), place) == std::string::npos
-                             : place + head + length > data.size())
-    {
-      return true;
+      // The kind of value, OB or OW, and two zeros may stand between the tag and the length, which is even.
+      const std::size_t head = data.compare(place + 4, 1, "O") == 0 ? 12 : 8;
+      if (place + head > data.size())
+      {
+        lacks = true;
+        continue;
+      }
+      std::size_t length = 0;
+      for (std::size_t i = 0; i < 4; ++i)
+      {
+        length = length * 256 + static_cast<unsigned char>(data[place + head - (isBigEndian ? 4 - i : i + 1)]);
+      }
+      const bool isCompressed = length == 0xffffffff;
+      if (bytes != 0 && !isCompressed && length != bytes && length != bytes + bytes % 2)
+      {
+        continue;
+      }
+      // Compressed: parts with a mark at their end.
+      const bool isWhole = isCompressed
+                             ? data.find(std::string("\xfe\xff\xdd\xe0\x00\x00\x00\x00", 8), place) != std::string::npos
+                             : place + head + length <= data.size();
+      if (isWhole && bytes != 0)
+      {
+        return false;
+      }
+      lacks = lacks || !isWhole;
     }
   }
-  return false;
+  return lacks;
 }
 
 /** True where a UID, and not one that only begins as it does, stands in DICOM's bytes. */
@@ -187,68 +216,6 @@ Names(const std::string & data, const std::string & uid)
     }
   }
   return false;
-}
-
-/** True where a file ends before its pixels do: GDCM then fills up in silence. */
-bool
-IsCutOff(const std::string & path, const itk::MetaDataDictionary & dictionary)
-{
-  // Rows, columns, samples, frames, bits.
-  std::size_t bytes = 1;
-  for (const char * const key : { "0028|0010", "0028|0011", "0028|0002", "0028|0008", "0028|0100" })
-  {
-    const std::string text = ValueOf(dictionary, key);
-    const std::size_t value = std::strtoul(text.c_str(), nullptr, 10);
-    bytes *= value == 0 ? 1 : value;
-  }
-  bytes = (bytes + 7) / 8;
-
-  std::ifstream     file(path, std::ios::binary);
-  const std::string data((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  const auto        lengthAt = [&data](std::size_t place, bool isBigEndian) {
-    std::size_t length = 0;
-    for (std::size_t i = 0; i < 4; ++i)
-    {
-      const std::size_t byte = static_cast<unsigned char>(data[place + (isBigEndian ? i : 3 - i)]);
-      length = length * 256 + byte;
-    }
-    return length;
-  };
-  bool isFound = false;
-  for (const bool isBigEndian : { false, true })
-  {
-    const std::string tag = isBigEndian ? std::string("\x7f\xe0\x00\x10", 4) : std::string("\xe0\x7f\x10\x00", 4);
-    for (std::size_t place = data.find(tag); place != std::string::npos; place = data.find(tag, place + 1))
-    {
-      // The length follows at once, or after the kind of value and two zeros.
-      for (const std::size_t head : { std::size_t{ 8 }, std::size_t{ 12 } })
-      {
-        if (place + head > data.size())
-        {
-          continue;
-        }
-        const std::size_t length = lengthAt(place + head - 4, isBigEndian);
-        if (length == bytes || length == bytes + bytes % 2)
-        {
-          isFound = true;
-          if (place + head + length <= data.size())
-          {
-            return false;
-          }
-        }
-        // Compressed: parts with a mark at their end.
-        if (length == 0xffffffff && head == 12)
-        {
-          isFound = true;
-          if (data.find(std::string("\xfe\xff\xdd\xe0\x00\x00\x00\x00", 8), place) != std::string::npos)
-          {
-            return false;
-          }
-        }
-      }
-    }
-  }
-  return isFound;
 }
 
 /** Throws where the slices, in their order, are not the equidistant slices of one volume. */
@@ -356,8 +323,12 @@ ListDicomSeries(const std::string & folder)
   std::error_code ignored;
   for (const auto & entry : std::filesystem::directory_iterator(folder, ignored))
   {
-    const std::string data =
-      entry.is_regular_file() && listed.count(entry.path().filename()) == 0 ? BytesOfDicom(entry.path().string()) : "";
+    const std::string path = entry.path().string();
+    if (!entry.is_regular_file(ignored) || listed.count(entry.path().filename()) != 0 || !IsDicom(path))
+    {
+      continue;
+    }
+    const std::string data = BytesOf(path);
     if (LacksPixels(data))
     {
       for (DicomSeries & series : found)
@@ -448,13 +419,10 @@ ReadDicomSeries(const DicomSeries & series, const std::string & role)
   };
   try
   {
-    if (series.IsCutOff)
-    {
-      throw std::runtime_error("a file of it is cut off; get it again");
-    }
     // Geometry first: nothing is allocated for what is no volume.
     std::vector<itk::GDCMImageIO::Pointer>       headers;
     std::vector<const itk::MetaDataDictionary *> slices;
+    bool                                         isCutOff = series.IsCutOff;
     for (const std::string & file : series.Files)
     {
       headers.push_back(itk::GDCMImageIO::New());
@@ -464,11 +432,12 @@ ReadDicomSeries(const DicomSeries & series, const std::string & role)
       {
         throw std::runtime_error("it is a picture in colours; give the series of the scanner");
       }
-      if (IsCutOff(file, headers.back()->GetMetaDataDictionary()))
-      {
-        throw std::runtime_error("a file of it is cut off; get it again");
-      }
       slices.push_back(&headers.back()->GetMetaDataDictionary());
+      isCutOff = isCutOff || LacksPixels(BytesOf(file), BytesOfPixels(*slices.back()));
+    }
+    if (isCutOff)
+    {
+      throw std::runtime_error("a file of it is cut off; get it again");
     }
     if (series.Files.size() == 1 &&
         (headers.front()->GetNumberOfDimensions() < 3 || headers.front()->GetDimensions(2) < 2))

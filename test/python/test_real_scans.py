@@ -51,13 +51,14 @@ def rotation(x, y, z):
     )
 
 
-def write_dicom(image, folder, name, tags=()):
+def write_dicom(image, folder, name, tags=(), compressed=False):
     """One file a slice, as a scanner stores a series."""
     os.makedirs(folder, exist_ok=True)
     image = sitk.Cast(image, sitk.sitkInt16)
     direction = np.array(image.GetDirection()).reshape(3, 3)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
+    writer.SetUseCompression(compressed)
     for k in range(image.GetDepth()):
         one = image[:, :, k]
         place = image.TransformIndexToPhysicalPoint((0, 0, k))
@@ -248,9 +249,9 @@ class RealScans(unittest.TestCase):
     def test_series_that_are_no_volume(self):
         folder = os.path.join(self.work + "-broken")
 
-        def broken(change):
+        def broken(change, whole=self.dicom["t2"]):
             shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(self.dicom["t2"], folder)
+            shutil.copytree(whole, folder)
             change(sorted(entry.path for entry in os.scandir(folder)))
             return dict(self.dicom, t2=folder)
 
@@ -264,13 +265,15 @@ class RealScans(unittest.TestCase):
         def cut(place):
             def change(files):
                 with open(files[place], "r+b") as file:
-                    file.truncate(os.path.getsize(files[place]) - 3000)
+                    file.truncate(os.path.getsize(files[place]) - 40)
 
             return change
 
         # At an end too, where no gap would tell.
-        for place in (0, 20, -1):
-            self.refuse(broken(cut(place)), says=["T2", "cut off"])
+        compressed = write_dicom(self.images["t2"], os.path.join(self.folder, "compressed"), "t2", compressed=True)
+        for whole in (self.dicom["t2"], compressed):
+            for place in (0, 20, -1):
+                self.refuse(broken(cut(place), whole), says=["T2", "cut off"])
         self.refuse(broken(lambda files: [os.remove(file) for file in files]), says=["T2", "no DICOM series"])
         self.refuse(broken(lambda files: [os.remove(file) for file in files[1:]]), says=["T2", "one slice"])
         one = next(entry.path for entry in os.scandir(self.dicom["t2"]))
