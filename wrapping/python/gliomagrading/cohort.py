@@ -416,7 +416,8 @@ def _grade_cohort(
         cluster = None
         client = dask.Client(scheduler)
     try:
-        finished = _submit(client, dask.as_completed, missing, commands, output, timeout, retries, environment, limit)
+        workers_kept = _WorkersKept(client, cluster)
+        finished = _submit(client, dask.as_completed, missing, commands, output, timeout, retries, environment, limit, workers_kept.look)
         for done, status in enumerate(finished, start=1):
             statuses[status.case] = status
             # The whole table is written for each of few cases, and now and then for many.
@@ -435,6 +436,41 @@ def _grade_cohort(
     return [statuses[case.name] for case in cases]
 
 
+class _WorkersKept:
+    """Workers for the cases that wait.
+
+    Dask gives a worker up that does not come back within 15 s, or is lost again while it starts, and takes no other in its place.
+    """
+
+    def __init__(self, client: Any, cluster: Optional[Any], interval: float = 5.0, patience: float = 300.0) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._number = len(cluster.workers) if cluster is not None else 0
+        self._interval = interval
+        self._patience = patience
+        self._next_look = 0.0
+        self._none_since: Optional[float] = None
+
+    def look(self) -> None:
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + self._interval
+        workers = len(self._client.nthreads())
+        if workers > 0 or self._none_since is None:
+            self._none_since = None if workers > 0 else now
+        is_given_up = self._none_since is not None and now - self._none_since >= self._patience
+        if self._cluster is not None:
+            if is_given_up:  # what is there does not start
+                self._cluster.scale(0)
+            if workers < self._number:
+                self._cluster.scale(self._number)
+        elif is_given_up:
+            warnings.warn("The scheduler has no worker: the cases wait until one joins it.", GliomaGradingWarning, stacklevel=2)
+        if is_given_up:
+            self._none_since = None
+
+
 def _submit(
     client: Any,
     as_completed: Any,
@@ -445,12 +481,14 @@ def _submit(
     retries: int,
     environment: dict[str, str],
     memory_limit: float,
+    meanwhile: Callable[[], object],
 ) -> Iterable[Status]:
-    """Statuses as they come."""
+    """Statuses as they come. 'meanwhile' is called now and then while one is waited for."""
     waiting = iter(missing)
     names: dict[str, str] = {}
     again: set[str] = set()
-    running = as_completed(raise_errors=False)
+    # With results: a worker may be lost with those that nobody has fetched.
+    running = as_completed(with_results=True, raise_errors=False)
 
     def send(name: str, attempt: int) -> None:
         future = client.submit(
@@ -476,12 +514,19 @@ def _submit(
             send(case.name, 1)
 
     fill()
-    for future in running:
+    while not running.is_empty():
+        if not running.has_ready():
+            meanwhile()
+            time.sleep(0.1)
+            continue
+        future, result = next(running)
         name = names.pop(future.key)
-        if future.status == "finished":
-            yield future.result()
-        elif future.status == "error":
-            error = future.exception()
+        if isinstance(result, Status):
+            yield result
+        elif not isinstance(result, tuple):
+            yield Status(name, "failed", f"the scheduler gave it up ({future.status})", 1)
+        else:
+            error = result[1]
             if type(error).__name__ != "KilledWorker":
                 yield Status(name, "failed", without_folders(f"{type(error).__name__}: {error}"), 1)
             elif name in again:
@@ -490,8 +535,6 @@ def _submit(
                 # Another case may have ended the workers for which this one waited.
                 again.add(name)
                 send(name, 2)
-        else:
-            yield Status(name, "failed", f"the scheduler gave it up ({future.status})", 1)
         fill()
 
 

@@ -163,6 +163,44 @@ def test_a_lost_worker_loses_no_case(tmp_path: pathlib.Path) -> None:
     assert always.state == "crashed" and always.reason == "its worker was lost again and again"
 
 
+def test_a_worker_that_dask_gives_up_is_replaced(tmp_path: pathlib.Path) -> None:
+    import dask
+
+    table, stub = make_cohort(tmp_path / "cohort", ["ends-its-worker-once", "other"])
+    # At once, as on a machine that is too busy to start another within 15 s.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}):
+        statuses = cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)
+    assert [status.state for status in statuses] == ["done", "done"]
+
+
+def test_a_scheduler_without_workers_is_told_of() -> None:
+    class Alone:
+        workers = {0: "starts for ever", 1: "starts for ever"}
+
+        def __init__(self) -> None:
+            self.asked: "list[int]" = []
+
+        def nthreads(self) -> "dict[str, int]":
+            return {}
+
+        def scale(self, number: int) -> None:
+            self.asked.append(number)
+
+    ours = Alone()
+    kept = cohort._WorkersKept(ours, ours, interval=0.0, patience=0.2)
+    kept.look()
+    assert ours.asked == [2]
+    time.sleep(0.3)
+    kept.look()
+    assert ours.asked == [2, 0, 2]
+    theirs = cohort._WorkersKept(ours, None, interval=0.0, patience=0.2)
+    theirs.look()
+    time.sleep(0.3)
+    with pytest.warns(gliomagrading.GliomaGradingWarning, match="The scheduler has no worker"):
+        theirs.look()
+    assert ours.asked == [2, 0, 2]
+
+
 def test_two_runs_into_one_folder_are_refused(tmp_path: pathlib.Path) -> None:
     table, stub = make_cohort(tmp_path / "cohort", ["one"])
     with cohort._lock(str(tmp_path)):
