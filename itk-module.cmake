@@ -24,6 +24,7 @@ itk_module(
   PRIVATE_DEPENDS
     ITKIOImageBase
     ITKIOMeta
+    ITKZLIB
   COMPILE_DEPENDS
     ITKDistanceMap
     ITKSmoothing

@@ -16,6 +16,7 @@ set(GliomaGrading_ITK_COMPONENTS
     ITKSmoothing
     ITKThresholding
     ITKTransform
+    ITKZLIB
     # the application's, the package's and the tests'
     ITKBinaryMathematicalMorphology
     ITKConnectedComponents
@@ -26,7 +27,6 @@ set(GliomaGrading_ITK_COMPONENTS
     ITKIONRRD
     ITKIOPNG
     ITKIOGDCM
-    ITKZLIB
 )
 option(BUILD_SHARED_LIBS "Build a shared library" ON)
 option(BUILD_TESTING "Build the tests" ON)

@@ -86,9 +86,9 @@ public:
     return m_Notes;
   }
 
-  /** Opens the files of a case and tells what is wrong: one that cannot be read, a grid that is not that of T1 (more
-   * than \a tolerance of a voxel, or in a direction cosine), a mask without tumour. Reads headers, and the mask's
-   * voxels. A sequence that is a folder (DICOM) is left to who reads it. */
+  /** Reads the files of a case and tells what is wrong: one that is cut off or damaged or cannot be read, a grid that
+   * is not that of T1 (more than \a tolerance of a voxel, or in a direction cosine), voxels that are not finite, a mask
+   * without tumour or with values below 0. A sequence that is a folder (DICOM) is left to who reads it. */
   static std::vector<std::string>
   FindImageProblems(const CohortCase & cohortCase, double tolerance = 1e-3);
 

@@ -21,6 +21,7 @@
 #include "itkSha256.h"
 
 #include "itkBoundingBoxROIFilter.h"
+#include "itkImageFileCheck.h"
 #include "itkImageFileReader.h"
 #include "itkModelSpaceFilter.h"
 #include "itkSequencePreparationFilter.h"
@@ -42,16 +43,38 @@ using FloatImage = Image<float, 3>;
 using MaskImage = Image<unsigned char, 3>;
 using SequencesImage = VectorImage<float, 3>;
 
-template <typename TImage>
-typename TImage::Pointer
+FloatImage::Pointer
 LoadImage(const std::string & path)
 {
-  auto reader = ImageFileReader<TImage>::New();
+  const auto notFinite = ImageFileCheck::FindNonFiniteVoxels(path);
+  auto       reader = ImageFileReader<FloatImage>::New();
   reader->SetFileName(path);
   reader->Update();
-  typename TImage::Pointer image = reader->GetOutput();
+  FloatImage::Pointer image = reader->GetOutput();
   image->DisconnectPipeline();
+  ImageFileCheck::Restore(notFinite, image.GetPointer());
   return image;
+}
+
+/** Through float: a mask of 0.5 or of 256 is not 0. */
+MaskImage::Pointer
+LoadMask(const std::string & path)
+{
+  const FloatImage::Pointer values = LoadImage(path);
+  const float * const       from = values->GetBufferPointer();
+  const float * const       end = from + values->GetLargestPossibleRegion().GetNumberOfPixels();
+  const float * const       odd = std::find_if(from, end, [](float v) { return !(v >= 0.0F) || !std::isfinite(v); });
+  if (odd != end)
+  {
+    itkGenericExceptionMacro("the voxel " << values->ComputeIndex(odd - from) << " of the mask " << path << " is "
+                                          << *odd << "; a mask is 0 outside and above 0 inside");
+  }
+  MaskImage::Pointer mask = MaskImage::New();
+  mask->CopyInformation(values);
+  mask->SetRegions(values->GetLargestPossibleRegion());
+  mask->Allocate();
+  std::transform(from, end, mask->GetBufferPointer(), [](float v) { return v > 0.0F ? 1 : 0; });
+  return mask;
 }
 
 template <typename TImage>
@@ -189,12 +212,16 @@ CohortCache::Key(const CohortCase & cohortCase) const
   files.push_back(cohortCase.Tumour);
   for (const std::string & file : files)
   {
-    text << fs::path(file).filename().string();
-    if (!file.empty())
+    if (file.empty())
     {
-      text << ' ' << fs::file_size(file) << ' ' << fs::last_write_time(file).time_since_epoch().count();
+      text << '\n';
+      continue;
     }
-    text << '\n';
+    for (const std::string & part : ImageFileCheck::FilesOf(file))
+    {
+      text << fs::path(part).filename().string() << ' ' << fs::file_size(part) << ' '
+           << fs::last_write_time(part).time_since_epoch().count() << '\n';
+    }
   }
   const std::string bytes = text.str();
   return Sha256OfMemory(bytes.data(), bytes.size());
@@ -278,11 +305,11 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
   const char * const names[4] = { "T1", "T1c", "T2", "FLAIR" };
   for (unsigned int i = 0; i < 4; ++i)
   {
-    preparation->SetSequence(names[i], LoadImage<FloatImage>(cohortCase.Sequences[i]));
+    preparation->SetSequence(names[i], LoadImage(cohortCase.Sequences[i]));
   }
   if (!cohortCase.BrainMask.empty())
   {
-    preparation->SetBrainMaskImage(LoadImage<MaskImage>(cohortCase.BrainMask));
+    preparation->SetBrainMaskImage(LoadMask(cohortCase.BrainMask));
   }
   preparation->SetBiasCorrection(m_Parameters.BiasCorrection == "n4" ? PreparationType::BiasCorrectionEnum::N4
                                                                      : PreparationType::BiasCorrectionEnum::None);
@@ -294,17 +321,17 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
   preparation->Update();
   SequencesImage::Pointer standardized = preparation->GetOutput();
 
-  FloatImage::Pointer tumour;
+  MaskImage::Pointer tumour;
   if (m_Parameters.BrainBox)
   {
-    tumour = FloatImage::New();
+    tumour = MaskImage::New();
     tumour->CopyInformation(standardized);
     tumour->SetRegions(standardized->GetLargestPossibleRegion());
     tumour->Allocate(true);
   }
   else
   {
-    tumour = LoadImage<FloatImage>(cohortCase.Tumour);
+    tumour = LoadMask(cohortCase.Tumour);
     CheckGrid(*tumour, cohortCase.Tumour, *standardized, cohortCase.Sequences[0]);
   }
   const FloatImage::Pointer brainShare = ShareInModelSpace(preparation->GetBrainMask(), m_Parameters.Spacing);

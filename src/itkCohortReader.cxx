@@ -18,6 +18,7 @@
 #include "itkCohortReader.h"
 
 #include "itkImage.h"
+#include "itkImageFileCheck.h"
 #include "itkImageFileReader.h"
 #include "itkImageIOFactory.h"
 
@@ -324,8 +325,9 @@ CohortReader::ReadTable()
       {
         return value;
       }
-      const fs::path full = (folder / value).lexically_normal();
-      if (!fs::exists(full))
+      const fs::path  full = (folder / value).lexically_normal();
+      std::error_code error;
+      if (!fs::exists(full, error))
       {
         complaint("the file of column " + name + " does not exist: " + full.string());
       }
@@ -566,6 +568,13 @@ CohortReader::FindImageProblems(const CohortCase & cohortCase, double tolerance)
     }
     try
     {
+      const auto notFinite = ImageFileCheck::FindNonFiniteVoxels(path);
+      // Outside the brain nobody looks at them.
+      if (!notFinite.empty() && (cohortCase.BrainMask.empty() || path == cohortCase.BrainMask))
+      {
+        problems.push_back(where + path + " (" + column + ") has " + std::to_string(notFinite.size()) +
+                           " voxels that are not finite");
+      }
       const FileGrid grid = ReadGrid(path);
       if (referenceName.empty())
       {
@@ -600,8 +609,16 @@ CohortReader::FindImageProblems(const CohortCase & cohortCase, double tolerance)
       reader->Update();
       const ImageType * image = reader->GetOutput();
       const float *     voxels = image->GetBufferPointer();
-      if (std::none_of(
-            voxels, voxels + image->GetBufferedRegion().GetNumberOfPixels(), [](float v) { return v > 0.0F; }))
+      const float *     end = voxels + image->GetBufferedRegion().GetNumberOfPixels();
+      const float *     odd = std::find_if(voxels, end, [](float v) { return !(v >= 0.0F) || !std::isfinite(v); });
+      if (odd != end)
+      {
+        std::ostringstream text;
+        text << where << "the voxel " << image->ComputeIndex(odd - voxels) << " of " << cohortCase.Tumour
+             << " (seg) is " << *odd << "; a mask is 0 outside and above 0 inside";
+        problems.push_back(text.str());
+      }
+      else if (std::none_of(voxels, end, [](float v) { return v > 0.0F; }))
       {
         problems.push_back(where + "the mask " + cohortCase.Tumour + " has no tumour (no label above 0)");
       }

@@ -20,12 +20,14 @@
 #include "RealTestData.h"
 
 #include "itkImage.h"
+#include "itkImageFileReader.h"
 #include "itkImageFileWriter.h"
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <map>
 
 namespace
@@ -207,6 +209,40 @@ TEST_F(CohortReader, TellsWhatIsWrongWithTheImages)
               "that of a.nii",
               "d.nii (flair) cannot be read",
               "e.nii has no tumour" });
+}
+
+TEST_F(CohortReader, TellsOfImagesThatAreDamaged)
+{
+  for (const char * const file : { "a.nii", "b.nii", "c.nii", "d.nii", "e.nii" })
+  {
+    this->WriteImage(file);
+  }
+  itk::CohortCase c;
+  c.Name = "one";
+  for (unsigned int i = 0; i < 4; ++i)
+  {
+    c.Sequences[i] = (m_Folder / (std::string(1, static_cast<char>('a' + i)) + ".nii")).string();
+  }
+  c.Tumour = (m_Folder / "e.nii").string();
+  EXPECT_EQ(Joined(itk::CohortReader::FindImageProblems(c)), "");
+  fs::resize_file(c.Sequences[2], fs::file_size(c.Sequences[2]) - 10);
+  using RealType = itk::Image<float, 3>;
+  const auto reader = itk::ImageFileReader<RealType>::New();
+  for (const std::string & path : { c.Sequences[1], c.Tumour })
+  {
+    reader->SetFileName(path);
+    reader->Update();
+    reader->GetOutput()->SetPixel({ { 3, 0, 1 } }, path == c.Tumour ? -1.0F : std::numeric_limits<float>::quiet_NaN());
+    const auto writer = itk::ImageFileWriter<RealType>::New();
+    writer->SetFileName(path);
+    writer->SetInput(reader->GetOutput());
+    writer->Update();
+  }
+  ExpectAll(Joined(itk::CohortReader::FindImageProblems(c)),
+            { "b.nii (t1c) has 1 voxels that are not finite",
+              "c.nii (t2) cannot be read: the file is cut off or damaged",
+              "the voxel [3, 0, 1] of",
+              "e.nii (seg) is -1; a mask is 0 outside" });
 }
 
 TEST_F(CohortReader, ReadsBRATSFoldersAndTheirSplit)

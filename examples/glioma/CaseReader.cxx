@@ -18,10 +18,10 @@
 #include "CaseReader.h"
 
 #include "DicomSeries.h"
-#include "NiftiFileCheck.h"
 #include "NiftiForms.h"
 
 #include "itkGDCMImageIO.h"
+#include "itkImageFileCheck.h"
 #include "itkImageFileReader.h"
 #include "itkImageIOFactory.h"
 #include "itkSha256.h"
@@ -30,6 +30,8 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
+#include <sstream>
 #include <stdexcept>
 
 namespace glioma
@@ -68,6 +70,16 @@ RefuseNrrdSpaceThatIsReadWrongly(const std::string & path, const std::string & r
 SequenceImageType::Pointer
 ReadFile(const std::string & path, const std::string & role)
 {
+  std::vector<std::pair<itk::SizeValueType, float>> notFinite;
+  try
+  {
+    notFinite = itk::ImageFileCheck::FindNonFiniteVoxels(path);
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    throw std::runtime_error("Cannot read " + path + " for " + role + ": " + error.GetDescription() +
+                             "; get it again.");
+  }
   const itk::ImageIOBase::Pointer io =
     itk::ImageIOFactory::CreateImageIO(path.c_str(), itk::ImageIOFactory::IOFileModeEnum::ReadMode);
   if (io.IsNull())
@@ -97,25 +109,13 @@ ReadFile(const std::string & path, const std::string & role)
     throw std::runtime_error("The file " + path + " of " + role +
                              " is one slice of a DICOM series; give the folder of the series.");
   }
-  std::vector<std::pair<std::size_t, float>> notFinite;
-  try
-  {
-    notFinite = FindNonFiniteNiftiVoxels(path);
-  }
-  catch (const std::runtime_error & error)
-  {
-    throw std::runtime_error("Cannot read " + path + " for " + role + ": " + error.what() + "; get it again.");
-  }
   auto reader = itk::ImageFileReader<SequenceImageType>::New();
   reader->SetImageIO(io);
   reader->SetFileName(path);
   reader->Update();
   const SequenceImageType::Pointer image = reader->GetOutput();
   image->DisconnectPipeline();
-  for (const auto & voxel : notFinite)
-  {
-    image->GetBufferPointer()[voxel.first] = voxel.second;
-  }
+  itk::ImageFileCheck::Restore(notFinite, image.GetPointer());
   KeepFormsThatAgree(path, role, image);
   return image;
 }
@@ -123,7 +123,8 @@ ReadFile(const std::string & path, const std::string & role)
 void
 CheckExists(const std::string & path, const std::string & role)
 {
-  if (!fs::exists(path))
+  std::error_code ignored;
+  if (!fs::is_regular_file(path, ignored) && !fs::is_directory(path, ignored))
   {
     throw std::runtime_error("There is no file " + path + " for " + role + "; check the path.");
   }
@@ -155,10 +156,17 @@ ReadMask(const std::string & path, const std::string & role, const std::vector<s
   mask->SetRegions(values->GetLargestPossibleRegion());
   mask->Allocate();
   const float * const from = values->GetBufferPointer();
-  std::transform(from,
-                 from + mask->GetLargestPossibleRegion().GetNumberOfPixels(),
-                 mask->GetBufferPointer(),
-                 [](float v) { return static_cast<unsigned char>(v != 0.0f); });
+  const float * const end = from + mask->GetLargestPossibleRegion().GetNumberOfPixels();
+  const float * const odd =
+    std::find_if(from, end, [](float v) { return !(v >= 0.0f && v <= std::numeric_limits<float>::max()); });
+  if (odd != end)
+  {
+    std::ostringstream text;
+    text << "The voxel " << values->ComputeIndex(odd - from) << " of " << role << " (" << BaseName(path) << ") is "
+         << *odd << "; a mask is 0 outside and above 0 inside.";
+    throw std::runtime_error(text.str());
+  }
+  std::transform(from, end, mask->GetBufferPointer(), [](float v) { return static_cast<unsigned char>(v != 0.0f); });
   return mask;
 }
 
@@ -193,7 +201,7 @@ FilesOfInput(const std::string &              path,
   CheckExists(path, role);
   if (!fs::is_directory(path))
   {
-    return { path };
+    return itk::ImageFileCheck::FilesOf(path);
   }
   const DicomSeries chosen = ChooseDicomSeries(path, role, series);
   used.insert(used.end(), chosen.NamedBy.begin(), chosen.NamedBy.end());
@@ -222,8 +230,7 @@ DigestOfInput(const std::string & path)
   std::vector<std::string> files;
   if (!fs::is_directory(path))
   {
-    files.push_back(path);
-    return DigestOfFiles(files);
+    return DigestOfFiles(itk::ImageFileCheck::FilesOf(path));
   }
   for (const fs::directory_entry & entry : fs::directory_iterator(path))
   {
