@@ -40,6 +40,7 @@ using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr std::uintmax_t MaximumManifestBytes = 4u << 20;
+constexpr int            MaximumManifestDepth = 64;
 constexpr std::size_t    MaximumListLength = 4096;
 constexpr std::size_t    MaximumChannels = 256;
 
@@ -346,8 +347,8 @@ Json
 ReadJson(const fs::path & path)
 {
   std::error_code      error;
-  const std::uintmax_t bytes = fs::file_size(path, error);
-  std::ifstream        file(path, std::ios::binary);
+  const std::uintmax_t bytes = fs::is_regular_file(path, error) ? fs::file_size(path, error) : 0;
+  std::ifstream        file(bytes > 0 ? path : fs::path(), std::ios::binary); // a pipe would wait for ever
   if (error || !file)
   {
     itkGenericExceptionMacro("The manifest '" << path.string() << "' cannot be opened: is this a model bundle?");
@@ -364,11 +365,43 @@ ReadJson(const fs::path & path)
   }
   try
   {
-    return Json::parse(text);
+    // All that goes through it later calls itself.
+    const auto isShallow = [&path](int depth, Json::parse_event_t, Json &) {
+      if (depth > MaximumManifestDepth)
+      {
+        itkGenericExceptionMacro("The manifest '" << path.string() << "' is nested more than " << MaximumManifestDepth
+                                                  << " deep");
+      }
+      return true;
+    };
+    return Json::parse(text, isShallow);
   }
   catch (const Json::exception & e)
   {
     itkGenericExceptionMacro("The manifest '" << path.string() << "' is not valid JSON: " << e.what());
+  }
+}
+
+/** Names are shown to people, and results are stored under them. */
+void
+CheckNames(const std::vector<std::string> & names, const std::string & file, const std::string & what)
+{
+  constexpr std::size_t longest = 200;
+  for (auto name = names.begin(); name != names.end(); ++name)
+  {
+    const bool isPlain = !name->empty() && name->size() <= longest &&
+                         std::none_of(name->begin(), name->end(), [](unsigned char c) { return c < 32 || c == 127; }) &&
+                         // The controls of Latin-1, in UTF-8.
+                         std::adjacent_find(name->begin(), name->end(), [](unsigned char a, unsigned char b) {
+                           return a == 0xc2 && b >= 0x80 && b < 0xa0;
+                         }) == name->end();
+    if (!isPlain || std::find(names.begin(), name, *name) != name)
+    {
+      itkGenericExceptionMacro("'" << file << "': the " << what << " number " << name - names.begin()
+                                   << (isPlain ? " has the name of another one" : " has no name that can be shown")
+                                   << "; give each a name of its own, of 1 to " << longest
+                                   << " bytes without control characters");
+    }
   }
 }
 
@@ -555,6 +588,8 @@ ReadBundleManifest(const std::string & bundle, const TorchModelManifest & given)
     };
   reconcile("channels", manifest.ChannelNames, channels);
   reconcile("classes", manifest.ClassNames, classes);
+  CheckNames(manifest.ChannelNames, ownFile, "channel");
+  CheckNames(manifest.ClassNames, ownFile, "class");
   ours.ReadOneOf("output_activation", manifest.OutputActivation, { "logits", "softmax", "sigmoid", "sigmoid-logits" });
   ours.ReadOneOf("axis_order", manifest.AxisOrder, { "zyx", "xyz" });
   ours.Read("orientation", manifest.Orientation);

@@ -24,6 +24,8 @@
 #include "itkMacro.h"
 
 #include <algorithm>
+#include <array>
+#include <filesystem>
 
 namespace itk
 {
@@ -38,6 +40,32 @@ CountParameters(const torch::nn::Module & module)
     count += static_cast<std::size_t>(parameter.numel());
   }
   return count;
+}
+
+/** Refuses a width that the weights' file cannot fill, before memory is taken for it. */
+template <typename TNetwork, typename TOptions>
+void
+CheckWidth(TOptions options, const std::string & weightsFile)
+{
+  // The number of parameters is quadratic in the width.
+  const auto            width = static_cast<double>(options.Width);
+  std::array<double, 3> count;
+  for (unsigned int i = 0; i < 3; ++i)
+  {
+    options.Width = 1 + i;
+    count[i] = static_cast<double>(CountParameters(*TNetwork(options)));
+  }
+  const double needed = count[0] + (width - 1.0) * (count[1] - count[0]) +
+                        0.5 * (width - 1.0) * (width - 2.0) * (count[2] - 2.0 * count[1] + count[0]);
+  constexpr double small = 16e6; // what is wrong with the weights tells more
+  std::error_code  error;
+  const auto       bytes = std::filesystem::file_size(weightsFile, error);
+  if (!error && needed > small && static_cast<double>(bytes) < needed)
+  {
+    itkGenericExceptionMacro("A network of width " << width << " has " << needed << " parameters, but the weights '"
+                                                   << weightsFile << "' have " << bytes
+                                                   << " bytes: width and weights are not of one network");
+  }
 }
 
 /** Fills the network, freezes it, and lays its kernels out as the interleaved input is. */
@@ -226,6 +254,7 @@ MakeNativeBackend(const TorchModelManifest & manifest,
     options.Width = manifest.Width;
     options.Levels = manifest.Levels;
     options.Padded = manifest.Padded;
+    CheckWidth<PereiraSegmentationNetwork>(options, weightsFile);
     return std::make_shared<SegmentationBackend>(options, weightsFile, device, bfloat16);
   }
   if (manifest.Network == "PereiraGradingNetwork")
@@ -235,6 +264,7 @@ MakeNativeBackend(const TorchModelManifest & manifest,
     options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
     options.Width = manifest.Width;
     options.Padded = manifest.Padded;
+    CheckWidth<PereiraGradingNetwork>(options, weightsFile);
     return std::make_shared<GradingBackend>(options, weightsFile, device);
   }
   itkGenericExceptionMacro("The network '" << manifest.Network

@@ -19,6 +19,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -419,6 +421,31 @@ TEST(TorchModel, UntrustedManifestIsChecked)
     WriteAll(path, Replaced(good, one.From, one.To));
     EXPECT_CONTAINS(MessageOfLoading(bundle), one.Message);
   }
+  for (const std::string & name : { std::string("HGG"),
+                                    std::string(),
+                                    std::string("\\u001b[31mL"),
+                                    std::string("a\\nb"),
+                                    std::string("\\u009bL"),
+                                    std::string(300, 'a') })
+  {
+    WriteAll(path, Replaced(good, "\"LGG\"", '"' + name + '"'));
+    EXPECT_CONTAINS(MessageOfLoading(bundle),
+                    name == "HGG" ? "has the name of another one" : "has no name that can be shown");
+  }
+  // It would take a gigabyte before the weights were looked at.
+  WriteAll(path, Replaced(good, "\"width\": 4", "\"width\": 512"));
+  EXPECT_CONTAINS(MessageOfLoading(bundle), "A network of width 512 has");
+  std::string deep;
+  for (unsigned int i = 0; i < 100000; ++i)
+  {
+    deep += "{\"a\":";
+  }
+  WriteAll(path, "{\"name\":\"x\",\"gliomagrading\":" + deep + '1' + std::string(100001, '}'));
+  EXPECT_CONTAINS(MessageOfLoading(bundle), "is nested more than 64 deep");
+  std::filesystem::remove(path);
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_CONTAINS(MessageOfLoading(bundle), "cannot be opened");
+  std::filesystem::remove(path);
   // Absent: nothing is guessed.
   WriteAll(path, Replaced(good, "\"channel_def\"", "\"other_key\""));
   EXPECT_CONTAINS(MessageOfLoading(bundle), "does not say: channels");
