@@ -733,12 +733,15 @@ GliomaGradingFilter<TInputImage, TMaskImage>::TakeTumourMask()
   const MaskImageType * given = this->GetTumourMaskImage();
   const RegionType      region = m_Labels->GetLargestPossibleRegion();
   ImageAlgorithm::Copy(given, m_Labels.GetPointer(), region, region);
-  SizeValueType   inside = 0;
-  MaskPixelType * label = m_Labels->GetBufferPointer();
+  SizeValueType               inside = 0;
+  SizeValueType               insideBrain = 0;
+  MaskPixelType * const       label = m_Labels->GetBufferPointer();
+  const MaskPixelType * const brain = m_Brain->GetBufferPointer();
   for (SizeValueType i = 0; i < region.GetNumberOfPixels(); ++i)
   {
     label[i] = label[i] != MaskPixelType{} ? 1 : 0;
     inside += label[i];
+    insideBrain += brain[i] != MaskPixelType{} ? label[i] : 0;
   }
   if (inside == 0 || inside == region.GetNumberOfPixels())
   {
@@ -746,6 +749,12 @@ GliomaGradingFilter<TInputImage, TMaskImage>::TakeTumourMask()
                                          << ": give a mask that is not 0 inside the tumour alone, or none, so that the "
                                             "tumour is segmented.");
   }
+  if (insideBrain == 0)
+  {
+    itkExceptionMacro(
+      "None of the " << inside << " voxels of the tumour mask lies in the brain: does it belong to these images?");
+  }
+  m_CaseFindings.TumourShareOutsideBrain = static_cast<double>(inside - insideBrain) / static_cast<double>(inside);
 }
 
 template <typename TInputImage, typename TMaskImage>

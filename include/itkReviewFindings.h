@@ -53,7 +53,8 @@ struct ReviewFindings
   /** The tumour. */
   bool         TumourFound{ true };
   bool         TumourBelowGrid{ false };
-  double       TumourVolume{ Unknown }; // ml
+  double       TumourVolume{ Unknown };            // ml
+  double       TumourShareOutsideBrain{ Unknown }; // of a mask that was given
   bool         TumourTiny{ false };
   bool         TouchesBorder{ false };
   unsigned int Foci{ 1 };
@@ -158,6 +159,17 @@ ReviewFindings::FindReasons(const ReviewThresholds & limits) const
   if (TumourFound && (TumourTiny || TumourVolume < limits.TinyVolume))
   {
     reasons.push_back("the tumour is tiny");
+  }
+  const auto percent = [](double share) { return std::to_string(std::lround(100.0 * share)) + " %"; };
+  if (TumourVolume > limits.LargestTumourShare * BrainVolume)
+  {
+    reasons.push_back("the tumour fills " + percent(TumourVolume / BrainVolume) + " of the brain (flagged above " +
+                      percent(limits.LargestTumourShare) + ')');
+  }
+  if (TumourShareOutsideBrain > limits.LargestShareOutsideBrain)
+  {
+    reasons.push_back(percent(TumourShareOutsideBrain) + " of the tumour mask lie outside the brain (flagged above " +
+                      percent(limits.LargestShareOutsideBrain) + ')');
   }
   if (TouchesBorder)
   {

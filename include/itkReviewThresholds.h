@@ -57,6 +57,10 @@ struct ReviewThresholds
   /** The brain's volume, ml. */
   double SmallestBrain{ 700.0 };
   double LargestBrain{ 2000.0 };
+  /** The most of the brain that a tumour fills ... */
+  double LargestTumourShare{ 0.5 };
+  /** ... and the most of a tumour mask that is given which may lie outside the brain. */
+  double LargestShareOutsideBrain{ 0.25 };
 
   /** Probability near one half: the two likeliest classes are closer than this. */
   double ProbabilityGap{ 0.1 };

@@ -183,13 +183,15 @@ SequencePreparationFilter<TInputImage, TMaskImage>::VerifyInputInformation() con
     }
   }
 
+  // NaN stays: it is within no tolerance.
+  const auto          larger = [](double a, double b) { return std::isnan(a) || b <= a ? a : b; };
   const DirectionType product{ first->GetDirection().GetVnlMatrix() * first->GetDirection().GetTranspose() };
   double              skew = 0.0;
   for (unsigned int r = 0; r < ImageDimension; ++r)
   {
     for (unsigned int c = 0; c < ImageDimension; ++c)
     {
-      skew = std::max(skew, std::abs(product[r][c] - (r == c ? 1.0 : 0.0)));
+      skew = larger(skew, std::abs(product[r][c] - (r == c ? 1.0 : 0.0)));
     }
   }
   if (!(skew <= this->GetDirectionTolerance()))
@@ -240,10 +242,10 @@ SequencePreparationFilter<TInputImage, TMaskImage>::VerifyInputInformation() con
                text(first->GetSpacing()),
                text(other->GetSpacing()));
       }
-      apart = std::max({ apart, stretch, std::abs(other->GetOrigin()[d] - first->GetOrigin()[d]) / voxel });
+      apart = larger(larger(apart, stretch), std::abs(other->GetOrigin()[d] - first->GetOrigin()[d]) / voxel);
       for (unsigned int c = 0; c < ImageDimension; ++c)
       {
-        turned = std::max(turned, std::abs(other->GetDirection()[d][c] - first->GetDirection()[d][c]));
+        turned = larger(turned, std::abs(other->GetDirection()[d][c] - first->GetDirection()[d][c]));
       }
     }
     if (!(apart <= this->GetCoordinateTolerance()))

@@ -989,6 +989,49 @@ TEST(GliomaGradingFilter, AWholeBrainGraderKnowsOfATumourAtTheBorder)
   }
 }
 
+TEST(GliomaGradingFilter, LooksWhetherTheTumourMaskLiesInTheBrain)
+{
+  const TemporaryFolder   folder;
+  const SyntheticHead     head;
+  itk::TorchModelManifest manifest = GradingManifest();
+  manifest.BiasCorrection = "none";
+  const auto filter = Grading(head, nullptr, LoadSeeded(folder / "g", manifest));
+  filter->SetBrainMaskImage(head.Brain);
+  filter->SetExplain(Explain::None);
+  const auto                  region = head.Brain->GetLargestPossibleRegion();
+  const auto                  voxels = region.GetNumberOfPixels();
+  const unsigned char * const brain = head.Brain->GetBufferPointer();
+  const auto                  maskWith = [&](const auto & isTumour) {
+    const auto mask = MaskType::New();
+    mask->CopyInformation(head.Brain);
+    mask->SetRegions(region);
+    mask->Allocate(true);
+    for (itk::SizeValueType i = 0; i < voxels; ++i)
+    {
+      mask->GetBufferPointer()[i] = isTumour(i) ? 1 : 0;
+    }
+    return mask;
+  };
+  filter->SetTumourMaskImage(maskWith([&](auto i) { return brain[i] == 0 && i > voxels / 2; }));
+  EXPECT_CONTAINS(MessageOf(filter), "of the tumour mask lies in the brain");
+
+  filter->SetTumourMaskImage(maskWith([&](auto i) { return brain[i] != 0; }));
+  filter->Update();
+  const auto has = [&](const std::string & reason) {
+    const auto & reasons = filter->GetReviewReasons();
+    return std::count(reasons.begin(), reasons.end(), reason) == 1;
+  };
+  EXPECT_TRUE(has("the tumour fills 100 % of the brain (flagged above 50 %)"));
+
+  // Two voxels outside for each of the brain's.
+  itk::SizeValueType inside = 0;
+  itk::SizeValueType outside = 0;
+  filter->SetTumourMaskImage(
+    maskWith([&](auto i) { return i > voxels / 3 && (brain[i] != 0 ? inside++ < 150 : outside++ < 300); }));
+  filter->Update();
+  EXPECT_TRUE(has("67 % of the tumour mask lie outside the brain (flagged above 25 %)"));
+}
+
 TEST(GliomaGradingFilter, RefusesWhatItCannotUse)
 {
   const TemporaryFolder folder;

@@ -298,6 +298,8 @@ TEST(SequencePreparationFilter, ComparesTheGridsWithinATolerance)
     }
     return MessageOf(Preparing(head));
   };
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_CONTAINS(moved(0, nan), "T1 and FLAIR differ in origin");
   const char * const names[] = { "origin", "spacing", "direction" };
   for (unsigned int what = 0; what < 3; ++what)
   {
