@@ -22,7 +22,9 @@
 #include "itkComposeImageFilter.h"
 #include "itkMetaDataObject.h"
 
+#include <cmath>
 #include <sstream>
+#include <utility>
 
 namespace gliomagrading
 {
@@ -336,6 +338,21 @@ Volume::SetGeometry(const std::vector<double> & spacing,
   CheckLength(spacing.size(), 3, "spacing");
   CheckLength(origin.size(), 3, "origin");
   CheckLength(direction.size(), 9, "direction");
+  const std::pair<const char *, const std::vector<double> *> all[] = { { "spacing", &spacing },
+                                                                       { "origin", &origin },
+                                                                       { "direction", &direction } };
+  for (const auto & numbers : all)
+  {
+    for (const double number : *numbers.second)
+    {
+      const bool isPositive = number > 0.0 || numbers.second != &spacing;
+      if (!std::isfinite(number) || !isPositive)
+      {
+        throw InputException("The " + std::string(numbers.first) + " holds " + std::to_string(number) +
+                             (isPositive ? "; give finite numbers" : "; give the size of a voxel, mm, above 0"));
+      }
+    }
+  }
   for (unsigned int r = 0; r < 3; ++r)
   {
     m_Spacing[r] = spacing[r];

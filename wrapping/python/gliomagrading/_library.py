@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from types import ModuleType
-from typing import Optional
+from typing import Any, Optional
 from collections.abc import Iterable
 
 from ._version import __torch_version__
@@ -96,11 +96,23 @@ def pass_on_warnings() -> None:
         warnings.warn(line, GliomaGradingWarning, stacklevel=4)
 
 
+def whole_number(value: Any, name: str) -> int:
+    """An integer; what int() would cut off is refused."""
+    try:
+        number: Optional[int] = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or number != value:
+        raise ValueError(f"{name} is {value!r}; give a whole number.")
+    return number
+
+
 def set_number_of_threads(threads: int) -> None:
     """Most threads that a function uses; 0: all processors, which is the default. For the whole process."""
+    threads = whole_number(threads, "threads")
     if threads < 0:
         raise ValueError(f"threads is {threads}; give 0 (all processors) or more.")
-    core().set_number_of_threads(int(threads))
+    core().set_number_of_threads(threads)
 
 
 def get_number_of_threads() -> int:

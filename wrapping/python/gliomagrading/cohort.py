@@ -25,9 +25,10 @@ import tempfile
 import time
 import warnings
 from typing import Any, Callable, Optional
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from . import _program
+from . import _inputs, _program
+from ._inputs import write_atomically
 from .errors import GliomaGradingWarning
 from .images import PathLike
 
@@ -57,61 +58,136 @@ class Status:
     seconds: float = 0.0
 
 
-def read_cohort(path: PathLike) -> list[Case]:
-    """The cases of a COHORT.csv; everything that is wrong with it in one ValueError."""
-    path = os.fspath(path)
-    folder = os.path.dirname(os.path.abspath(path))
+#: Exit code of the program; a last line then points to --help, the first says what is wrong.
+WRONG_OPTIONS = 2
+
+
+class WrongOptions(ValueError):
+    """The program refuses its options: it would in every case."""
+
+
+_BLANKS = " \t\r\n"
+
+
+def _fields(line: str) -> list[str]:
+    """A line's fields as itk::CohortReader splits them: a quote may stand anywhere, none goes on in the next line."""
+    fields: list[list[str]] = [[]]
+    quoted = False
+    i = 0
+    while i < len(line):
+        c = line[i]
+        if quoted and line.startswith('""', i):
+            fields[-1].append(c)
+            i += 1
+        elif c == '"':
+            quoted = not quoted
+        elif c == "," and not quoted:
+            fields.append([])
+        elif c != "\r":
+            fields[-1].append(c)
+        i += 1
+    return ["".join(field).strip(_BLANKS) for field in fields]
+
+
+def _shown(value: str) -> str:
+    """For a message: a field may be long, or in another encoding."""
+    text = value.encode("utf-8", "replace").decode("utf-8")
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _columns(table: str, line: str) -> tuple[dict[str, int], int, list[str]]:
+    """Where each column stands, how many there are, and what is wrong; a ValueError where one is missing."""
+    header = _fields(line)
     problems: list[str] = []
+    column: dict[str, int] = {}
+    for i, name in enumerate(header):
+        if column.setdefault(name.lower(), i) != i:
+            problems.append(f"{table}: the column {_shown(name)!r} occurs twice")
+    missing = [f"{table}: the column {name!r} is missing" for name in ("case", *SEQUENCE_COLUMNS) if name not in column]
+    if missing:
+        hint = ""
+        if len(header) == 1 and (";" in line or "\t" in line):
+            hint = f"; its fields are separated by {'semicolons' if ';' in line else 'tabs'}: save it with commas"
+        elif "\r" in line.rstrip("\r"):
+            hint = "; its lines end with CR alone: save it with LF or CRLF"
+        raise ValueError("; ".join(problems + missing) + hint + ".")
+    return column, len(header), problems
+
+
+def read_cohort(path: PathLike) -> list[Case]:
+    """The cases of a COHORT.csv, by the rules of itk::CohortReader; everything that is wrong with it in one ValueError."""
+    path = os.fsdecode(path)
+    table = os.path.basename(path)
+    folder = os.path.dirname(os.path.abspath(path))
+    with open(path, "rb") as file:
+        content = file.read()
+    if b"\0" in content.split(b"\n", 1)[0]:
+        raise ValueError(f"{table} is no CSV in UTF-8 (in UTF-16?); save it as such.")
+    # Names of files are bytes: those of another encoding are found where they are called so.
+    header_line, *lines = content.decode("utf-8", "surrogateescape").removeprefix("\ufeff").split("\n")
+    if not content:
+        raise ValueError(f"The cohort {table!r} is empty; its first line names the columns case,t1,t1c,t2,flair,seg,grade.")
+    column, width, problems = _columns(table, header_line)
     cases: list[Case] = []
     names: set[str] = set()
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        missing = [c for c in ("case", *SEQUENCE_COLUMNS) if c not in (rows.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{os.path.basename(path)} lacks the columns {', '.join(missing)}.")
-        for number, row in enumerate(rows, start=2):
-            name = (row["case"] or "").strip()
-            where = f"line {number}, case {name!r}"
-            if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or set(name) == {"."}:
-                problems.append(f"{where}: the name may hold letters, digits, '.', '_' and '-'")
-                continue
-            if name in names:
-                problems.append(f"{where}: comes twice")
-                continue
-            names.add(name)
-            files = {}
-            for column in (*SEQUENCE_COLUMNS, "brain_mask"):
-                value = (row.get(column) or "").strip()
-                if value:
-                    files[column] = os.path.join(folder, value)
-                    if not os.path.exists(files[column]):
-                        problems.append(f"{where}: there is no file {value} for {column}")
-                elif column in SEQUENCE_COLUMNS:
-                    problems.append(f"{where}: {column} is missing")
-            if all(column in files for column in SEQUENCE_COLUMNS):
-                t1, t1c, t2, flair = (files[column] for column in SEQUENCE_COLUMNS)
-                cases.append(Case(name, (t1, t1c, t2, flair), files.get("brain_mask", ""), (row.get("grade") or "").strip()))
+    for number, line in enumerate(lines, start=2):
+        if not line.strip(_BLANKS):
+            continue
+        fields = _fields(line)
+        row = {name: fields[i] if i < len(fields) else "" for name, i in column.items()}
+        case, said = _case_of(row, folder)
+        if len(fields) > width:
+            said.insert(0, f"has {len(fields)} fields for {width} columns")
+        if case.name in names:
+            said.append(f"the case {_shown(case.name)} occurs twice")
+        names.add(case.name)
+        cases.append(case)
+        problems += [f"{table} line {number}: {text}" for text in said]
     if problems:
-        raise ValueError(f"{os.path.basename(path)}: " + "; ".join(problems) + ".")
+        raise ValueError("; ".join(problems) + ".")
     if not cases:
-        raise ValueError(f"{os.path.basename(path)} holds no case.")
+        raise ValueError(f"The cohort {table!r} holds no case.")
     return cases
 
 
-def write_atomically(path: str, text: str) -> None:
-    """The file is there whole, or as it was."""
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".", suffix=".part")
+def _case_of(row: dict[str, str], folder: str) -> tuple[Case, list[str]]:
+    """A line's case, and what is wrong with it."""
+    problems: list[str] = []
+    name = row["case"]
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or set(name) == {"."}:
+        problems.append(f"the case name {_shown(name)!r} may hold letters, digits, '.', '_' and '-' only")
+    files: dict[str, str] = {}
+    for column in (*SEQUENCE_COLUMNS, "brain_mask", "seg"):
+        value = row.get(column, "")
+        files[column] = os.path.join(folder, value) if value else ""
+        if not value and column in SEQUENCE_COLUMNS:
+            problems.append(f"the column {column} is empty")
+        elif value and not os.path.exists(files[column]):
+            encoding = "" if _is_utf8(value) else " (the table is not in UTF-8; save it so)"
+            problems.append(f"the file of column {column} does not exist: {_shown(value)}{encoding}")
+    for a, b in itertools.combinations(SEQUENCE_COLUMNS, 2):
+        if files[a] and os.path.normpath(files[a]) == os.path.normpath(files[b]):
+            problems.append(f"the columns {a} and {b} name the same file")
+    truth = row.get("grade", "").upper()
+    if truth not in ("", "LGG", "HGG"):
+        problems.append(f"the grade {_shown(truth)!r} is neither LGG nor HGG")
+    part = row.get("set", "").lower()
+    if part not in ("", "training", "validation", "test"):
+        problems.append(f"the set {_shown(part)!r} is none of training, validation and test")
+    t1, t1c, t2, flair = (files[column] for column in SEQUENCE_COLUMNS)
+    return Case(name, (t1, t1c, t2, flair), files["brain_mask"], truth), problems
+
+
+def _is_utf8(text: str) -> bool:
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_done(output: str, name: str) -> bool:
+    """Whether there is a result; from which files: _check_inputs()."""
     return os.path.isfile(os.path.join(output, "cases", name, "result.json"))
 
 
@@ -143,6 +219,7 @@ def run_case(
     command: Sequence[str],
     output: str,
     name: str,
+    inputs: Mapping[str, str],
     timeout: float,
     retries: int,
     environment: dict[str, str],
@@ -153,9 +230,9 @@ def run_case(
     status = Status(name, "failed", "was not run")
     for attempt in range(1, retries + 2):
         try:
-            state, reason = _run_into(command, output, name, timeout, environment, memory_limit)
+            state, reason = _run_into(command, output, name, inputs, timeout, environment, memory_limit)
         except OSError as error:  # a full disk, a program that is no longer there
-            state, reason = "failed", f"{error.strerror}: {os.path.basename(str(error.filename or 'results'))}"
+            state, reason = "failed", f"{error.strerror}: {_shown(os.path.basename(str(error.filename or 'results')))}"
         status = Status(name, state, reason, attempt, round(time.monotonic() - start, 1))
         if status.state == "done":
             break
@@ -163,8 +240,15 @@ def run_case(
 
 
 def _run_into(
-    command: Sequence[str], output: str, name: str, timeout: float, environment: dict[str, str], memory_limit: float
+    command: Sequence[str],
+    output: str,
+    name: str,
+    inputs: Mapping[str, str],
+    timeout: float,
+    environment: dict[str, str],
+    memory_limit: float,
 ) -> tuple[str, str]:
+    record = _inputs.record(inputs)
     work = tempfile.mkdtemp(prefix=f"{name}-", dir=_work_folder(output))
     try:
         results = os.path.join(work, "results")
@@ -172,6 +256,11 @@ def _run_into(
         if state == "done" and not os.path.isfile(os.path.join(results, "result.json")):
             state, reason = "failed", "the program wrote no result.json"
         if state == "done":
+            changed = _inputs.changed_since(record, inputs)
+            if changed:
+                state, reason = "failed", f"the files of {', '.join(changed)} changed while it ran; run it again"
+        if state == "done":
+            _inputs.write_record(results, record)
             place = os.path.join(output, "cases", name)
             shutil.rmtree(place, ignore_errors=True)  # one without a result.json
             os.replace(results, place)
@@ -225,6 +314,8 @@ def _run_once(command: Sequence[str], timeout: float, environment: dict[str, str
             return ("timed out" if reason.startswith("was ended") else "failed"), reason
         said.seek(0)
         lines = said.read().decode("utf-8", "replace").strip().splitlines()
+    if code == WRONG_OPTIONS and lines:
+        raise WrongOptions(f"`glioma grade` refuses its options: {without_folders(lines[0], command)}")
     last = without_folders(lines[-1], command) if lines else ""
     if code < 0:
         return "crashed", f"{signal.Signals(-code).name}{': ' + last if last else ''}"
@@ -234,15 +325,19 @@ def _run_once(command: Sequence[str], timeout: float, environment: dict[str, str
 def estimate_memory(command: Sequence[str], environment: dict[str, str], timeout: float = 600.0) -> Optional[float]:
     """MiB that the program says a case will take; None where it does not say."""
     words: list[str] = []
+    refused, flags = ("--reference", "--regions", "--output"), ("--register", "--on-every-grid", "--test-explanation")  # by an estimate
     for word in command:
-        if words and words[-1] == "--reference":
-            words.pop()
-        elif not word.startswith("--reference=") and word not in ("--register", "--on-every-grid", "--test-explanation"):
-            words.append(word)  # an estimate refuses those
+        if words and words[-1] in refused:
+            words.pop()  # its value goes too
+        elif word not in flags and not word.startswith(tuple(f"{name}=" for name in refused)):
+            words.append(word)
     try:
         done = subprocess.run([*words, "--estimate"], capture_output=True, text=True, env=environment, timeout=timeout)
     except subprocess.TimeoutExpired:
         return None
+    said = done.stderr.strip().splitlines()
+    if done.returncode == WRONG_OPTIONS and said:
+        raise WrongOptions(f"`glioma grade` refuses its options: {without_folders(said[0], words)}")
     match = re.search(r"([0-9.]+) GiB of memory", done.stdout)
     return 1024.0 * float(match.group(1)) if match else None
 
@@ -293,14 +388,15 @@ def grade_cohort(
     scheduler: address of a Dask scheduler instead. Who reaches a scheduler runs code: it is yours to protect. Its
     workers must see the same files. memory_limit: MiB at which a case is ended, 0 for none; default twice what the
     program estimates for the largest case. arguments: further options of `glioma grade`. report is called after every
-    case. What is done already stays, so other arguments than those of an earlier run are refused. A script that calls this wants `if __name__ == "__main__":`, since the workers are processes.
+    case. What is done already stays, so other arguments or images than those of an earlier run are refused. A script that
+    calls this wants `if __name__ == "__main__":`, since the workers are processes.
     """
     try:
         import distributed
     except ImportError as error:
         raise ImportError("Cohorts need Dask: pip install 'gliomagrading[cohort]'") from error
     dask: Any = distributed
-    output = os.path.abspath(os.fspath(output))
+    output = os.path.abspath(os.fsdecode(output))
     os.makedirs(os.path.join(output, "cases"), exist_ok=True)
     with _lock(output):
         return _grade_cohort(dask, cohort, output, workers, scheduler, threads, timeout, retries, memory_limit, arguments, program, report)
@@ -319,18 +415,45 @@ def _lock(output: str) -> Iterator[None]:
         yield
 
 
-def _check_arguments(output: str, arguments: Sequence[str], anything_is_done: bool) -> None:
+def _check_arguments(output: str, arguments: Sequence[str]) -> None:
     """Results of other options stand in no table together."""
     path = os.path.join(output, "arguments.json")
-    if anything_is_done and os.path.exists(path):
+    if not os.path.exists(path):
+        return
+    try:
         with open(path, encoding="utf-8") as file:
             before = json.load(file)
-        if before != list(arguments):
-            raise ValueError(
-                f"{os.path.basename(output)} holds results of other options ({' '.join(before) or 'none'}); "
-                "give the same, or another --output."
-            )
-    write_atomically(path, json.dumps(list(arguments)) + "\n")
+    except ValueError as error:
+        before = str(error)
+    if not isinstance(before, list):
+        raise ValueError(
+            f"{os.path.basename(output)}/arguments.json is no list of options ({_shown(str(before))}): it is not known of which the "
+            "results are. Give another --output, or remove the file where you know that they are of these."
+        )
+    if before != list(arguments):
+        raise ValueError(
+            f"{os.path.basename(output)} holds results of other options ({' '.join(map(str, before)) or 'none'}); "
+            "give the same, or another --output."
+        )
+
+
+def _inputs_of(case: Case) -> dict[str, str]:
+    roles = dict(zip(_inputs.ROLES, case.sequences))
+    return {**roles, _inputs.ROLES[4]: case.brain_mask} if case.brain_mask else roles
+
+
+def _check_inputs(output: str, done: Sequence[Case], arguments: Sequence[str]) -> None:
+    """A result of other files is not that of the case."""
+    options = [role for role in _inputs.ROLES if any(word.split("=")[0] == f"--{role}" for word in arguments)]
+    others = {case.name: _inputs.other_inputs(os.path.join(output, "cases", case.name), _inputs_of(case), options) for case in done}
+    said = [f"{name} ({', '.join(roles)})" for name, roles in others.items() if roles]
+    if said:
+        folder = os.path.basename(output)
+        raise ValueError(
+            f"{folder} holds results of other files, or does not say of which: {', '.join(said[:20])}"
+            f"{f' and {len(said) - 20} more cases' if len(said) > 20 else ''}. Give the same files, or another --output; "
+            f"to grade these cases again, remove their folders of {folder}/cases."
+        )
 
 
 def _statuses_before(output: str) -> dict[str, Status]:
@@ -342,7 +465,7 @@ def _statuses_before(output: str) -> dict[str, Status]:
                 for row in csv.DictReader(file)
                 if row["state"] == "done"
             }
-    except (OSError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError, csv.Error):
         return {}
 
 
@@ -362,7 +485,7 @@ def _grade_cohort(
 ) -> list[Status]:
     run = list(program) if program is not None else [_program.path()]
     environment = _program.environment()
-    cohort = os.fspath(cohort)
+    cohort = os.fsdecode(cohort)
     if os.path.isdir(cohort):
         table = os.path.join(output, "COHORT.csv")
         found = subprocess.run([_program.path(), "cohort", cohort, "--output", table, "--force"], env=environment)
@@ -375,16 +498,16 @@ def _grade_cohort(
         case.name: before.get(case.name, Status(case.name, "done")) if is_done(output, case.name) else Status(case.name, "waiting")
         for case in cases
     }
-    _check_arguments(output, arguments, any(status.state == "done" for status in statuses.values()))
+    finished = [case for case in cases if statuses[case.name].state == "done"]
+    if finished:
+        _check_arguments(output, arguments)
+        _check_inputs(output, finished, arguments)
+    write_atomically(os.path.join(output, "arguments.json"), json.dumps(list(arguments)) + "\n")
     results: dict[str, dict[str, Any]] = {}
     _write(output, cases, statuses, results)
     missing = [case for case in cases if statuses[case.name].state != "done"]
     if not missing:
         return list(statuses.values())
-    # What a run that was killed left there goes.
-    shutil.rmtree(_work_folder(output), ignore_errors=True)
-    os.makedirs(_work_folder(output), exist_ok=True)
-
     commands = {case.name: _command(run, case, threads, arguments) for case in missing}
     # The largest files take the most memory.
     largest = max(missing, key=lambda case: sum(_bytes(path) for path in case.sequences))
@@ -396,6 +519,9 @@ def _grade_cohort(
             GliomaGradingWarning,
             stacklevel=3,
         )
+    # What a run that was killed left there goes.
+    shutil.rmtree(_work_folder(output), ignore_errors=True)
+    os.makedirs(_work_folder(output), exist_ok=True)
     limit = 2.0 * (estimate or 0.0) if memory_limit is None else memory_limit
     if scheduler is None:
         number = min(number_of_workers(workers, estimate, threads), len(missing))
@@ -417,8 +543,8 @@ def _grade_cohort(
         client = dask.Client(scheduler)
     try:
         workers_kept = _WorkersKept(client, cluster)
-        finished = _submit(client, dask.as_completed, missing, commands, output, timeout, retries, environment, limit, workers_kept.look)
-        for done, status in enumerate(finished, start=1):
+        ended = _submit(client, dask.as_completed, missing, commands, output, timeout, retries, environment, limit, workers_kept.look)
+        for done, status in enumerate(ended, start=1):
             statuses[status.case] = status
             # The whole table is written for each of few cases, and now and then for many.
             if done % max(1, len(cases) // 200) == 0 or done == len(missing):
@@ -485,6 +611,7 @@ def _submit(
 ) -> Iterable[Status]:
     """Statuses as they come. 'meanwhile' is called now and then while one is waited for."""
     waiting = iter(missing)
+    inputs = {case.name: _inputs_of(case) for case in missing}
     names: dict[str, str] = {}
     again: set[str] = set()
     # With results: a worker may be lost with those that nobody has fetched.
@@ -496,6 +623,7 @@ def _submit(
             commands[name],
             output,
             name,
+            inputs[name],
             timeout,
             retries,
             environment,
@@ -527,6 +655,8 @@ def _submit(
             yield Status(name, "failed", f"the scheduler gave it up ({future.status})", 1)
         else:
             error = result[1]
+            if isinstance(error, WrongOptions):
+                raise error  # as of every other case
             if type(error).__name__ != "KilledWorker":
                 yield Status(name, "failed", without_folders(f"{type(error).__name__}: {error}"), 1)
             elif name in again:

@@ -4,7 +4,6 @@
 
 import dataclasses
 import json
-import os
 import warnings
 from typing import Any, Literal, Optional, Union
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from ._documentation import documented
 from ._progress import Progress
 from .errors import GliomaGradingWarning
 from .filters import GEOMETRY_TOLERANCE, _class_number, _number, _update
-from .images import SEQUENCES, PathLike, Wrap, describe, named_sequences, on_grid_of, to_volume
+from .images import SEQUENCES, PathLike, Wrap, describe, is_path, named_sequences, on_grid_of, path_text, to_volume
 from .model import Model, as_model, demonstration_bundle
 
 Explain = Literal["none", "gradcam", "guided-backprop", "all"]
@@ -183,5 +182,5 @@ def grade(
 
 def _add_file(run: Any, role: str, image: Any, series: Sequence[str]) -> None:
     """A file's name and digest belong to the provenance."""
-    if isinstance(image, (str, os.PathLike)):
-        run.add_input_file(role, os.fspath(image), list(series))
+    if is_path(image):
+        run.add_input_file(role, path_text(image), list(series))

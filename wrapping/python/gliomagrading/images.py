@@ -19,7 +19,7 @@ import numpy.typing as npt
 from . import _library
 
 Array = npt.NDArray[Any]
-PathLike = Union[str, "os.PathLike[str]"]
+PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 
 SEQUENCES = ("T1", "T1c", "T2", "FLAIR")
 
@@ -45,7 +45,8 @@ class Image:
     @classmethod
     def read(cls, path: PathLike, mask: bool = False, series: Sequence[str] = ()) -> "Image":
         """Reads a file in a format of ITK, or a folder of one DICOM series (series: the UID of the one to take)."""
-        volume = _library.core().Volume.read(os.fspath(path), os.path.basename(os.fspath(path)), mask, list(series))
+        name = path_text(path)
+        volume = _library.core().Volume.read(name, os.path.basename(name), mask, list(series))
         _library.pass_on_warnings()
         return _own(volume)
 
@@ -60,6 +61,16 @@ class Image:
         import itk
 
         return _to_itk(itk, self)
+
+
+def path_text(path: PathLike) -> str:
+    """A path as C++ takes it."""
+    text = os.fsdecode(path)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"The path {text!r} is not in UTF-8; rename the file, or give a link to it.") from None
+    return text
 
 
 Wrap = Callable[[Any], Any]
@@ -188,6 +199,10 @@ def _from_itk(image: Any) -> Image:
 
 def describe(image: Any) -> tuple[Image, Wrap]:
     """What an image of any kind is, and how to make one of its kind."""
+    array = image.array if isinstance(image, Image) else image
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        masked = np.count_nonzero(np.ma.getmaskarray(array))
+        raise TypeError(f"{masked} voxels of the array are masked (numpy.ma); fill them: array.filled(0).")
     if isinstance(image, Image):
         return image, _own
     if _is_sitk(image):
@@ -212,10 +227,19 @@ def real_array(array: Array) -> Array:
     return np.asarray(np.ascontiguousarray(array, dtype=np.float32))
 
 
-def mask_array(array: Array) -> Array:
-    """1 byte a voxel: uint8 and bool stay what they are, of other numbers 1 where they are not 0."""
+def _refuse(odd: Array, array: Array, role: str, wanted: str) -> None:
+    """An error that names the first odd voxel."""
+    if odd.any():
+        first = tuple(int(n) for n in np.unravel_index(int(odd.argmax()), odd.shape))
+        raise ValueError(f"The voxel {first} (z, y, x) of {role} is {array[first]}; {wanted}.")
+
+
+def mask_array(array: Array, role: str) -> Array:
+    """1 byte a voxel: uint8 and bool stay what they are, of other numbers 1 where they are above 0."""
     if array.dtype.kind not in "buif":
         raise TypeError(f"The mask is of type {array.dtype}; give integers or booleans.")
+    if array.dtype.kind in "if":
+        _refuse(~np.isfinite(array) | (array < 0), array, role, "a mask is 0 outside and above 0 inside")
     if array.dtype not in (np.uint8, np.bool_):
         array = array != 0
     return np.ascontiguousarray(array).view(np.uint8)
@@ -255,7 +279,7 @@ def _volume(image: Image, mask: bool, role: str, labels: bool = False) -> Any:
     if labels:
         ready = label_array(array)
     else:
-        ready = mask_array(array) if mask else real_array(array)
+        ready = mask_array(array, role) if mask else real_array(array)
     size = [int(n) for n in ready.shape[2::-1]]
     components = int(ready.shape[3]) if ready.ndim == 4 else 1
     volume = _library.core().Volume(_held(ready, image.array), mask, size, components)
@@ -264,13 +288,13 @@ def _volume(image: Image, mask: bool, role: str, labels: bool = False) -> Any:
         [float(v) for v in image.origin],
         [float(v) for v in np.asarray(image.direction, float).ravel()],
     )
-    volume.set_index([int(v) for v in image.index])
+    volume.set_index([_library.whole_number(v, "index") for v in image.index])
     volume.set_metadata(dict(image.metadata))
     return volume
 
 
-def _is_path(image: Any) -> bool:
-    return isinstance(image, (str, os.PathLike))
+def is_path(image: Any) -> bool:
+    return isinstance(image, (str, bytes, os.PathLike))
 
 
 def to_volume(image: Any, role: str, mask: bool = False, labels: bool = False, series: Sequence[str] = ()) -> tuple[Any, Wrap]:
@@ -278,13 +302,13 @@ def to_volume(image: Any, role: str, mask: bool = False, labels: bool = False, s
 
     A mask is 1 where the image is not 0, or keeps its numbers where they are labels.
     """
-    if _is_path(image) and labels:
+    if is_path(image) and labels:
         read = Image.read(image, series=series)
-        if np.any(read.array != np.rint(read.array)):
-            raise ValueError(f"The image of {role} holds numbers that are no labels; give integers.")
-        image = dataclasses.replace(read, array=read.array.astype(np.int32))
-    if _is_path(image):
-        volume = _library.core().Volume.read(os.fspath(image), role, mask, list(series))
+        array = read.array
+        _refuse(~((array >= 0) & (array <= 255)) | (array != np.rint(array)), array, role, "labels are whole numbers of 0 to 255")
+        image = dataclasses.replace(read, array=array.astype(np.uint8))
+    if is_path(image):
+        volume = _library.core().Volume.read(path_text(image), role, mask, list(series))
         return volume, _own
     described, wrap = describe(image)
     return _volume(described, mask or labels, role, labels), wrap
@@ -307,7 +331,7 @@ def named_sequences(images: Any) -> dict[str, Any]:
         if len(images) != len(SEQUENCES):
             raise ValueError(f"There are {len(images)} images; give four, in the order T1, T1c, T2, FLAIR.")
         return dict(zip(SEQUENCES, images))
-    if _is_path(images):
+    if is_path(images):
         raise ValueError("One path was given; give four, in the order T1, T1c, T2, FLAIR.")
     described, _ = describe(images)
     if described.array.ndim != 4 or described.array.shape[3] != len(SEQUENCES):
@@ -342,7 +366,7 @@ def on_grid_of(image: Any, reference: Any) -> Any:
         first = next(iter(first.values()))
     elif isinstance(first, (list, tuple)):
         first = first[0]
-    if _is_path(first) or isinstance(first, np.ndarray):
+    if is_path(first) or isinstance(first, np.ndarray):
         return image
     described, _ = describe(first)
     return dataclasses.replace(described, array=image, metadata={})

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from . import _library
 from .errors import ModelError
-from .images import PathLike
+from .images import PathLike, path_text
 
 Task = Literal["segmentation", "grading"]
 Precision = Literal["float32", "bfloat16"]
@@ -107,7 +107,7 @@ class Model:
         manifest: Optional[Manifest] = None,
         load: bool = True,
     ) -> None:
-        name = os.fspath(path)
+        name = path_text(path)
         if name in _DEMONSTRATIONS and not os.path.exists(name):
             name = demonstration_bundle(name)
         if not os.path.exists(name):
@@ -128,7 +128,7 @@ class Model:
         self._model.set_trust_model_code(bool(trust_model))
         self._model.set_device(device)
         self._model.set_precision(_PRECISIONS.index(precision))
-        self._model.set_number_of_threads(int(threads))
+        self._model.set_number_of_threads(_library.whole_number(threads, "threads"))
         if manifest is not None:
             self._model.set_manifest(_to_core(manifest))
         if load:
@@ -200,4 +200,4 @@ def as_model(model: Union[Model, PathLike]) -> Model:
 
 def write_seeded_bundle(path: PathLike, manifest: Manifest, seed: int) -> None:
     """Writes a bundle of one of the module's networks with weights drawn from a seed: untrained, for tests."""
-    _library.core().Model.write_seeded_bundle(os.fspath(path), _to_core(manifest), int(seed))
+    _library.core().Model.write_seeded_bundle(path_text(path), _to_core(manifest), _library.whole_number(seed, "seed"))

@@ -3,12 +3,14 @@
 """Cohorts: what is found in folders, and cases that fail, crash or hang beside others."""
 
 import csv
+import hashlib
 import importlib
 import importlib.util
 import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +32,10 @@ pytest.importorskip("distributed")
 STUB = """
 import json, os, signal, sys, time
 arguments = sys.argv[1:]
+if "--bogus" in arguments or "--late" in arguments and "--estimate" not in arguments:
+    print("The following argument was not expected: --bogus", file=sys.stderr)
+    print("Run with --help for more information.", file=sys.stderr)
+    sys.exit(2)
 if "--estimate" in arguments:
     print("Estimate (nothing is written): 1.0 s, 0.25 GiB of memory")
     sys.exit(0)
@@ -64,6 +70,9 @@ if name == "hangs":
 if name == "flaky" and not os.path.exists(t1 + ".again"):
     open(t1 + ".again", "w").close()
     sys.exit(1)
+if name == "changes":
+    with open(t1, "ab") as file:
+        file.write(b"more")
 if name == "slow":
     time.sleep(float(os.environ.get("STUB_SECONDS", "0")))
 output = arguments[arguments.index("--output") + 1]
@@ -332,6 +341,10 @@ def test_the_program_estimates_the_memory(phantom: Phantom, bundles: Bundles) ->
     assert estimate is not None and 50 < estimate < 4000
     told = cohort.estimate_memory([*command, "--register", "--reference", "t2", "--test-explanation"], environment())
     assert told is not None and told == pytest.approx(estimate, rel=0.2)
+    others = ["--regions", phantom.tumour, "--reference=t2", "--output", "x"]
+    assert cohort.estimate_memory([*command, *others], environment()) == pytest.approx(estimate, rel=0.2)
+    with pytest.raises(ValueError, match="refuses its options: .*--bogus"):
+        cohort.estimate_memory([*command, "--bogus"], environment())
 
 
 def test_bad_tables_are_refused_at_once(tmp_path: pathlib.Path) -> None:
@@ -341,10 +354,202 @@ def test_bad_tables_are_refused_at_once(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError) as caught:
         cohort.read_cohort(table)
     said = str(caught.value)
-    assert "absent.nii.gz" in said and "'../two'" in said and "flair is missing" in said and str(tmp_path) not in said
-    (tmp_path / "other.csv").write_text("case,t1\n")
-    with pytest.raises(ValueError, match="lacks the columns t1c, t2, flair"):
-        cohort.read_cohort(tmp_path / "other.csv")
+    assert "absent.nii.gz" in said and "'../two'" in said and "line 4: " in said and "flair is empty" in said and str(tmp_path) not in said
+
+
+@pytest.mark.parametrize(
+    "table, said",
+    [
+        ("case,t1\n", "table.csv: the column 't1c' is missing; .*'t2' is missing; .*'flair' is missing"),
+        ("{H},T1\na,{F},x\n", "the column 'T1' occurs twice"),
+        ("{H}\na,{F},extra,more\n", "line 2: has 7 fields for 5 columns"),
+        ("{H},grade\na,{F},GBM\n", "line 2: the grade 'GBM' is neither LGG nor HGG"),
+        ("{H},set\na,{F},tset\n", "line 2: the set 'tset' is none of training, validation and test"),
+        ("{H},seg\na,{F},absent.nii\n", "line 2: the file of column seg does not exist: absent.nii"),
+        ("{H}\na,one_t1.nii.gz,./one_t1.nii.gz,one_t2.nii.gz,one_flair.nii.gz\n", "line 2: the columns t1 and t1c name the same file"),
+        ("{H}\na,{F}\n\na,{F}\n", "line 4: the case a occurs twice"),
+        ("{H}\n\u00fc,{F}\n", "the case name '\u00fc' may hold letters"),
+        ("{H}\n", "holds no case"),
+        ("", "'table.csv' is empty; its first line names the columns"),
+        ("case;t1;t1c;t2;flair\na;{F}\n", "separated by semicolons: save it with commas"),
+        ("case\tt1\tt1c\tt2\tflair\n", "separated by tabs"),
+        ("{H}\ra,{F}\r", "end with CR alone"),
+        ("{H}\na," + "x" * 200000 + ",b,c,d\n", r"column t1 does not exist: x{97}\.\.\.; "),
+    ],
+)
+def test_what_the_program_refuses_in_a_table(tmp_path: pathlib.Path, table: str, said: str) -> None:
+    make_cohort(tmp_path, ["one"])
+    files = ",".join(f"one_{s}.nii.gz" for s in ("t1", "t1ce", "t2", "flair"))
+    text = table.replace("{H}", "case,t1,t1c,t2,flair").replace("{F}", files)
+    (tmp_path / "table.csv").write_bytes(text.encode())
+    with pytest.raises(ValueError, match=said):
+        cohort.read_cohort(tmp_path / "table.csv")
+
+
+def test_what_the_program_takes_in_a_table(tmp_path: pathlib.Path) -> None:
+    make_cohort(tmp_path, ["one"])
+    files = ",".join(f"one_{s}.nii.gz" for s in ("t1", "t1ce", "t2", "flair"))
+    path = tmp_path / "table.csv"
+    path.write_text(f"\ufeff Case , T1 ,t1c,T2,flair,Grade\r\na,{files},hgg\r\n  \r\n")
+    (case,) = cohort.read_cohort(os.fsencode(path))
+    assert case.name == "a" and case.sequences[0] == str(tmp_path / "one_t1.nii.gz") and case.truth == "HGG"
+    # Another encoding does not matter where nothing is read from it.
+    path.write_bytes(f"case,t1,t1c,t2,flair,site\na,{files},M\u00fcnchen\n".encode("latin-1"))
+    assert cohort.read_cohort(path)[0].name == "a"
+    path.write_bytes(f"case,t1,t1c,t2,flair\na,\u00fc{files}\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"does not exist: \?one_t1.nii.gz \(the table is not in UTF-8; save it so\)"):
+        cohort.read_cohort(path)
+    path.write_bytes(f"case,t1,t1c,t2,flair\na,{files}\n".encode("utf-16"))
+    with pytest.raises(ValueError, match="table.csv is no CSV in UTF-8"):
+        cohort.read_cohort(path)
+
+
+def fill(folder: pathlib.Path) -> None:
+    """No two files are alike."""
+    for file in folder.glob("*.nii.gz"):
+        file.write_text(file.name)
+
+
+def refused(table: str, output: pathlib.Path, stub: "list[str]", said: str) -> None:
+    before = (output / "cases" / "one" / "result.json").stat()
+    with pytest.raises(ValueError, match=said):
+        cohort.grade_cohort(table, output, workers=1, program=stub)
+    assert (output / "cases" / "one" / "result.json").stat() == before
+
+
+def test_a_result_of_other_files_is_not_that_of_a_case(tmp_path: pathlib.Path) -> None:
+    folder, output = tmp_path / "cohort", tmp_path / "output"
+    table, stub = make_cohort(folder, ["one", "two"])
+    fill(folder)
+    first = pathlib.Path(table).read_text()
+    cohort.grade_cohort(table, output, workers=1, program=stub)
+    assert str(folder) not in "".join(file.read_text() for file in output.glob("cases/*/*"))
+    runs = runs_of(folder)
+    # The row points to another patient.
+    pathlib.Path(table).write_text(first.replace("two,two_t1.", "two,one_t1.").replace("one,one_t1.", "one,two_t1."))
+    refused(table, output, stub, r"output holds results of other files.*: one \(T1\), two \(T1\)\. Give .* output/cases\.")
+    # The file is overwritten by one of its size, with its time.
+    pathlib.Path(table).write_text(first)
+    t2 = folder / "one_t2.nii.gz"
+    old = t2.stat()
+    t2.write_text("ONE_t2.nii.gz")
+    os.utime(t2, ns=(old.st_atime_ns, old.st_mtime_ns))
+    refused(table, output, stub, r": one \(T2\)\. ")
+    fill(folder)
+    # A mask comes in and goes.
+    mask = first.replace("flair,grade", "flair,brain_mask,grade").replace("one_flair.nii.gz,", "one_flair.nii.gz,two_t1.nii.gz,")
+    pathlib.Path(table).write_text(mask.replace("two_flair.nii.gz,", "two_flair.nii.gz,,"))
+    refused(table, output, stub, r": one \(brain-mask\)\. ")
+    assert runs_of(folder) == runs
+    # The folder of the case is gone: it is graded with the mask.
+    shutil.rmtree(output / "cases" / "one")
+    assert [s.state for s in cohort.grade_cohort(table, output, workers=1, program=stub)] == ["done", "done"]
+    assert runs_of(folder) == [*runs, "one"]
+    pathlib.Path(table).write_text(first)
+    refused(table, output, stub, r": one \(brain-mask\)\. ")
+
+
+def test_the_same_files_elsewhere_are_the_same(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, output = tmp_path / "cohort", tmp_path / "output"
+    table, stub = make_cohort(folder, ["one", "two"])
+    fill(folder)
+    cohort.grade_cohort(table, output, workers=1, program=stub)
+    runs = runs_of(folder)
+    shutil.copytree(folder, tmp_path / "moved")
+    read: "list[Any]" = []
+    inputs = importlib.import_module("gliomagrading._inputs")
+    digest = inputs._digest
+
+    def noted(files: Any) -> Any:
+        read.append(files)
+        return digest(files)
+
+    monkeypatch.setattr(inputs, "_digest", noted)
+    for place, number in ((folder, 0), (tmp_path / "moved", 8), (tmp_path / "moved", 0)):
+        read.clear()
+        cohort.grade_cohort(place / "COHORT.csv", output, workers=1, program=stub)
+        assert len(read) == number, "files are read where their stamps say nothing alone"
+    assert runs_of(folder) == runs == runs_of(tmp_path / "moved")
+
+
+def make_pair(folder: pathlib.Path, form: str) -> "tuple[str, pathlib.Path]":
+    """An input of several files, and the one that holds voxels."""
+    if form == "dicom":
+        (folder / "series").mkdir()
+        for i in range(3):
+            (folder / "series" / f"{i}.dcm").write_text(f"slice {i}")
+        return "series", folder / "series" / "1.dcm"
+    header, text, voxels = {
+        "mhd": ("a.mhd", "NDims = 3\nElementDataFile = other.raw\n", "other.raw"),
+        "mhd list": ("a.mhd", "NDims = 3\nElementDataFile = LIST\nx.raw\nother.raw\n", "other.raw"),
+        "mhd pattern": ("a.mhd", "NDims = 3\nElementDataFile = slice[%03d.raw 1 3 1\n", "slice[002.raw"),
+        "nhdr": ("a.nhdr", "NRRD0004\r\ndimension: 3\r\ndata file: ./other.raw.gz\r\n\r\n", "other.raw.gz"),
+        "hdr": ("a.hdr", "binary", "a.img"),
+        "img": ("a.img.gz", "binary", "a.hdr.gz"),
+    }[form]
+    (folder / header).write_bytes(text.encode())
+    (folder / voxels).write_text("voxels")
+    return header, folder / voxels
+
+
+@pytest.mark.parametrize("form", ["dicom", "mhd", "mhd list", "mhd pattern", "nhdr", "hdr", "img"])
+def test_the_voxels_of_a_header_belong_to_it(tmp_path: pathlib.Path, form: str) -> None:
+    folder, output = tmp_path / "cohort", tmp_path / "output"
+    table, stub = make_cohort(folder, ["one"])
+    fill(folder)
+    given, voxels = make_pair(folder, form)
+    pathlib.Path(table).write_text(pathlib.Path(table).read_text().replace("one_flair.nii.gz", given))
+    for _ in range(2):
+        assert [s.state for s in cohort.grade_cohort(table, output, workers=1, program=stub)] == ["done"]
+    voxels.write_text("VOXELS")
+    refused(table, output, stub, r": one \(FLAIR\)\. ")
+
+
+def test_a_result_without_a_record_is_told_by_its_provenance(tmp_path: pathlib.Path) -> None:
+    folder, output = tmp_path / "cohort", tmp_path / "output"
+    table, stub = make_cohort(folder, ["one"])
+    fill(folder)
+    cohort.grade_cohort(table, output, workers=1, program=stub)
+    (output / "cases" / "one" / "inputs.json").unlink(missing_ok=True)
+    refused(table, output, stub, r": one \(T1, T1c, T2, FLAIR\)\. ")
+    result = output / "cases" / "one" / "result.json"
+    files = {r: folder / f"one_{s}.nii.gz" for r, s in {"T1": "t1", "T1c": "t1ce", "T2": "t2", "FLAIR": "flair"}.items()}
+    said = {role: {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()} for role, file in files.items()}
+    result.write_text(json.dumps({"grade": "HGG", "provenance": {"inputs": {**said, "tumour-mask": {"sha256": "0"}}}}))
+    assert [s.state for s in cohort.grade_cohort(table, output, workers=1, program=stub)] == ["done"]
+    (output / "cases" / "one" / "inputs.json").unlink()
+    files["T1c"].write_text("another")
+    refused(table, output, stub, r": one \(T1c\)\. ")
+
+
+def test_a_file_that_changes_while_it_is_graded(tmp_path: pathlib.Path) -> None:
+    table, stub = make_cohort(tmp_path / "cohort", ["changes", "other"])
+    changes, other = cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)
+    assert changes.state == "failed" and changes.reason == "the files of T1 changed while it ran; run it again"
+    assert other.state == "done" and not cohort.is_done(str(tmp_path / "output"), "changes")
+
+
+@pytest.mark.parametrize("option", ["--bogus", "--late"])
+def test_wrong_options_end_the_cohort(tmp_path: pathlib.Path, option: str) -> None:
+    """Once, before or with the first case, with what the program says of them."""
+    table, stub = make_cohort(tmp_path / "cohort", [f"case{i}" for i in range(40)])
+    with pytest.raises(ValueError, match="refuses its options: The following argument was not expected: --bogus"):
+        cohort.grade_cohort(table, tmp_path / "output", workers=1, retries=3, program=stub, arguments=[option])
+    assert not (tmp_path / "output" / ".running").exists()
+    rows = list(csv.DictReader((tmp_path / "output" / "status.csv").open()))
+    assert len(rows) == 40 and {row["state"] for row in rows} == {"waiting"}
+    # No result is of those options.
+    assert cohort.grade_cohort(table, tmp_path / "output", workers=2, program=stub)[0].state == "done"
+
+
+def test_options_that_are_not_known_any_more(tmp_path: pathlib.Path) -> None:
+    table, stub = make_cohort(tmp_path / "cohort", ["one"])
+    cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)
+    for text in ("{", '{"a": 1}', "7", ""):
+        (tmp_path / "output" / "arguments.json").write_text(text)
+        with pytest.raises(ValueError, match=r"output/arguments\.json is no list of options .* Give another --output"):
+            cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)
+        assert (tmp_path / "output" / "arguments.json").read_text() == text
 
 
 def find(folder: pathlib.Path, table: pathlib.Path) -> "subprocess.CompletedProcess[str]":

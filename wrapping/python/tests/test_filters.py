@@ -197,6 +197,8 @@ def test_explanations(head: Head, bundles: Bundles, region: Any) -> None:
     assert guided.probabilities == cells.probabilities == model.run(region).probabilities
     with pytest.raises(ValueError, match="LGG, HGG"):
         gg.grad_cam(region, model, class_to_explain="WHO 4")
+    with pytest.raises(ValueError, match="class_to_explain is 0.5; give a whole number"):
+        gg.guided_backpropagation(region, model, class_to_explain=0.5)  # type: ignore[call-overload]
     with pytest.raises(gg.InputError, match="res9"):
         gg.grad_cam(region, model, "res9")
 
@@ -455,6 +457,10 @@ def test_threads(head: Head) -> None:
     assert gg.get_number_of_threads() == before
     with pytest.raises(ValueError):
         gg.set_number_of_threads(-1)
+    with pytest.raises(ValueError, match="threads is 1.5; give a whole number"):
+        gg.set_number_of_threads(1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="maximum_number_of_iterations is 2.5; give a whole number"):
+        gg.n4_bias_correction_chain(head.arrays[0], head.brain, maximum_number_of_iterations=(2.5,))  # type: ignore[arg-type]
 
 
 def read(phantom: Phantom, name: str) -> Any:

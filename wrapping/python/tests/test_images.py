@@ -4,7 +4,9 @@
 
 import gc
 import importlib.util
+import os
 import pickle
+import shutil
 import warnings
 from typing import Any
 
@@ -198,6 +200,53 @@ def test_a_mask_is_what_is_not_zero_and_labels_keep_their_numbers(head: Head) ->
         gg.masked_standardize(head.arrays[0], labels * 0.5, use_mask_label=True)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0])
+def test_a_mask_is_finite_and_not_negative(head: Head, value: float) -> None:
+    mask = head.brain.astype(np.float32)
+    mask[1, 2, 3] = mask[2, 2, 3] = value
+    said = rf"The voxel \(1, 2, 3\) \(z, y, x\) of the mask is {value}; a mask is 0 outside and above 0 inside"
+    makes: list[Any] = [np.array, np.float64, head.as_own, head.as_sitk]
+    for make in makes:
+        with pytest.raises(ValueError, match=said):
+            gg.masked_standardize(make(head.arrays[0]), make(mask))
+    if value == -1.0:
+        with pytest.raises(ValueError, match="is -1; a mask"):
+            gg.bounding_box_roi(head.arrays[0], mask.astype(np.int16))
+
+
+def test_labels_of_a_file_are_whole_numbers(head: Head, tmp_path: Any) -> None:
+    own = head.as_own(head.arrays[0])
+    for value in (0.5, -1.0, 256.0, 1e30):
+        labels = head.brain.astype(np.float32)
+        labels[1, 2, 3] = value
+        sitk.WriteImage(head.as_sitk(labels), str(tmp_path / "labels.mha"))
+        with pytest.raises(ValueError, match=r"The voxel \(1, 2, 3\) .* of the mask is .*; labels are whole numbers of 0 to 255"):
+            gg.masked_standardize(own, tmp_path / "labels.mha", use_mask_label=True)
+
+
+def test_masked_arrays_are_refused(head: Head) -> None:
+    """Their mask would be lost."""
+    array = np.ma.masked_array(head.arrays[0], mask=head.brain == 0)
+    number = int(np.count_nonzero(head.brain == 0))
+    said = rf"{number} voxels of the array are masked .*array\.filled\(0\)"
+    with pytest.raises(TypeError, match=said):
+        gg.brain_mask(array)
+    with pytest.raises(TypeError, match=said):
+        gg.brain_mask(head.as_own(array))
+    with pytest.raises(TypeError, match=said):
+        gg.masked_standardize(head.arrays[0], np.ma.masked_array(head.brain, mask=head.brain == 0))
+    with pytest.raises(TypeError, match=said):
+        gg.brain_mask([head.arrays[0], array])
+    with pytest.raises(TypeError, match="masked"):
+        gg.sequence_order(np.ma.stack([array] * 4, axis=-1), head.brain)
+    np.testing.assert_array_equal(gg.brain_mask(np.ma.masked_array(head.arrays[0])), gg.brain_mask(head.arrays[0]))
+
+
+def test_a_fraction_is_no_index(head: Head) -> None:
+    with pytest.raises(ValueError, match="index is 1.5; give a whole number"):
+        gg.brain_mask(gg.Image(head.arrays[0], index=(1.5, 0, 0)))  # type: ignore[arg-type]
+
+
 def test_images_that_are_none(head: Head) -> None:
     with pytest.raises(TypeError, match="SimpleITK, itk"):
         gg.brain_mask(object())
@@ -223,6 +272,14 @@ def test_a_path_gives_an_image(head: Head, tmp_path: Any) -> None:
     np.testing.assert_array_equal(mask.array, gg.brain_mask(head.as_own(head.arrays[0])).array)
     with pytest.raises(ValueError, match="There is no file"):
         gg.brain_mask(str(tmp_path / "absent.nii.gz"))
+    np.testing.assert_array_equal(gg.brain_mask(os.fsencode(path)).array, mask.array)
+    np.testing.assert_array_equal(gg.Image.read(os.fsencode(path)).array, head.arrays[0])
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.nrrd")
+    shutil.copy(path, odd)
+    readers: list[Any] = [gg.brain_mask, gg.Image.read, gg.Model]
+    for read in readers:
+        with pytest.raises(ValueError, match=r"The path '.*/\\udce9.nrrd' is not in UTF-8; rename the file"):
+            read(odd)
 
 
 def test_an_own_image_becomes_the_others(head: Head) -> None:
