@@ -103,11 +103,17 @@ ReadFile(const std::string & path, const std::string & role)
                              std::to_string(io->GetNumberOfComponents()) +
                              " component(s); give one three-dimensional image of one component.");
   }
-  if (dynamic_cast<const itk::GDCMImageIO *>(io.GetPointer()) &&
-      (io->GetNumberOfDimensions() < 3 || io->GetDimensions(2) < 2))
+  if (dynamic_cast<const itk::GDCMImageIO *>(io.GetPointer()))
   {
-    throw std::runtime_error("The file " + path + " of " + role +
-                             " is one slice of a DICOM series; give the folder of the series.");
+    if (io->GetNumberOfDimensions() < 3 || io->GetDimensions(2) < 2)
+    {
+      throw std::runtime_error("The file " + path + " of " + role +
+                               " is one slice of a DICOM series; give the folder of the series.");
+    }
+    DicomSeries frames;
+    frames.Name = BaseName(path);
+    frames.Files = { path };
+    return ReadDicomSeries(frames, role);
   }
   auto reader = itk::ImageFileReader<SequenceImageType>::New();
   reader->SetImageIO(io);

@@ -243,7 +243,16 @@ private:
       TakeOnly(found, roles[i], candidates[i], found.Sequences[i]);
       if (!found.Sequences[i].empty())
       {
-        const std::size_t number = ListDicomSeries(found.Sequences[i]).size();
+        std::size_t number = 0;
+        try
+        {
+          number = ListDicomSeries(found.Sequences[i]).size();
+        }
+        catch (const std::runtime_error & error)
+        {
+          found.Problems.push_back(std::string(roles[i]) + ": " + error.what());
+          continue;
+        }
         if (number != 1)
         {
           found.Problems.push_back(std::string(roles[i]) + " is ambiguous: its folder holds " + std::to_string(number) +

@@ -17,6 +17,8 @@
  *=========================================================================*/
 #include "DicomSeries.h"
 
+#include "DicomHeader.h"
+
 #include "itkGDCMImageIO.h"
 #include "itkGDCMSeriesFileNames.h"
 #include "itkImageSeriesReader.h"
@@ -42,6 +44,9 @@ const char * const seriesInstanceUid = "0020|000e";
 const char * const seriesDescription = "0008|103e";
 const char * const imagePosition = "0020|0032";
 const char * const imageOrientation = "0020|0037";
+const char * const pixelSpacing = "0028|0030";
+const char * const patientId = "0010|0020";
+const char * const sopClass = "0008|0016";
 
 /** ITK's warnings are off as long as it lives. */
 class WithoutWarnings
@@ -62,20 +67,14 @@ ValueOf(const itk::MetaDataDictionary & dictionary, const std::string & key)
 {
   std::string value;
   itk::ExposeMetaData<std::string>(dictionary, key, value);
-  // DICOM pads to an even length.
-  while (!value.empty() && (value.back() == ' ' || value.back() == '\0'))
-  {
-    value.pop_back();
-  }
-  return value;
+  return WithoutDicomPadding(value);
 }
 
 /** Numbers of a DICOM text such as "1.0\0.0\0.0". */
 template <std::size_t VNumber>
 std::array<double, VNumber>
-NumbersOf(const itk::MetaDataDictionary & dictionary, const std::string & key)
+NumbersOf(std::string text, const std::string & key)
 {
-  std::string text = ValueOf(dictionary, key);
   std::replace(text.begin(), text.end(), '\\', ' ');
   std::istringstream stream(text);
   stream.imbue(std::locale::classic());
@@ -85,7 +84,8 @@ NumbersOf(const itk::MetaDataDictionary & dictionary, const std::string & key)
     if (!(stream >> number) || !std::isfinite(number))
     {
       throw std::runtime_error("a slice does not say where it lies (" + key +
-                               "): this is no series of a scanner; give a file in another format");
+                               "), as in a secondary capture; give the series of the scanner, or a file in another "
+                               "format");
     }
   }
   return numbers;
@@ -135,6 +135,17 @@ BytesOf(const std::string & path)
 {
   std::ifstream file(path, std::ios::binary);
   return std::string((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+}
+
+/** The first bytes of a file: most pixels begin there. */
+std::string
+StartOf(const std::string & path)
+{
+  std::ifstream file(path, std::ios::binary);
+  std::string   start(65536, '\0');
+  file.read(&start[0], static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<std::size_t>(file.gcount()));
+  return start;
 }
 
 bool
@@ -218,28 +229,231 @@ Names(const std::string & data, const std::string & uid)
   return false;
 }
 
+std::string
+LowerCase(std::string text)
+{
+  for (char & character : text)
+  {
+    character = character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a') : character;
+  }
+  return text;
+}
+
+/** "im-#-#.dcm" for "IM-0002-0017.dcm": files of one shape are the slices of one series. */
+std::string
+ShapeOf(const std::filesystem::path & file)
+{
+  std::string shape;
+  for (const char character : LowerCase(file.filename().string()))
+  {
+    const bool isDigit = character >= '0' && character <= '9';
+    if (!isDigit || shape.empty() || shape.back() != '#')
+    {
+      shape += isDigit ? '#' : character;
+    }
+  }
+  return shape;
+}
+
+/** The ending of a file's name where it says that the file is DICOM. */
+std::string
+DicomEndingOf(const std::filesystem::path & file)
+{
+  const std::string ending = LowerCase(file.extension().string());
+  return ending == ".dcm" || ending == ".ima" || ending == ".dicom" ? ending : std::string();
+}
+
+std::string
+NameOf(const std::string & file)
+{
+  return Printable(std::filesystem::path(file).filename().string());
+}
+
+/** Says in the series which file beside them is a slice that is lost, since GDCM does not list it. What is no slice, a
+ * README or a DICOMDIR, may lie there. */
+void
+FindLostSlices(const std::string &                     folder,
+               const std::set<std::filesystem::path> & listed,
+               std::vector<DicomSeries> &              all)
+{
+  std::error_code                    ignored;
+  std::vector<std::filesystem::path> beside;
+  for (const auto & entry : std::filesystem::directory_iterator(folder, ignored))
+  {
+    const std::string name = entry.path().filename().string();
+    // A link to nothing is as good as an empty file. Hidden ones are what macOS leaves on foreign disks.
+    const bool isFile = entry.is_regular_file(ignored) || (entry.is_symlink(ignored) && !entry.exists(ignored));
+    if (isFile && listed.count(entry.path().filename()) == 0 && name.front() != '.' && name != "DICOMDIR")
+    {
+      beside.push_back(entry.path());
+    }
+  }
+  std::sort(beside.begin(), beside.end());
+  for (const std::filesystem::path & path : beside)
+  {
+    const bool        isDicom = IsDicom(path.string());
+    const std::string ending = DicomEndingOf(path);
+    const std::string shape = ShapeOf(path);
+    const bool        isShort = std::filesystem::file_size(path, ignored) < 132 || ignored;
+    if (!isDicom && !isShort && ending.empty())
+    {
+      continue;
+    }
+    const std::string data = isDicom || isShort ? BytesOf(path.string()) : std::string();
+    const DicomHeader header(data);
+    for (DicomSeries & series : all)
+    {
+      bool isSlice = isDicom && LacksPixels(data) && Names(data, series.Uid);
+      bool maybeSlice = false;
+      if (!header.SeriesUid.empty())
+      {
+        isSlice = isSlice || (header.SeriesUid == series.Uid && !header.HasPixels &&
+                              (header.IsCutOff || header.SopClass == series.SopClass));
+      }
+      else if (isDicom ? !header.HasPixels && (header.IsCutOff || header.SopClass == series.SopClass)
+                       : !ending.empty() || data.find_first_not_of('\0') == std::string::npos)
+      {
+        // Nothing but its name says whose it is.
+        maybeSlice = std::any_of(series.Files.begin(), series.Files.end(), [&](const std::string & file) {
+          return (!ending.empty() && DicomEndingOf(file) == ending) || ShapeOf(file) == shape;
+        });
+      }
+      if (series.Lost.empty() && isSlice)
+      {
+        series.Lost = "the file " + NameOf(path.string()) + " of it is cut off; get it again";
+      }
+      else if (series.Lost.empty() && maybeSlice)
+      {
+        series.Lost =
+          "the file " + NameOf(path.string()) +
+          " beside its slices is empty, cut off or no DICOM; get it again, or take it away if it is none of "
+          "them";
+      }
+    }
+  }
+}
+
+/** Debian's GDCM looks into every file, and ends the program where one is cut off before its pixels. */
+void
+RefuseWhatStopsGdcm(const std::string & folder)
+{
+  const auto isCutOff = [](const std::string & data) {
+    const DicomHeader header(data);
+    return header.IsOnlyMeta || (header.IsCutOff && !header.HasPixels);
+  };
+  std::error_code ignored;
+  for (const auto & entry : std::filesystem::directory_iterator(folder, ignored))
+  {
+    const std::string path = entry.path().string();
+    if (!entry.is_regular_file(ignored) || !IsDicom(path) || !isCutOff(StartOf(path)))
+    {
+      continue;
+    }
+    // GDCM reads some files whose parts have other lengths than they say.
+    const std::string data = BytesOf(path);
+    if (isCutOff(data) && data.find(std::string("\xe0\x7f\x10\x00", 4)) == std::string::npos)
+    {
+      throw std::runtime_error("The file " + NameOf(path) + " in the folder " + folder +
+                               " is cut off before its pixels; get it again, or take it away.");
+    }
+  }
+}
+
+/** Where a slice lies. */
+struct SlicePlace
+{
+  std::array<double, 3> Position;
+  std::array<double, 6> Axes;
+};
+
+/** Where the frames of a file lie. Throws where they do not say so: what ITK then makes of them is a guess. */
+std::vector<SlicePlace>
+PlacesOfFrames(const DicomHeader & header, std::size_t numberOfFrames)
+{
+  std::vector<SlicePlace> places;
+  for (const FramePlace & frame : header.Frames)
+  {
+    const std::string & position = frame.Position.empty() ? header.Shared.Position : frame.Position;
+    const std::string & axes = frame.Orientation.empty() ? header.Shared.Orientation : frame.Orientation;
+    if (position.empty() || axes.empty())
+    {
+      places.clear();
+      break;
+    }
+    if ((frame.Spacing.empty() ? header.Shared : frame).Spacing !=
+        (header.Frames.front().Spacing.empty() ? header.Shared : header.Frames.front()).Spacing)
+    {
+      throw std::runtime_error("its frames have several pixel spacings; give a series of one");
+    }
+    places.push_back({ NumbersOf<3>(position, imagePosition), NumbersOf<6>(axes, imageOrientation) });
+  }
+  if (places.size() != numberOfFrames)
+  {
+    throw std::runtime_error("it is one file of " + std::to_string(numberOfFrames) +
+                             " frames that do not say where each lies (0020|9113), as in a secondary capture; give the "
+                             "series of the scanner, or a file in another format");
+  }
+  return places;
+}
+
+/** Throws where files of one series are of several patients or pixel spacings. */
+void
+CheckSameForAll(const std::vector<std::string> & files, const std::vector<const itk::MetaDataDictionary *> & slices)
+{
+  const auto refuse = [&](std::size_t one, std::size_t other, const std::string & what) {
+    return std::runtime_error("its files " + NameOf(files[one]) + " and " + NameOf(files[other]) + " " + what);
+  };
+  std::size_t patient = 0;
+  for (std::size_t i = 0; i < slices.size(); ++i)
+  {
+    // Who they are is not told.
+    const std::string id = ValueOf(*slices[i], patientId);
+    const std::string before = ValueOf(*slices[patient], patientId);
+    if (!id.empty() && !before.empty() && id != before)
+    {
+      throw refuse(patient, i, "are of two patients (0010|0020); give a series of one");
+    }
+    patient = before.empty() ? i : patient;
+    const std::string spacing = ValueOf(*slices[i], pixelSpacing);
+    const std::string first = ValueOf(*slices.front(), pixelSpacing);
+    bool              isSame = spacing.empty() == first.empty();
+    if (isSame && !spacing.empty())
+    {
+      const auto a = NumbersOf<2>(spacing, pixelSpacing);
+      const auto b = NumbersOf<2>(first, pixelSpacing);
+      isSame = std::abs(a[0] - b[0]) <= 1e-3 * std::abs(b[0]) && std::abs(a[1] - b[1]) <= 1e-3 * std::abs(b[1]);
+    }
+    if (!isSame)
+    {
+      throw refuse(0,
+                   i,
+                   "have the pixel spacings " + (first.empty() ? "none" : Printable(first)) + " and " +
+                     (spacing.empty() ? "none" : Printable(spacing)) + " mm; give a series of one");
+    }
+  }
+}
+
 /** Throws where the slices, in their order, are not the equidistant slices of one volume. */
 void
-CheckSlices(const std::vector<const itk::MetaDataDictionary *> & slices)
+CheckSlices(const std::vector<SlicePlace> & slices)
 {
-  const std::array<double, 6>        axes = NumbersOf<6>(*slices.front(), imageOrientation);
-  const std::array<double, 3>        first = NumbersOf<3>(*slices.front(), imagePosition);
+  const std::array<double, 6>        axes = slices.front().Axes;
+  const std::array<double, 3>        first = slices.front().Position;
   const std::array<double, 3>        normal{ { axes[1] * axes[5] - axes[2] * axes[4],
                                                axes[2] * axes[3] - axes[0] * axes[5],
                                                axes[0] * axes[4] - axes[1] * axes[3] } };
   std::vector<double>                heights;
   std::vector<std::array<double, 3>> offsets;
-  for (const itk::MetaDataDictionary * slice : slices)
+  for (const SlicePlace & slice : slices)
   {
-    const std::array<double, 6> turned = NumbersOf<6>(*slice, imageOrientation);
     for (std::size_t i = 0; i < axes.size(); ++i)
     {
-      if (!(std::abs(turned[i] - axes[i]) <= 1e-3))
+      if (!(std::abs(slice.Axes[i] - axes[i]) <= 1e-3))
       {
         throw std::runtime_error("its slices have several orientations, as those of a localizer; give another series");
       }
     }
-    std::array<double, 3> offset = NumbersOf<3>(*slice, imagePosition);
+    std::array<double, 3> offset = slice.Position;
     double                height = 0.0;
     for (std::size_t d = 0; d < 3; ++d)
     {
@@ -268,7 +482,7 @@ CheckSlices(const std::vector<const itk::MetaDataDictionary *> & slices)
     if (!(std::abs(gap - step) <= 0.02 * std::abs(step)))
     {
       throw std::runtime_error("its slices are not equidistant (" + place +
-                               "): is a file missing? Give the complete series");
+                               "): is one missing, or are they in another order? Give the complete series");
     }
     for (std::size_t d = 0; d < 3; ++d)
     {
@@ -281,13 +495,59 @@ CheckSlices(const std::vector<const itk::MetaDataDictionary *> & slices)
     }
   }
 }
+
+/** The grid of frames that CheckSlices() passed, from what they say themselves: GDCM may take 1 mm for their distance.
+ */
+void
+PlaceFrames(itk::Image<float, 3> * image, const std::vector<SlicePlace> & places, const std::string & inPlane)
+{
+  itk::Vector<double, 3> row;
+  itk::Vector<double, 3> column;
+  itk::Vector<double, 3> way;
+  itk::Point<double, 3>  origin;
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    row[d] = places.front().Axes[d];
+    column[d] = places.front().Axes[3 + d];
+    way[d] = places.back().Position[d] - places.front().Position[d];
+    origin[d] = places.front().Position[d];
+  }
+  row.Normalize();
+  column.Normalize();
+  itk::Vector<double, 3> normal = itk::CrossProduct(row, column);
+  const double           height = way * normal;
+  normal *= height < 0.0 ? -1.0 : 1.0;
+  itk::Image<float, 3>::SpacingType spacing = image->GetSpacing();
+  spacing[2] = std::abs(height) / static_cast<double>(places.size() - 1);
+  if (!inPlane.empty())
+  {
+    const std::array<double, 2> sides = NumbersOf<2>(inPlane, pixelSpacing);
+    if (!(sides[0] > 0.0 && sides[1] > 0.0))
+    {
+      throw std::runtime_error("its pixel spacing is " + Printable(inPlane) + " mm; get it again");
+    }
+    spacing[0] = sides[1];
+    spacing[1] = sides[0];
+  }
+  itk::Image<float, 3>::DirectionType direction;
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    direction[d][0] = row[d];
+    direction[d][1] = column[d];
+    direction[d][2] = normal[d];
+  }
+  image->SetSpacing(spacing);
+  image->SetOrigin(origin);
+  image->SetDirection(direction);
+}
 } // namespace
 
 std::vector<DicomSeries>
 ListDicomSeries(const std::string & folder)
 {
   const WithoutWarnings quiet;
-  const auto            names = itk::GDCMSeriesFileNames::New();
+  RefuseWhatStopsGdcm(folder);
+  const auto names = itk::GDCMSeriesFileNames::New();
   names->SetUseSeriesDetails(true);
   names->SetDirectory(folder);
   std::vector<DicomSeries>        found;
@@ -316,27 +576,12 @@ ListDicomSeries(const std::string & folder)
       continue; // a report or a plan: no image
     }
     series.Uid = ValueOf(io->GetMetaDataDictionary(), seriesInstanceUid);
+    series.SopClass = ValueOf(io->GetMetaDataDictionary(), sopClass);
     series.Description = Printable(ValueOf(io->GetMetaDataDictionary(), seriesDescription));
     found.push_back(series);
   }
   // Newer GDCM leaves what is cut off out of its series without a word: at either end nobody would miss it.
-  std::error_code ignored;
-  for (const auto & entry : std::filesystem::directory_iterator(folder, ignored))
-  {
-    const std::string path = entry.path().string();
-    if (!entry.is_regular_file(ignored) || listed.count(entry.path().filename()) != 0 || !IsDicom(path))
-    {
-      continue;
-    }
-    const std::string data = BytesOf(path);
-    if (LacksPixels(data))
-    {
-      for (DicomSeries & series : found)
-      {
-        series.IsCutOff = series.IsCutOff || Names(data, series.Uid);
-      }
-    }
-  }
+  FindLostSlices(folder, listed, found);
   for (DicomSeries & series : found)
   {
     const auto same = std::count_if(
@@ -420,9 +665,12 @@ ReadDicomSeries(const DicomSeries & series, const std::string & role)
   try
   {
     // Geometry first: nothing is allocated for what is no volume.
+    if (!series.Lost.empty())
+    {
+      throw std::runtime_error(series.Lost);
+    }
     std::vector<itk::GDCMImageIO::Pointer>       headers;
     std::vector<const itk::MetaDataDictionary *> slices;
-    bool                                         isCutOff = series.IsCutOff;
     for (const std::string & file : series.Files)
     {
       headers.push_back(itk::GDCMImageIO::New());
@@ -433,21 +681,35 @@ ReadDicomSeries(const DicomSeries & series, const std::string & role)
         throw std::runtime_error("it is a picture in colours; give the series of the scanner");
       }
       slices.push_back(&headers.back()->GetMetaDataDictionary());
-      isCutOff = isCutOff || LacksPixels(BytesOf(file), BytesOfPixels(*slices.back()));
+      if (LacksPixels(BytesOf(file), BytesOfPixels(*slices.back())))
+      {
+        throw std::runtime_error("the file " + NameOf(file) + " of it is cut off; get it again");
+      }
     }
-    if (isCutOff)
+    std::vector<SlicePlace> places;
+    std::string             spacing;
+    const bool              isOneFile = series.Files.size() == 1;
+    if (isOneFile)
     {
-      throw std::runtime_error("a file of it is cut off; get it again");
+      if (headers.front()->GetNumberOfDimensions() < 3 || headers.front()->GetDimensions(2) < 2)
+      {
+        throw std::runtime_error("it has one slice; give the folder of the complete series");
+      }
+      const std::string data = BytesOf(series.Files.front());
+      const DicomHeader header(data);
+      places = PlacesOfFrames(header, headers.front()->GetDimensions(2));
+      spacing = (header.Frames.front().Spacing.empty() ? header.Shared : header.Frames.front()).Spacing;
     }
-    if (series.Files.size() == 1 &&
-        (headers.front()->GetNumberOfDimensions() < 3 || headers.front()->GetDimensions(2) < 2))
+    else
     {
-      throw std::runtime_error("it has one slice; give the folder of the complete series");
+      CheckSameForAll(series.Files, slices);
+      for (const itk::MetaDataDictionary * const slice : slices)
+      {
+        places.push_back({ NumbersOf<3>(ValueOf(*slice, imagePosition), imagePosition),
+                           NumbersOf<6>(ValueOf(*slice, imageOrientation), imageOrientation) });
+      }
     }
-    if (series.Files.size() > 1)
-    {
-      CheckSlices(slices);
-    }
+    CheckSlices(places);
 
     const WithoutWarnings quiet; // of what was checked above
     const auto            reader = itk::ImageSeriesReader<ImageType>::New();
@@ -458,6 +720,10 @@ ReadDicomSeries(const DicomSeries & series, const std::string & role)
     const ImageType::Pointer image = reader->GetOutput();
     image->DisconnectPipeline();
     image->SetMetaDataDictionary(*slices.front());
+    if (isOneFile)
+    {
+      PlaceFrames(image, places, spacing);
+    }
     return image;
   }
   catch (const itk::ExceptionObject & error)

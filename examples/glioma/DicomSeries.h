@@ -31,9 +31,10 @@ struct DicomSeries
   std::string              Name; // what --series takes: the series instance UID, longer where a folder repeats it
   std::string              Uid;
   std::string              Description;
-  std::vector<std::string> Files;             // in the order of the slices
-  std::vector<std::string> NamedBy;           // the entries of --series that chose it
-  bool                     IsCutOff{ false }; // a file of it that GDCM does not list ends before its pixels do
+  std::string              SopClass;
+  std::vector<std::string> Files;   // in the order of the slices
+  std::vector<std::string> NamedBy; // the entries of --series that chose it
+  std::string              Lost; // why it is not whole: a file beside it that GDCM does not list, though it is a slice
 };
 
 /** The image series that lie in a folder itself, not below it. */
@@ -45,8 +46,9 @@ ListDicomSeries(const std::string & folder);
 DicomSeries
 ChooseDicomSeries(const std::string & folder, const std::string & role, const std::vector<std::string> & named);
 
-/** Reads the slices of a series to one volume. Throws where they are no volume: a slice that is missing, cut off, comes
- * twice or has another orientation, slices that are not stacked along their normal, colours. */
+/** Reads the slices of a series, files or the frames of one file, to one volume. Throws where they are no volume: a
+ * slice that is missing, cut off, comes twice or has another orientation, pixel spacing or patient, slices that are not
+ * stacked along their normal, frames that do not say where they lie, colours. */
 itk::Image<float, 3>::Pointer
 ReadDicomSeries(const DicomSeries & series, const std::string & role);
 } // namespace glioma

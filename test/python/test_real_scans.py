@@ -82,6 +82,77 @@ def write_dicom(image, folder, name, tags=(), compressed=False):
     return folder
 
 
+def element(tag, kind, value, implicit=False):
+    """One element of a DICOM file, little-endian."""
+    if isinstance(value, str):
+        value = value.encode()
+    value += b"\0" * (len(value) % 2) if kind == "UI" else b" " * (len(value) % 2)
+    head = struct.pack("<HH", *tag)
+    if implicit:
+        return head + struct.pack("<I", len(value)) + value
+    if kind in ("OB", "OW", "SQ"):
+        return head + kind.encode() + struct.pack("<HI", 0, len(value)) + value
+    return head + kind.encode() + struct.pack("<H", len(value)) + value
+
+
+def write_frames(image, folder, name, order=None, implicit=False, place=True, turned=(), spacing=None):
+    """All slices in one file, as enhanced MR stores them: what lies where is said in sequences of items."""
+    image = sitk.Cast(image, sitk.sitkInt16)
+    order = list(range(image.GetDepth())) if order is None else order
+
+    def one(*arguments):
+        return element(*arguments, implicit=implicit)
+
+    def sequence(tag, items):
+        # Both ways to say where items end.
+        body = b"".join(
+            (
+                struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item
+                if implicit
+                else struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF) + item + struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+            )
+            for item in items
+        )
+        return one(tag, "SQ", body)
+
+    def axes(k):
+        turn = rotation(20, 0, 0) if k in turned else np.eye(3)
+        direction = turn @ np.array(image.GetDirection()).reshape(3, 3)
+        value = "\\".join(f"{number:.9f}" for number in (*direction[:, 0], *direction[:, 1]))
+        return sequence((0x0020, 0x9116), [one((0x0020, 0x0037), "DS", value)])
+
+    def measures(sides):
+        return sequence((0x0028, 0x9110), [one((0x0028, 0x0030), "DS", "\\".join(f"{side:.6f}" for side in sides))])
+
+    sides = image.GetSpacing()[1::-1]
+    frames = []
+    for k in order:
+        position = "\\".join(f"{number:.6f}" for number in image.TransformIndexToPhysicalPoint((0, 0, k)))
+        frame = sequence((0x0020, 0x9113), [one((0x0020, 0x0032), "DS", position)]) if place else b""
+        frame += axes(k) if turned else b""
+        frames.append(frame + (measures(spacing) if spacing and k == order[-1] else b""))
+    array = sitk.GetArrayFromImage(image)
+    uid = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
+    kind = "1.2.840.10008.5.1.4.1.1.4.1" if place else "1.2.840.10008.5.1.4.1.1.7.3"
+    meta = element((0x0002, 0x0001), "OB", b"\0\1") + element((0x0002, 0x0002), "UI", kind)
+    meta += element((0x0002, 0x0003), "UI", UIDS[name] + ".1") + element((0x0002, 0x0010), "UI", uid)
+    data = b"\0" * 128 + b"DICM" + element((0x0002, 0x0000), "UL", struct.pack("<I", len(meta))) + meta
+    data += one((0x0008, 0x0016), "UI", kind) + one((0x0008, 0x0018), "UI", UIDS[name] + ".1") + one((0x0008, 0x0060), "CS", "MR")
+    data += one((0x0020, 0x000D), "UI", "1.2.826.0.1.3680043.2.1125.7") + one((0x0020, 0x000E), "UI", UIDS[name])
+    data += one((0x0028, 0x0002), "US", struct.pack("<H", 1)) + one((0x0028, 0x0004), "CS", "MONOCHROME2")
+    data += one((0x0028, 0x0008), "IS", str(len(order)))
+    for number, value in ((0x0010, array.shape[1]), (0x0011, array.shape[2]), (0x0100, 16), (0x0101, 16), (0x0102, 15), (0x0103, 1)):
+        data += one((0x0028, number), "US", struct.pack("<H", value))
+    if place:
+        data += sequence((0x5200, 0x9229), [measures(sides) + (b"" if turned else axes(0))])
+        data += sequence((0x5200, 0x9230), frames)
+    data += one((0x7FE0, 0x0010), "OW", array[order].tobytes())
+    os.makedirs(folder)
+    with open(os.path.join(folder, "frames.dcm"), "wb") as file:
+        file.write(data)
+    return folder
+
+
 def nifti_header(path):
     header = gzip.open(path, "rb").read(348)
     codes = struct.unpack("<2h", header[252:256])
@@ -286,6 +357,114 @@ class RealScans(unittest.TestCase):
         for entry in os.scandir(mixed + "-other"):
             shutil.copy(entry.path, os.path.join(mixed, "turned-" + entry.name))
         self.refuse(dict(self.dicom, t2=mixed), says=["T2", "orientations"])
+
+    def test_the_frames_of_one_file(self):
+        alone, _ = self.grade(self.dicom)
+        depth = self.images["t2"].GetDepth()
+
+        def frames(names, **how):
+            folder = tempfile.mkdtemp(dir=self.folder)
+            return dict(self.dicom, **{name: write_frames(self.images[name], os.path.join(folder, name), name, **how) for name in names})
+
+        # Beside the other series on their grid: the frames lie where the slices do.
+        for implicit in (False, True):
+            result, _ = self.grade(frames(["t2"], implicit=implicit))
+            for name, probability in alone["probabilities"].items():
+                self.assertAlmostEqual(result["probabilities"][name], probability, places=5)
+        backwards = frames(list(NAMES), order=list(range(depth))[::-1])
+        self.grade(backwards)
+        tumour = sitk.ReadImage(os.path.join(self.output, "tumour.nii.gz"))
+        self.assert_same_place(tumour, self.images["t1"][:, :, ::-1], 1e-3)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(tumour) != 0, sitk.GetArrayFromImage(self.images["tumour-mask"])[::-1] != 0)
+        shutil.rmtree(self.output)
+
+        every = list(NAMES)
+        missing = [k for k in range(depth) if not 20 <= k < 30]
+        self.refuse(frames(every, order=missing), says=["T1", "not equidistant", "missing"])
+        interleaved = list(range(0, depth, 2)) + list(range(1, depth, 2))
+        self.refuse(frames(every, order=interleaved), says=["T1", "not equidistant", "order"])
+        self.refuse(frames(every, turned=range(20, depth)), says=["T1", "orientations"])
+        self.refuse(frames(every, spacing=(1, 1)), says=["T1", "pixel spacings"])
+        self.refuse(frames(every, place=False), says=["T1", "do not say where each lies", "secondary capture", "another format"])
+
+    def test_a_slice_that_is_lost_at_an_end(self):
+        folder = os.path.join(self.work + "-lost")
+
+        def case(change=None, rename=None):
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(self.dicom["t2"], folder)
+            for path in sorted(entry.path for entry in os.scandir(folder)) if rename else ():
+                os.rename(path, rename(path))
+            if change:
+                change(sorted(entry.path for entry in os.scandir(folder)))
+            return dict(self.dicom, t2=folder)
+
+        def cut(place, before):
+            def change(files):
+                data = open(files[place], "rb").read()
+                with open(files[place], "wb") as file:
+                    file.write(data[: before(data)])
+
+            return change
+
+        def nothing(files):
+            os.remove(files[-1])
+            os.symlink("/nowhere/" + os.path.basename(files[-1]), files[-1])
+
+        pixels = b"\xe0\x7f\x10\x00"
+        for before in (lambda data: data.index(pixels), lambda data: data.index(pixels) - 9):
+            for place in (0, -1):
+                self.refuse(case(cut(place, before)), says=["IM-2-", "cut off"])
+        uid = UIDS["t2"].encode()
+        for before in (lambda data: data.rindex(uid) - 30, lambda data: 200, lambda data: 100, lambda data: 0):
+            self.refuse(case(cut(-1, before)), says=["IM-2-", "cut off"])
+
+        # As other programs than ITK write the first group.
+        other = open(os.path.join(write_frames(self.images["t2"], os.path.join(self.folder, "other"), "t2"), "frames.dcm"), "rb").read()
+        for end in (other.index(b"MONOCHROME2") - 3, other.index(b"MONOCHROME2") + 3):
+
+            def beside(_, end=end):
+                with open(os.path.join(folder, "IM-2-9999.dcm"), "wb") as file:
+                    file.write(other[:end])
+
+            self.refuse(case(beside), says=["IM-2-9999.dcm", "cut off"])
+        self.refuse(case(nothing), says=["T2", "IM-2-", "empty"])
+        self.refuse(case(cut(0, lambda data: 0), rename=lambda path: path[:-4]), says=["T2", "IM-2-", "empty"])
+
+        # What is no slice does not stop a run.
+        def company(files):
+            for name, data in (
+                ("README.txt", b"see the other disc"),
+                ("README", b""),
+                ("DICOMDIR", b"\0" * 128 + b"DICM" + element((2, 2), "UI", "1.2.840.10008.1.3.10") + element((4, 0x1130), "CS", "DISC")),
+                ("._" + os.path.basename(files[0]), b"\0\5\x16\7"),
+                # A report of another series.
+                (
+                    "report.dcm",
+                    b"\0" * 128 + b"DICM" + element((2, 0x10), "UI", "1.2.840.10008.1.2.1") + element((0x20, 0xE), "UI", "1.2.3"),
+                ),
+            ):
+                with open(os.path.join(folder, name), "wb") as file:
+                    file.write(data)
+
+        self.grade(case(company))
+
+    def test_a_series_of_two_patients_or_spacings(self):
+        folder = os.path.join(self.work + "-two")
+
+        def mixed(image, tags):
+            shutil.rmtree(folder, ignore_errors=True)
+            write_dicom(self.images["t2"], folder, "t2", {"0010|0020": "PID-77XQ31"})
+            other = write_dicom(image, os.path.join(tempfile.mkdtemp(dir=self.folder), "other"), "t2", tags)
+            for file in sorted(os.listdir(other))[:3]:
+                shutil.copy(os.path.join(other, file), folder)
+            return dict(self.dicom, t2=folder)
+
+        self.refuse(mixed(self.images["t2"], {"0010|0020": "PID-77XQ32"}), says=["T2", "two patients", "IM-2-"])
+        self.assertNotIn("PID-77", self.run_glioma(dict(self.dicom, t2=folder)).stderr)
+        wide = sitk.Image(self.images["t2"])
+        wide.SetSpacing((3.3, 2.9, 3.3))
+        self.refuse(mixed(wide, {}), says=["T2", "pixel spacings", "IM-2-"])
 
     # Sequences on different grids
 
