@@ -434,6 +434,77 @@ TEST(SlicePainting, ShowsRadiologicalSidesWhateverTheStorage)
   }
 }
 
+TEST(ReportPage, SaysNoMoreThanTheNumbers)
+{
+  const Folder       folder;
+  const auto         image = Noisy(24, 20, 12);
+  const auto         brain = Ellipsoid(image, 0.9);
+  const std::string  path = (folder.Path / "report.html").string();
+  Json               result = ResultOf("HGG");
+  glioma::ReportPage page;
+  page.SetCaseName("case");
+  page.AddSequence("T1", image);
+  page.SetBrainMask(brain);
+  page.SetTumour(Ellipsoid(image, 0.4));
+  page.AddGradCAM("res3", image, brain, { { 4.0, 4.0, 4.0 } });
+  page.SetViewerFile("");
+  const auto write = [&] {
+    page.SetResult(result);
+    page.Write(path);
+    return Read(path);
+  };
+
+  // What is not certain is not 100 %, and what is there is not 0 times chance.
+  result["quality"] = { { "gradcam-res3-tumour-share", 0.01 },
+                        { "gradcam-res3-tumour-chance", 0.3 },
+                        { "gradcam-res3-tumour-ratio", 0.036 } };
+  for (const auto & [share, text] : std::vector<std::pair<double, std::string>>{
+         { 0.9982, "99.8 %" }, { 0.9951, "99.5 %" }, { 0.9992, "more than 99.9 %" }, { 0.987, "99 %" } })
+  {
+    result["probabilities"] = { { "HGG", share }, { "LGG", 1.0 - share } };
+    const std::string html = write();
+    EXPECT_EQ(html.find(">100 %"), std::string::npos) << share;
+    EXPECT_NE(html.find('>' + text + '<'), std::string::npos) << share;
+  }
+  EXPECT_EQ(write().find(" 0.0 times chance"), std::string::npos);
+  EXPECT_NE(write().find("0.04 times chance"), std::string::npos);
+
+  // The tests of the explanation stand in the table, each beside chance where there is one.
+  for (const char * const grader : { "", "brain-" })
+  {
+    const std::string before = grader;
+    result["quality"] = { { before + "gradcam-res3-deletion-area", 0.3125 },
+                          { before + "gradcam-res3-insertion-area", 0.4375 },
+                          { before + "chance-deletion-area", 0.5625 },
+                          { before + "chance-insertion-area", 0.6875 },
+                          { before + "gradcam-res3-random-weights-rank-correlation", 0.8125 },
+                          { before + "gradcam-res3-random-weights-similarity", 0.9375 } };
+    const std::string html = write();
+    EXPECT_EQ(html.find("Further numbers"), std::string::npos);
+    for (const char * const text : { "0.312<span class=\"meaning\">by chance 0.562",
+                                     "0.438<span class=\"meaning\">by chance 0.688",
+                                     "data-label=\"",
+                                     ">0.812<",
+                                     ">0.938<" })
+    {
+      EXPECT_NE(html.find(text), std::string::npos) << text;
+    }
+  }
+
+  // The manifest may say it itself.
+  result["provenance"]["models"]["HGG"]["training_data"] = "trained on phantoms";
+  EXPECT_EQ(write().find("trained on: trained"), std::string::npos);
+  EXPECT_NE(write().find(">trained on phantoms<"), std::string::npos);
+
+  const std::string ofTumour = "tumour's largest area";
+  EXPECT_NE(write().find(ofTumour), std::string::npos);
+  EXPECT_EQ(write().find("the grid of the grading"), std::string::npos);
+  result["registration"] = { { "reference", "T1c" }, { "sequences", Json::object() } };
+  page.SetTumour(Ellipsoid(image, 0.0));
+  EXPECT_EQ(write().find(ofTumour), std::string::npos);
+  EXPECT_NE(write().find("the grid of the grading, in the space of T1c"), std::string::npos);
+}
+
 TEST(ReportPage, LetsNoTextOfACaseBecomeHtml)
 {
   const Folder       folder;

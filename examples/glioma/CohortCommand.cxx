@@ -18,6 +18,7 @@
 #include "CohortCommand.h"
 
 #include "CohortFinder.h"
+#include "GradeCommand.h"
 
 #include "itkCohortReader.h"
 
@@ -57,7 +58,29 @@ WriteTable(const std::string & path, const std::string & text)
     fs::remove(temporary, ignored);
     throw std::runtime_error("Cannot write " + path + "; free some space, or choose another --output.");
   }
-  fs::rename(temporary, path);
+  std::error_code error;
+  fs::rename(temporary, path, error);
+  if (error)
+  {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw std::runtime_error("Cannot write " + path + " (" + error.message() + "); choose another --output.");
+  }
+}
+
+/** Makes the folder of the table. */
+fs::path
+MakeFolderOf(const std::string & table)
+{
+  const fs::path  folder = fs::absolute(table).lexically_normal().parent_path();
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error)
+  {
+    throw std::runtime_error("Cannot make the folder " + folder.string() + " (" + error.message() +
+                             "); free some space, or choose another --output.");
+  }
+  return folder;
 }
 
 std::string
@@ -98,8 +121,7 @@ WriteSplitCohort(const CohortOptions & options)
     }
     throw std::runtime_error(text);
   }
-  const fs::path folder = fs::absolute(options.output).lexically_normal().parent_path();
-  fs::create_directories(folder);
+  const fs::path                     folder = MakeFolderOf(options.output);
   std::map<std::string, std::size_t> counts;
   std::string                        table = "case,t1,t1c,t2,flair,brain_mask,seg,grade,site,set\n";
   for (const itk::CohortCase & c : reader->GetCases())
@@ -125,9 +147,30 @@ WriteSplitCohort(const CohortOptions & options)
   std::cout << "File: " << options.output << std::endl;
 }
 
+/** A folder lists the links that lead nowhere too. */
+void
+RefuseLinksToNothing(FoundCase & found)
+{
+  std::vector<std::string> files(found.Sequences.begin(), found.Sequences.end());
+  files.push_back(found.Tumour);
+  for (const std::string & file : files)
+  {
+    std::error_code ignored;
+    if (!file.empty() && !fs::exists(file, ignored))
+    {
+      found.Problems.push_back(fs::path(file).filename().string() +
+                               " is a link to a file that is not there; get the file, or take the link away");
+    }
+  }
+}
+
 bool
 FindCohort(const CohortOptions & options)
 {
+  if (fs::is_directory(options.output))
+  {
+    throw std::runtime_error("The output " + options.output + " is a folder; give the name of a table in it.");
+  }
   if (fs::exists(options.output) && !options.force)
   {
     throw std::runtime_error("The file " + options.output + " exists; pass --force to replace it.");
@@ -137,14 +180,18 @@ FindCohort(const CohortOptions & options)
     WriteSplitCohort(options);
     return true;
   }
-  const std::vector<FoundCase> cases = FindCases(options.folder);
-  const auto                   complete =
+  std::vector<FoundCase> cases = FindCases(options.folder);
+  for (FoundCase & found : cases)
+  {
+    RefuseLinksToNothing(found);
+  }
+  const auto complete =
     std::count_if(cases.begin(), cases.end(), [](const FoundCase & found) { return found.Problems.empty(); });
   for (const FoundCase & found : cases)
   {
     for (const std::string & problem : found.Problems)
     {
-      std::cout << found.Name << ": " << problem << '\n';
+      std::cout << Shown(found.Name + ": " + problem) << '\n';
     }
   }
   if (cases.empty())
@@ -157,8 +204,7 @@ FindCohort(const CohortOptions & options)
   {
     return false;
   }
-  const fs::path folder = fs::absolute(options.output).parent_path();
-  fs::create_directories(folder);
+  const fs::path folder = MakeFolderOf(options.output);
   WriteTable(options.output, WriteCohort(cases, folder.string()));
   std::cout << "File: " << options.output << std::endl;
   return true;
@@ -169,7 +215,9 @@ RunCohort(const CohortOptions & options)
 {
   try
   {
-    return FindCohort(options) ? 0 : 1;
+    const bool isFound = FindCohort(options);
+    FlushStandardOutput();
+    return isFound ? 0 : 1;
   }
   catch (const std::exception & error)
   {

@@ -77,6 +77,10 @@ struct EvaluateOptions
   bool                     force{ false };
 };
 
+// Notes that every evaluation makes anew.
+const char * const undefinedTemperature = "The temperature is undefined";
+const char * const arePhantoms = " cases are phantoms, not patients.";
+
 /** The cases that are scored, and those that the temperature is fitted on. */
 struct Chosen
 {
@@ -234,6 +238,46 @@ ReadRow(const std::string &        name,
               << " different models (folds?)" << std::endl;
   }
   return row;
+}
+
+/** What an earlier evaluation says of the predictions that it made in a folder, or in the folder's cases/. */
+std::vector<std::string>
+NotesOf(const std::string & folder, const Chosen & chosen)
+{
+  fs::path where = fs::path(folder).lexically_normal();
+  where = where.has_filename() ? where : where.parent_path();
+  const fs::path above = where.filename() == "cases" ? where.parent_path() : where;
+  std::ifstream  file(above / "evaluation.json", std::ios::binary);
+  const Json     json = file ? Json::parse(file, nullptr, false) : Json();
+  if (!json.is_object() || json.value("schema", "") != "glioma-evaluation/1" || !json.contains("notes"))
+  {
+    return {};
+  }
+  const auto        scored = chosen.Scored.size();
+  const Json        cases = json.value("/cohort/cases"_json_pointer, Json(scored));
+  const std::string of = cases == scored ? "" : " (Said of " + cases.dump() + " cases that were evaluated before.)";
+  std::vector<std::string> notes;
+  for (const Json & note : json["notes"])
+  {
+    const std::string text = note.is_string() ? note.get<std::string>() : "";
+    // What this evaluation finds out by itself is not taken from another.
+    const bool isKnown = std::find(chosen.Notes.begin(), chosen.Notes.end(), text) != chosen.Notes.end() ||
+                         text.rfind(undefinedTemperature, 0) == 0 || text.find(arePhantoms) != std::string::npos;
+    if (!text.empty() && !isKnown)
+    {
+      notes.push_back(text + of);
+    }
+  }
+  return notes;
+}
+
+/** Whether the result of a case says that it is a phantom. */
+bool
+IsPhantom(const CasePrediction & prediction)
+{
+  std::ifstream file(fs::path(prediction.Folder) / "result.json", std::ios::binary);
+  const Json    json = file ? Json::parse(file, nullptr, false) : Json();
+  return json.is_object() && json.value("phantom", Json()) == true;
 }
 
 /** Whether an earlier run has graded this case with these models, from these files, with maps where they are asked. */
@@ -603,10 +647,11 @@ Evaluate(EvaluateOptions options)
   Chosen                   chosen = ChooseCases(options, problems);
   if (options.temperature && chosen.Validation.empty())
   {
-    chosen.Notes.push_back("The temperature is undefined: no case is in the set validation.");
+    chosen.Notes.push_back(undefinedTemperature + std::string(": no case is in the set validation."));
   }
 
-  std::vector<EvaluationRow> rows;
+  std::vector<EvaluationRow>                      rows;
+  std::map<std::size_t, std::vector<std::string>> earlier; // notes by row
   if (runsModels)
   {
     Refuse(problems);
@@ -626,6 +671,7 @@ Evaluate(EvaluateOptions options)
     const fs::path cases = fs::path(folder) / "cases";
     rows.push_back(ReadRow(
       isNamed ? entry.substr(0, equals) : "", fs::is_directory(cases) ? cases.string() : folder, chosen, problems));
+    earlier[rows.size() - 1] = NotesOf(folder, chosen);
   }
   Refuse(problems);
   for (std::size_t i = 0; i < rows.size(); ++i)
@@ -638,11 +684,32 @@ Evaluate(EvaluateOptions options)
         rows[i].Name += " (" + std::to_string(i + 1) + ")";
       }
     }
+    for (const std::string & note : earlier[i])
+    {
+      chosen.Notes.push_back(rows.size() > 1 ? rows[i].Name + ": " + note : note);
+    }
     rows[i].FitsTemperature = options.temperature;
     if (options.scannerControl && !rows[i].Cases.empty())
     {
       rows[i].Controls = ReadControls(fs::path(rows[i].Cases.front().Folder).parent_path().string(), rows[i].Cases);
     }
+  }
+
+  std::set<std::string> phantoms;
+  for (const EvaluationRow & row : rows)
+  {
+    for (const CasePrediction & c : row.Cases)
+    {
+      if (IsPhantom(c))
+      {
+        phantoms.insert(c.Name);
+      }
+    }
+  }
+  if (!phantoms.empty())
+  {
+    chosen.Notes.push_back(std::to_string(phantoms.size()) + " of the " + std::to_string(chosen.Scored.size()) +
+                           arePhantoms);
   }
 
   std::vector<std::string> names{ "evaluation.md", "evaluation.tex", "roc.png", "reliability.png", "evaluation.json" };

@@ -315,7 +315,9 @@ Number(const Json & value, int digits = 3)
   }
   char text[32];
   std::snprintf(text, sizeof(text), "%.*f", digits, value.get<double>());
-  return text;
+  // What is rounded to 0 has no sign.
+  const bool isZero = std::string(text).find_first_not_of("-0.") == std::string::npos;
+  return text + (isZero && text[0] == '-' ? 1 : 0);
 }
 
 /** 0.905 (0.81 to 0.96). */
@@ -357,6 +359,21 @@ Escaped(const std::string & text, const std::string & special)
   for (const char c : text)
   {
     result += (special.find(c) != std::string::npos ? std::string("\\") : std::string()) + c;
+  }
+  return result;
+}
+
+std::string
+EscapedForLatex(const std::string & text)
+{
+  std::string result;
+  for (const char c : text)
+  {
+    const bool isNamed = c == '\\' || c == '~' || c == '^';
+    result += isNamed ? (c == '\\'  ? std::string("\\textbackslash{}")
+                         : c == '~' ? std::string("\\textasciitilde{}")
+                                    : std::string("\\textasciicircum{}"))
+                      : Escaped(std::string(1, c), "&%$#_{}");
   }
   return result;
 }
@@ -587,6 +604,8 @@ WriteMarkdown(const Json & evaluation)
       continue;
     }
     const Json & study = row["explanations"];
+    // What is undefined for every number is said once.
+    const std::string said = study["verdict_auc"].value("undefined", "");
     out << "\n## Explanations: " << row["name"].get<std::string>() << "\n\n"
         << "Does a flag tell wrong grades from right ones? ROC-AUC of the verdict (review or not): "
         << WithInterval(study["verdict_auc"]) << "; of the number of reasons: " << WithInterval(study["reasons_auc"])
@@ -594,15 +613,18 @@ WriteMarkdown(const Json & evaluation)
         << study["flagged"]["right"] << " of " << study["right"] << " right.\n\n"
         << "Medians; the last column is the ROC-AUC with which the number alone tells wrong grades (a high number "
            "wrong: above "
-           "0.5).\n\n| number | LGG | HGG | right | wrong | wrong from right |\n|---|---|---|---|---|---|\n";
+           "0.5)."
+        << (said.empty() ? "" : " Where it has a dash it is undefined: " + said + '.')
+        << "\n\n| number | LGG | HGG | right | wrong | wrong from right |\n|---|---|---|---|---|---|\n";
     for (const auto & number : study["quality"].items())
     {
+      const Json & area = number.value()["wrong_auc"];
       out << "| " << number.key();
       for (const char * const group : { "LGG", "HGG", "right", "wrong" })
       {
         out << " | " << Number(number.value()[group]["median"]);
       }
-      out << " | " << WithInterval(number.value()["wrong_auc"]) << " |\n";
+      out << " | " << (!said.empty() && area.value("undefined", "") == said ? "-" : WithInterval(area)) << " |\n";
     }
     for (const Json & picture : study["mean_maps"])
     {
@@ -656,7 +678,12 @@ WriteLatex(const Json & evaluation)
          "\\begin{table}\n\\centering\n\\caption{Grading of "
       << cohort["cases"] << " cases (" << cohort["LGG"] << " LGG, " << cohort["HGG"]
       << " HGG) with 95\\,\\% intervals, beside Table 1 of Pereira et al.\\ (2018), which is of 57 patients of BRATS "
-         "2017.}\n\\begin{tabular}{lllrrrrr}\n\\toprule\n"
+         "2017. Research use only.";
+  for (const Json & note : evaluation["notes"])
+  {
+    out << ' ' << EscapedForLatex(note.get<std::string>());
+  }
+  out << "}\n\\begin{tabular}{lllrrrrr}\n\\toprule\n"
          "Region & Standardization & Grade & F1 & Precision & Recall & Accuracy & ROC-AUC \\\\\n\\midrule\n";
   for (const Json & row : evaluation["rows"])
   {

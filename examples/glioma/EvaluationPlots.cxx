@@ -37,13 +37,20 @@ const std::array<ColourType, 6> rowColours{ { { { 86, 180, 233 } },
                                               { { 235, 235, 235 } } } };
 const ColourType                gridColour{ { 60, 60, 68 } };
 
-/** A square from (0, 0) below left to (1, 1), with room for words around it. */
+/** A square from (0, 0) below left to (1, 1), with room for words around it and a line below it for each row. */
 class UnitPlot
 {
 public:
-  UnitPlot(std::size_t rows, const std::string & title, const std::string & across, const std::string & up)
-    : m_Canvas(left + side + 30, top + side + 60 + static_cast<int>(rows) * 20)
+  UnitPlot(const std::vector<std::string> & legends,
+           const std::string &              title,
+           const std::string &              across,
+           const std::string &              up)
+    : m_Canvas(WidthFor(legends), top + side + 60 + static_cast<int>(legends.size()) * 20)
   {
+    for (std::size_t row = 0; row < legends.size(); ++row)
+    {
+      this->Legend(row, legends[row]);
+    }
     for (int tick = 0; tick <= 10; tick += 2)
     {
       const double at = tick / 10.0;
@@ -96,17 +103,6 @@ public:
     }
   }
 
-  void
-  Legend(std::size_t row, const std::string & text)
-  {
-    const int y = top + side + 48 + static_cast<int>(row) * 20;
-    for (int dot = 0; dot < 22 * 4; ++dot)
-    {
-      m_Canvas.Dot(left + dot % 22, y + 2 + dot / 22, ColourOf(row));
-    }
-    m_Canvas.Text(left + 30, y, text, whiteColour, 1);
-  }
-
   static const ColourType &
   ColourOf(std::size_t row)
   {
@@ -123,6 +119,29 @@ private:
   static constexpr int left = 50;
   static constexpr int top = 60;
   static constexpr int side = 480;
+
+  /** Long names of rows make the picture wider. */
+  static int
+  WidthFor(const std::vector<std::string> & legends)
+  {
+    std::size_t longest = 0;
+    for (const std::string & legend : legends)
+    {
+      longest = std::max(longest, legend.size());
+    }
+    return left + 30 + std::max(side, 6 * static_cast<int>(longest) + 10);
+  }
+
+  void
+  Legend(std::size_t row, const std::string & text)
+  {
+    const int y = top + side + 48 + static_cast<int>(row) * 20;
+    for (int dot = 0; dot < 22 * 4; ++dot)
+    {
+      m_Canvas.Dot(left + dot % 22, y + 2 + dot / 22, ColourOf(row));
+    }
+    m_Canvas.Text(left + 30, y, text, whiteColour, 1);
+  }
 
   static double
   ToX(double value)
@@ -164,7 +183,12 @@ Interval(const Estimate & estimate)
 void
 DrawReceiverCurves(const std::vector<EvaluationRow> & rows, const std::string & path)
 {
-  UnitPlot plot(rows.size(), "ROC: HGG from LGG", "1 - specificity (LGG called HGG)", "sensitivity (HGG called HGG)");
+  std::vector<std::string> legends;
+  for (const EvaluationRow & row : rows)
+  {
+    legends.push_back(row.Name + ": AUC " + Interval(AreaUnderCurve(row.GetGrades())));
+  }
+  UnitPlot plot(legends, "ROC: HGG from LGG", "1 - specificity (LGG called HGG)", "sensitivity (HGG called HGG)");
   for (std::size_t r = 0; r < rows.size(); ++r)
   {
     const auto curve = ReceiverCurve(rows[r].GetGrades());
@@ -172,7 +196,6 @@ DrawReceiverCurves(const std::vector<EvaluationRow> & rows, const std::string & 
     {
       plot.Line(curve[i - 1][0], curve[i - 1][1], curve[i][0], curve[i][1], UnitPlot::ColourOf(r), 2.0);
     }
-    plot.Legend(r, rows[r].Name + ": AUC " + Interval(AreaUnderCurve(rows[r].GetGrades())));
   }
   plot.Write(path);
 }
@@ -180,7 +203,12 @@ DrawReceiverCurves(const std::vector<EvaluationRow> & rows, const std::string & 
 void
 DrawReliability(const std::vector<EvaluationRow> & rows, const std::string & path)
 {
-  UnitPlot plot(rows.size(), "Reliability", "P(HGG) that was said, mean of a tenth", "share of HGG");
+  std::vector<std::string> legends;
+  for (const EvaluationRow & row : rows)
+  {
+    legends.push_back(row.Name + ": calibration error " + Interval(CalibrationError(row.GetGrades())));
+  }
+  UnitPlot plot(legends, "Reliability", "P(HGG) that was said, mean of a tenth", "share of HGG");
   for (std::size_t r = 0; r < rows.size(); ++r)
   {
     const auto             bins = ReliabilityBins(rows[r].GetGrades());
@@ -203,7 +231,6 @@ DrawReliability(const std::vector<EvaluationRow> & rows, const std::string & pat
                 UnitPlot::ColourOf(r));
       before = &bin;
     }
-    plot.Legend(r, rows[r].Name + ": calibration error " + Interval(CalibrationError(rows[r].GetGrades())));
   }
   plot.Write(path);
 }

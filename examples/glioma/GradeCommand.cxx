@@ -37,12 +37,16 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
+#include <fstream>
 #include <iostream>
 #include <memory>
 #include <sstream>
+#include <stdexcept>
 
 namespace glioma
 {
@@ -105,18 +109,15 @@ public:
   void
   DisplayText(const char * text) override
   {
+    // "WARNING: In FILE, line NUMBER" is a line of its own.
     std::string line(text);
-    const auto  place = line.find("): ");
-    line = place == std::string::npos ? line : line.substr(place + 3);
-    for (char & character : line)
-    {
-      character = character == '\n' ? ' ' : character;
-    }
+    const auto  end = line.find('\n');
+    line = line.rfind("WARNING: In ", 0) == 0 && end != std::string::npos ? line.substr(end + 1) : line;
     if (m_Bar)
     {
       m_Bar->Clear();
     }
-    std::cerr << "glioma: warning: " << line << std::endl;
+    std::cerr << "glioma: warning: " << OneLine(std::runtime_error(line)) << std::endl;
   }
 
 protected:
@@ -160,6 +161,40 @@ LoadModel(const std::string & path, const std::string & task, const GradeOptions
   return model;
 }
 
+/** A PNG that finds no room makes ITK 5.2 free what is not its own: there is room for more than the picture first. */
+void
+RefuseFullDisk(const std::string & path)
+{
+  const std::vector<char> room(std::size_t{ 1 } << 22);
+  std::ofstream           file(path, std::ios::binary);
+  file.write(room.data(), static_cast<std::streamsize>(room.size()));
+  file.close();
+  if (!file)
+  {
+    throw std::runtime_error("no room on the disk");
+  }
+}
+
+/** Writes one of the results; what goes wrong then is told with what to do. */
+template <typename TFunction>
+void
+WriteResult(const std::string & name, const TFunction & function)
+{
+  try
+  {
+    function();
+  }
+  catch (const std::exception & error)
+  {
+    const std::string text = OneLine(error);
+    if (text.find("--output") != std::string::npos)
+    {
+      throw;
+    }
+    throw std::runtime_error("Cannot write " + name + " (" + text + "); free some space, or choose another --output.");
+  }
+}
+
 std::string
 FileNameOfLayer(const std::string & layer)
 {
@@ -200,6 +235,25 @@ DrawOverview(const FilterType & filter, const ResultDocument & document, const s
   {
     picture.SetGuidedBackpropagation("Guided", filter.GetGuidedBackpropagation());
   }
+  const auto addSentence = [&picture](const std::string & sentence, bool isWarning) {
+    // Long sentences in lines that fit the picture.
+    constexpr std::size_t width = 88;
+    std::string           rest = sentence;
+    while (rest.size() > width)
+    {
+      const auto blank = rest.rfind(' ', width);
+      const auto end = blank == std::string::npos || blank == 0 ? width : blank;
+      picture.AddLine(rest.substr(0, end), isWarning);
+      rest = rest.substr(end == blank ? end + 1 : end);
+    }
+    picture.AddLine(rest, isWarning);
+  };
+  const auto json = document.GetJson();
+  picture.SetIsOnGridOfFiles(json["registration"].is_null());
+  if (json["phantom"] == true)
+  {
+    picture.AddLine("Phantom, not a patient", true);
+  }
   char text[128];
   if (filter.GetTumourFound())
   {
@@ -229,21 +283,12 @@ DrawOverview(const FilterType & filter, const ResultDocument & document, const s
     picture.AddLine(text);
   }
   const auto & reasons = filter.GetReviewReasons();
-  picture.AddLine(reasons.empty() ? "No flags; not a clinical acceptance"
-                                  : "Review (" + std::to_string(reasons.size()) + "): " + reasons.front());
+  addSentence(reasons.empty() ? "No flags; not a clinical acceptance"
+                              : "Review (" + std::to_string(reasons.size()) + "): " + reasons.front(),
+              !reasons.empty());
   for (const std::string & warning : document.GetWarnings())
   {
-    // Long sentences in lines that fit the picture.
-    constexpr std::size_t width = 88;
-    std::string           rest = warning;
-    while (rest.size() > width)
-    {
-      const auto blank = rest.rfind(' ', width);
-      const auto end = blank == std::string::npos || blank == 0 ? width : blank;
-      picture.AddLine(rest.substr(0, end), true);
-      rest = rest.substr(end == blank ? end + 1 : end);
-    }
-    picture.AddLine(rest, true);
+    addSentence(warning, true);
   }
   picture.Write(path);
 }
@@ -679,7 +724,7 @@ Grade(const GradeOptions & options)
   };
   const auto write = [&](const auto & image, const std::string & stem, std::size_t sequence) {
     const std::string name = stem + (sequence == reference ? "" : gridSuffixes[sequence]) + '.' + options.format;
-    WriteImage(&*image, keysOf(sequence), output.PathOf(name));
+    WriteResult(name, [&] { WriteImage(&*image, keysOf(sequence), output.PathOf(name)); });
     document.AddOutput(name);
   };
   std::vector<std::size_t> grids{ reference };
@@ -733,18 +778,21 @@ Grade(const GradeOptions & options)
 
   start = Now();
   memory.Begin("overview");
-  DrawOverview(*filter, document, output.PathOf("overview.png"));
+  WriteResult("overview.png", [&] {
+    RefuseFullDisk(output.PathOf("overview.png"));
+    DrawOverview(*filter, document, output.PathOf("overview.png"));
+  });
   document.AddOutput("overview.png");
   document.AddStage("overview", Now() - start);
 
   start = Now();
   memory.Begin("report");
   bar.Show(0.97, "report");
-  WriteReport(*filter, document, output.PathOf("report.html"));
+  WriteResult("report.html", [&] { WriteReport(*filter, document, output.PathOf("report.html")); });
   document.AddOutput("report.html");
   document.AddStage("report", Now() - start);
   document.SetMemory(memory);
-  document.Write(output.PathOf("result.json"));
+  WriteResult("result.json", [&] { document.Write(output.PathOf("result.json")); });
   output.Commit();
   bar.Clear();
   if (options.isSilent)
@@ -754,8 +802,10 @@ Grade(const GradeOptions & options)
 
   if (filter->GetTumourFound())
   {
-    std::printf("Grade: %s", filter->GetGrade());
-    const std::vector<std::string> classes = filter->GetClassNames();
+    // The names are the bundle's.
+    std::printf("Grade: %s", Shown(filter->GetGrade()).c_str());
+    std::vector<std::string> classes = filter->GetClassNames();
+    std::transform(classes.begin(), classes.end(), classes.begin(), Shown);
     for (std::size_t i = 0; i < classes.size(); ++i)
     {
       std::printf("%s P(%s) = %.3f", i ? "," : " ", classes[i].c_str(), filter->GetProbabilities()[i]);
@@ -764,7 +814,7 @@ Grade(const GradeOptions & options)
     for (std::size_t i = 0; i < filter->GetBrainProbabilities().size(); ++i)
     {
       std::printf("%s P(%s) = %.3f",
-                  i ? "," : ("From the whole brain: " + filter->GetBrainGrade()).c_str(),
+                  i ? "," : ("From the whole brain: " + Shown(filter->GetBrainGrade())).c_str(),
                   classes[i].c_str(),
                   filter->GetBrainProbabilities()[i]);
     }
@@ -777,13 +827,13 @@ Grade(const GradeOptions & options)
   std::printf("Verdict: %s (not a clinical acceptance)\n", filter->GetReviewReasons().empty() ? "no-flags" : "review");
   for (const std::string & reason : filter->GetReviewReasons())
   {
-    std::printf("  - %s\n", reason.c_str());
+    std::printf("  - %s\n", Shown(reason).c_str());
   }
   for (const std::string & warning : document.GetWarnings())
   {
-    std::printf("%s\n", warning.c_str());
+    std::printf("%s\n", Shown(warning).c_str());
   }
-  std::printf("Files: %s\n", options.output.c_str());
+  std::printf("Files: %s\n", Shown(options.output).c_str());
 }
 
 /** Warnings go where they went before, since the progress bar ends here. */
@@ -805,6 +855,7 @@ RunGrade(const GradeOptions & options)
     if (options.estimate)
     {
       Estimate(options);
+      FlushStandardOutput();
     }
     else
     {
@@ -825,21 +876,66 @@ OneLine(const std::exception & error)
 {
   const auto * const itkError = dynamic_cast<const itk::ExceptionObject *>(&error);
   std::string        text = itkError ? itkError->GetDescription() : error.what();
-  if (text.rfind("ITK ERROR: ", 0) == 0)
+
+  // "itkName.cxx:12:\nITK ERROR: Name(0x1234): " says nothing to whom the program serves, wherever it stands: an error
+  // may quote another.
+  const auto isOfName = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
+  };
+  const auto isBlank = [](char c) { return c == '\n' || c == '\t' || c == ' '; };
+  for (std::size_t place = text.find("(0x"); place != std::string::npos; place = text.find("(0x", place))
   {
-    text = text.substr(11);
+    const std::size_t end = text.find_first_not_of("0123456789abcdefABCDEF", place + 3);
+    if (end == std::string::npos || end == place + 3 || text.compare(end, 3, "): ") != 0)
+    {
+      ++place;
+      continue;
+    }
+    std::size_t begin = place;
+    while (begin > 0 && text[begin - 1] == ' ')
+    {
+      --begin;
+    }
+    while (begin > 0 && isOfName(text[begin - 1]))
+    {
+      --begin;
+    }
+    text.erase(begin, end + 3 - begin);
+    place = begin;
   }
-  const auto address = text.find("(0x");
-  const auto end = text.find("): ");
-  if (address != std::string::npos && end != std::string::npos && address < end)
+  for (const std::string mark : { "ITK ERROR: ", "itk::ERROR: " })
   {
-    text = text.substr(end + 3);
+    for (std::size_t place = text.find(mark); place != std::string::npos; place = text.find(mark, place))
+    {
+      text.erase(place, mark.size());
+      // The place in the source before it.
+      std::size_t begin = place;
+      while (begin > 0 && isBlank(text[begin - 1]))
+      {
+        --begin;
+      }
+      const std::size_t colon = begin;
+      std::size_t       digits = colon > 0 && text[colon - 1] == ':' ? colon - 1 : 0;
+      while (digits > 0 && text[digits - 1] >= '0' && text[digits - 1] <= '9')
+      {
+        --digits;
+      }
+      if (digits > 0 && digits + 1 < colon && text[digits - 1] == ':')
+      {
+        begin = digits - 1;
+        while (begin > 0 && !isBlank(text[begin - 1]) && text[begin - 1] != '(')
+        {
+          --begin;
+        }
+        text.erase(begin, place - begin);
+        place = begin;
+      }
+    }
   }
   std::string line;
   for (const char character : text)
   {
-    const bool isBlank = character == '\n' || character == '\t' || character == ' ';
-    if (!isBlank)
+    if (!isBlank(character))
     {
       line += character;
     }
@@ -848,7 +944,50 @@ OneLine(const std::exception & error)
       line += ' ';
     }
   }
-  return line;
+  return Shown(line);
+}
+
+std::string
+Shown(const std::string & text)
+{
+  std::string shown;
+  for (std::size_t i = 0; i < text.size();)
+  {
+    const auto byteAt = [&text](std::size_t place) {
+      return place < text.size() ? static_cast<unsigned int>(static_cast<unsigned char>(text[place])) : 0u;
+    };
+    const unsigned int first = byteAt(i);
+    const std::size_t  length = first < 0x80   ? 1
+                                : first < 0xc2 ? 0
+                                : first < 0xe0 ? 2
+                                : first < 0xf0 ? 3
+                                : first < 0xf5 ? 4
+                                               : 0;
+    bool               isText = length > 1 || (length == 1 && first >= 32 && first != 127);
+    for (std::size_t k = 1; k < length; ++k)
+    {
+      isText = isText && (byteAt(i + k) & 0xc0) == 0x80;
+    }
+    // U+0080 to U+009F begin a terminal's commands too, and so would a longer form of a short character.
+    isText = isText && !(first == 0xc2 && byteAt(i + 1) < 0xa0) && !(first == 0xe0 && byteAt(i + 1) < 0xa0) &&
+             !(first == 0xf0 && byteAt(i + 1) < 0x90);
+    const bool isCommand = first == 0xc2 && byteAt(i + 1) >= 0x80 && byteAt(i + 1) < 0xa0;
+    shown += isText ? text.substr(i, length) : "?";
+    i += isText ? length : isCommand ? 2 : 1;
+  }
+  return shown;
+}
+
+void
+FlushStandardOutput()
+{
+  errno = 0;
+  std::cout.flush();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) || !std::cout)
+  {
+    const std::string reason = errno == 0 ? "" : std::string(": ") + std::strerror(errno);
+    throw std::runtime_error("Cannot write to standard output" + reason + ". Free some space, or send it elsewhere.");
+  }
 }
 
 void

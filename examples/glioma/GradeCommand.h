@@ -46,9 +46,17 @@ struct CaseToGrade
 void
 GradeCase(const CaseToGrade & caseToGrade);
 
-/** What went wrong in one line, without ITK's class name and address. */
+/** What went wrong in one line for a terminal, without ITK's class names, addresses and places in the source. */
 std::string
 OneLine(const std::exception & error);
+
+/** Text of a file or a bundle for a terminal: '?' for control characters, and for what is no UTF-8. */
+std::string
+Shown(const std::string & text);
+
+/** Throws where standard output took not all that was printed: a full disk. */
+void
+FlushStandardOutput();
 
 /** Adds `glioma grade`. The command sets exitCode when it ran. */
 void

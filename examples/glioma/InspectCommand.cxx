@@ -17,6 +17,9 @@
  *=========================================================================*/
 #include "InspectCommand.h"
 
+#include "GradeCommand.h"
+
+#include "itkImageFileCheck.h"
 #include "itkImageIOBase.h"
 #include "itkImageIOFactory.h"
 #include "itkMetaDataObject.h"
@@ -38,19 +41,6 @@ struct InspectOptions
   std::string path;
   bool        trustModel{ false };
 };
-
-/** Text of a file for a terminal: no control characters. */
-std::string
-Shown(const std::string & text)
-{
-  std::string shown;
-  for (const char c : text)
-  {
-    const auto byte = static_cast<unsigned char>(c);
-    shown += byte < 32 || byte == 127 ? '?' : c;
-  }
-  return shown;
-}
 
 void
 Line(const std::string & name, const std::string & value)
@@ -214,6 +204,7 @@ InspectImage(const std::string & path)
   {
     itkGenericExceptionMacro("'" << path << "' is neither a model bundle nor an image that ITK reads");
   }
+  itk::ImageFileCheck::FilesOf(path); // refuses headers that the reader would believe
   io->SetFileName(path);
   io->ReadImageInformation();
   const unsigned int  dimensions = io->GetNumberOfDimensions();
@@ -278,26 +269,12 @@ RunInspect(const InspectOptions & options)
     {
       itkGenericExceptionMacro("'" << options.path << "' does not exist");
     }
-    std::cout << std::flush;
+    FlushStandardOutput();
     return 0;
   }
-  catch (const itk::ExceptionObject & e)
+  catch (const std::exception & error)
   {
-    // ITK puts "ITK ERROR: Class(address): " before what was said.
-    std::string text = e.GetDescription();
-    for (const char * prefix : { "ITK ERROR: ", "): " })
-    {
-      const auto found = text.find(prefix);
-      if (found != std::string::npos && found < 60)
-      {
-        text.erase(0, found + std::string(prefix).size());
-      }
-    }
-    std::cerr << "error: " << Shown(text) << '\n';
-  }
-  catch (const std::exception & e)
-  {
-    std::cerr << "error: " << e.what() << '\n';
+    std::cerr << "error: " << OneLine(error) << '\n';
   }
   return 1;
 }

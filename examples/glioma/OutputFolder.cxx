@@ -17,12 +17,15 @@
  *=========================================================================*/
 #include "OutputFolder.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <stdexcept>
+#include <system_error>
+#include <utility>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -62,6 +65,35 @@ RemoveTemporaryAndStop(int signalNumber)
   std::raise(signalNumber);
 }
 
+constexpr std::array<int, 4>              signals{ { SIGHUP, SIGINT, SIGPIPE, SIGTERM } };
+std::array<void (*)(int), signals.size()> handlersBefore{};
+
+/** What is ignored stays so: nohup asks for that. */
+void
+CatchSignals()
+{
+  for (std::size_t i = 0; i < signals.size(); ++i)
+  {
+    handlersBefore[i] = std::signal(signals[i], RemoveTemporaryAndStop);
+    if (handlersBefore[i] == SIG_IGN)
+    {
+      std::signal(signals[i], SIG_IGN);
+    }
+  }
+}
+
+void
+LeaveSignals()
+{
+  for (std::size_t i = 0; i < signals.size(); ++i)
+  {
+    if (handlersBefore[i] != nullptr && handlersBefore[i] != SIG_ERR)
+    {
+      std::signal(signals[i], handlersBefore[i]);
+    }
+  }
+}
+
 void
 CopyPath(const std::string & path, std::array<char, maximumLength> & to)
 {
@@ -99,6 +131,7 @@ OutputFolder::OutputFolder(const std::string &              path,
   : m_Names(names)
   , m_Obsolete(obsolete)
   , m_LastName(lastName)
+  , m_Force(force)
 {
   if (path.empty())
   {
@@ -119,19 +152,27 @@ OutputFolder::OutputFolder(const std::string &              path,
       throw std::runtime_error("The output " + path + " is a file, not a folder; choose another --output.");
     }
     m_IntoExisting = true;
-    if (!force)
+    std::vector<std::string> all = names;
+    all.insert(all.end(), obsolete.begin(), obsolete.end());
+    for (const std::string & name : all)
     {
-      std::vector<std::string> all = names;
-      all.insert(all.end(), obsolete.begin(), obsolete.end());
-      for (const std::string & name : all)
+      const fs::file_status there = fs::symlink_status(target / name, error);
+      if (fs::is_directory(there))
       {
-        if (fs::exists(target / name))
-        {
-          throw std::runtime_error("The output folder " + path + " holds " + name +
-                                   " already; choose another --output, or pass --force to replace it.");
-        }
+        throw std::runtime_error("The output folder " + path + " holds a folder " + name +
+                                 ", where a file goes; take it away, or choose another --output.");
+      }
+      if (!force && fs::exists(there))
+      {
+        throw std::runtime_error("The output folder " + path + " holds " + name +
+                                 " already; choose another --output, or pass --force to replace it.");
       }
     }
+  }
+  else if (fs::exists(fs::symlink_status(target, error)))
+  {
+    throw std::runtime_error("The output " + path +
+                             " is a link to nothing; make its folder, or choose another --output.");
   }
   const fs::path parent = m_IntoExisting ? target : target.parent_path();
   fs::create_directories(parent, error);
@@ -149,8 +190,7 @@ OutputFolder::OutputFolder(const std::string &              path,
   // early.
   toRemove.numberOfFiles = 0;
   CopyPath((parent / ("." + target.filename().string() + ".partial-XXXXXX")).string(), toRemove.folder);
-  std::signal(SIGINT, RemoveTemporaryAndStop);
-  std::signal(SIGTERM, RemoveTemporaryAndStop);
+  CatchSignals();
   if (mkdtemp(toRemove.folder.data()) == nullptr)
   {
     const std::string reason = std::strerror(errno);
@@ -188,36 +228,86 @@ OutputFolder::Commit()
   {
     FlushToDisk(entry.path());
   }
-  const fs::path target = m_Path;
-  if (!m_IntoExisting)
+  if (m_IntoExisting)
   {
-    // Fails where someone else has made the folder meanwhile and put something into it.
-    fs::rename(m_Temporary, target);
+    this->CommitEach();
   }
   else
   {
-    fs::remove(target / m_LastName);
-    for (const std::string & name : m_Names)
+    std::error_code error;
+    fs::rename(m_Temporary, m_Path, error);
+    std::error_code ignored;
+    if (error && m_Force && fs::is_directory(m_Path, ignored))
     {
-      if (name != m_LastName && fs::exists(this->PathOf(name)))
-      {
-        fs::rename(this->PathOf(name), target / name);
-      }
-      else if (name != m_LastName)
-      {
-        fs::remove(target / name);
-      }
+      this->CommitEach();
     }
-    for (const std::string & name : m_Obsolete)
+    else if (error)
     {
-      fs::remove(target / name);
-    }
-    if (fs::exists(this->PathOf(m_LastName)))
-    {
-      fs::rename(this->PathOf(m_LastName), target / m_LastName);
+      // Another run was faster.
+      throw std::runtime_error(
+        "Cannot put the results into " + m_Path + " (" + error.message() +
+        "), which was not there before; choose another --output, or pass --force to replace what "
+        "is there now.");
     }
   }
   this->RemoveTemporary();
+}
+
+void
+OutputFolder::CommitEach()
+{
+  const fs::path           target = m_Path;
+  const fs::path           written = m_Temporary;
+  const fs::path           earlier = written / "earlier";
+  std::vector<std::string> all = m_Names;
+  all.insert(all.end(), m_Obsolete.begin(), m_Obsolete.end());
+  std::stable_partition(all.begin(), all.end(), [this](const std::string & name) { return name == m_LastName; });
+
+  // A few renames: no signal shall come between them.
+  for (const int number : signals)
+  {
+    std::signal(number, SIG_IGN);
+  }
+  std::vector<std::pair<fs::path, fs::path>> done;
+  const auto                                 move = [&done](const fs::path & from, const fs::path & to) {
+    fs::rename(from, to);
+    done.emplace_back(from, to);
+  };
+  try
+  {
+    fs::create_directory(earlier);
+    for (const std::string & name : all)
+    {
+      const fs::file_status there = fs::symlink_status(target / name);
+      if (fs::is_directory(there))
+      {
+        // Made while we ran.
+        throw fs::filesystem_error("", target / name, std::make_error_code(std::errc::is_a_directory));
+      }
+      if (fs::exists(there))
+      {
+        move(target / name, earlier / name);
+      }
+    }
+    for (auto name = all.rbegin(); name != all.rend(); ++name)
+    {
+      if (fs::exists(written / *name))
+      {
+        move(written / *name, target / *name);
+      }
+    }
+  }
+  catch (const fs::filesystem_error & error)
+  {
+    std::error_code ignored;
+    for (auto step = done.rbegin(); step != done.rend(); ++step)
+    {
+      fs::rename(step->second, step->first, ignored);
+    }
+    throw std::runtime_error("Cannot put the results into " + m_Path + " (" + error.code().message() + ": " +
+                             error.path1().filename().string() +
+                             "), where all is as before; check its rights, or choose another --output.");
+  }
 }
 
 void
@@ -225,8 +315,8 @@ OutputFolder::RemoveTemporary()
 {
   toRemove.numberOfFiles = 0;
   toRemove.folder[0] = '\0';
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  LeaveSignals();
+  handlersBefore.fill(nullptr);
   if (!m_Temporary.empty())
   {
     std::error_code ignored;

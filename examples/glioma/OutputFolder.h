@@ -26,8 +26,9 @@ namespace glioma
 /** Results appear all at once: they are written to a hidden folder beside the output and renamed at the end.
  *
  * A new output folder is renamed as a whole. Into one that exists each file is renamed, `lastName` as the last, so that
- * its presence says that the others are complete. Without Commit(), and on SIGINT and SIGTERM, the hidden folder is
- * removed. One object lives at a time, since signals belong to the process. */
+ * its presence says that the others are complete; where one cannot be, all of the earlier run are put back. Without
+ * Commit(), and on SIGHUP, SIGINT, SIGPIPE and SIGTERM where they are not ignored, the hidden folder is removed. One
+ * object lives at a time, since signals belong to the process. */
 class OutputFolder
 {
 public:
@@ -52,6 +53,10 @@ public:
   Commit();
 
 private:
+  /** Renames the files into a folder that exists. */
+  void
+  CommitEach();
+
   void
   RemoveTemporary();
 
@@ -61,6 +66,7 @@ private:
   std::vector<std::string> m_Obsolete;
   std::string              m_LastName;
   bool                     m_IntoExisting{ false };
+  bool                     m_Force{ false };
 };
 } // namespace glioma
 

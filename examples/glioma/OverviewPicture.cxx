@@ -141,12 +141,24 @@ OverviewPicture::Write(const std::string & path) const
       DrawSides(canvas, left, top, plane);
     }
   }
+  // Files may be on other grids than these images: the place finds the slice in all of them.
+  itk::ContinuousIndex<double, 3> middle;
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    middle[d] = 0.5 * static_cast<double>(plane.Lower[d] + plane.Upper[d]);
+  }
+  itk::Point<double, 3> place;
+  grid.TransformContinuousIndexToPhysicalPoint(middle, place);
+  char through[96];
+  std::snprintf(
+    through, sizeof(through), "Axial slice through (%.1f, %.1f, %.1f) mm LPS", place[0], place[1], place[2]);
+  const std::string number =
+    " (" + std::to_string(plane.Lower[plane.SliceAxis]) + " of image axis " + std::to_string(plane.SliceAxis) + ")";
   const int legend = header + rows * (cellHeight + gap) + 2;
   canvas.Text(gap,
               legend,
-              "Axial slice " + std::to_string(plane.Lower[plane.SliceAxis]) + " of image axis " +
-                std::to_string(plane.SliceAxis) +
-                ", seen from the feet. Green: tumour. Dotted: where the layer's cells reach.",
+              through + (m_IsOnGridOfFiles ? number : "") +
+                ", from the feet. Green: tumour. Dotted: where the layer's cells reach.",
               greyColour);
   canvas.Text(gap,
               legend + smallLine,

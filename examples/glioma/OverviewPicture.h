@@ -73,6 +73,13 @@ public:
     m_Lines.push_back({ text, isWarning });
   }
 
+  /** Off: no file has the grid of the images, so that the slice's number would say nothing. */
+  void
+  SetIsOnGridOfFiles(bool isOnGridOfFiles)
+  {
+    m_IsOnGridOfFiles = isOnGridOfFiles;
+  }
+
   /** Draws and writes a PNG file. */
   void
   Write(const std::string & path) const;
@@ -102,6 +109,7 @@ private:
   MaskImageType::ConstPointer   m_Tumour;
   std::string                   m_GuidedTitle;
   VectorImageType::ConstPointer m_Guided;
+  bool                          m_IsOnGridOfFiles{ true };
 };
 } // namespace glioma
 

@@ -74,7 +74,16 @@ Percent(double share)
   {
     return "more than 99.9 %";
   }
-  return Fixed(percent, percent < 10.0 ? 1 : 0) + " %";
+  // Of 0.9985 the whole per cent would be 100.
+  return Fixed(percent, percent < 10.0 || (percent > 99.0 && share < 1.0) ? 1 : 0) + " %";
+}
+
+/** So many times chance, as the verdict's reasons say it: what is far below 1 is not shown as 0. */
+std::string
+TimesChance(double ratio)
+{
+  const bool isTiny = ratio > 0.0 && ratio < 0.01;
+  return (isTiny ? std::string("less than 0.01") : Fixed(ratio, ratio < 1.0 ? 2 : 1)) + " times chance";
 }
 
 std::string
@@ -191,13 +200,23 @@ HasMeasure(const Json & measures, const std::string & key, const std::string & p
   });
 }
 
+/** What the names of all maps of one grader begin with. */
+std::string
+GraderOf(const std::string & prefix)
+{
+  const std::string brain = "brain-";
+  return prefix.rfind(brain, 0) == 0 ? brain : "";
+}
+
 /** A number of the quality, and what chance would give. */
 Json
 CellOf(const Json & quality, const std::string & prefix, const std::string & title, const Json & measure)
 {
   Json       cell{ { "map", title }, { "value", "not defined" }, { "note", nullptr } };
   const auto number = [&](const char * role) {
-    const auto found = measure.contains(role) ? quality.find(prefix + measure[role].get<std::string>()) : quality.end();
+    const bool isShared = std::string(role) == "chance" && measure.value("shared_chance", false);
+    const auto before = isShared ? GraderOf(prefix) : prefix;
+    const auto found = measure.contains(role) ? quality.find(before + measure[role].get<std::string>()) : quality.end();
     return found != quality.end() && found->is_number() ? found->get<double>() : std::nan("");
   };
   const double      value = number("value");
@@ -217,8 +236,8 @@ CellOf(const Json & quality, const std::string & prefix, const std::string & tit
   }
   if (!std::isnan(ratio))
   {
-    cell["note"] = (cell["note"].is_null() ? std::string() : cell["note"].get<std::string>() + ": ") + Fixed(ratio, 1) +
-                   " times chance";
+    cell["note"] =
+      (cell["note"].is_null() ? std::string() : cell["note"].get<std::string>() + ": ") + TimesChance(ratio);
   }
   return cell;
 }
@@ -455,6 +474,13 @@ ReportPage::DescribeQuality() const
         ending = isEnd && isWord && name.size() > ending.size() ? name : ending;
       }
     }
+    const bool isSharedChance = std::any_of(measures.begin(), measures.end(), [&](const Json & measure) {
+      return measure.value("shared_chance", false) && key == GraderOf(key) + measure["chance"].get<std::string>();
+    });
+    if (isSharedChance)
+    {
+      continue; // beside the numbers of every map
+    }
     if (ending.empty())
     {
       const auto sequence = std::find_if(m_Sequences.begin(), m_Sequences.end(), [&](const Sequence & candidate) {
@@ -531,9 +557,10 @@ ReportPage::DescribeProvenance() const
     {
       continue;
     }
-    Json values = Json::array({ TextOf(model["name"]) + ' ' + TextOf(model["version"]) +
-                                (model["demonstration"] == true ? " (demonstration)" : "") });
-    values.push_back("trained on: " + (model["training_data"] == "" ? "not stated" : TextOf(model["training_data"])));
+    Json              values = Json::array({ TextOf(model["name"]) + ' ' + TextOf(model["version"]) +
+                                             (model["demonstration"] == true ? " (demonstration)" : "") });
+    const std::string training = model["training_data"] == "" ? "not stated" : TextOf(model["training_data"]);
+    values.push_back((training.rfind("trained on ", 0) == 0 ? "" : "trained on: ") + training);
     if (model["intended_use"] != "")
     {
       values.push_back("intended use: " + TextOf(model["intended_use"]));
@@ -854,6 +881,7 @@ ReportPage::Write(const std::string & path) const
   page["pictures"] = this->DrawPictures(path + ".slice.png");
   page["maps"] = this->DescribeMaps();
   page["has_maps"] = !page["maps"].empty();
+  page["has_tumour"] = m_Tumour && BoxOf(m_Tumour, 0.0).GetNumberOfPixels() > 0;
   page["explanation"] = page["maps"].empty() || !m_Result["explanation"].is_object()
                           ? Json(nullptr)
                           : Json{ { "class", m_Result["explanation"]["class"] } };
@@ -861,7 +889,15 @@ ReportPage::Write(const std::string & path) const
   page["provenance"] = this->DescribeProvenance();
   page["viewer"] = nullptr;
   page["viewer_missing"] = reason;
-  page["grid_note"] = nullptr;
+  std::string gridNote;
+  if (m_Result["registration"].is_object())
+  {
+    const auto spacing = m_Sequences.front().Image->GetSpacing();
+    gridNote = "All sequences are shown on the grid of the grading, in the space of " +
+               TextOf(m_Result["registration"]["reference"]) + " with voxels of " +
+               Millimetres({ { spacing[0], spacing[1], spacing[2] } }) +
+               "; the files beside this page are on the grids of the sequences themselves. ";
+  }
   for (Json & picture : page["pictures"])
   {
     picture["open"] = library.empty() || picture["title"] == "Sequences";
@@ -883,11 +919,12 @@ ReportPage::Write(const std::string & path) const
     if (volumes["coarsened"] == true)
     {
       const Json & spacing = volumes["spacing"];
-      page["grid_note"] = "The interactive view shows means over voxels of " +
-                          Millimetres({ { spacing[0], spacing[1], spacing[2] } }) +
-                          " to keep this page small; the files beside it have every voxel.";
+      gridNote += "The interactive view shows means over voxels of " +
+                  Millimetres({ { spacing[0], spacing[1], spacing[2] } }) +
+                  " to keep this page small; the files beside it have every voxel.";
     }
   }
+  page["grid_note"] = gridNote.empty() ? Json(nullptr) : Json(gridNote);
   parts["policy"] = "default-src 'none'; script-src " + scripts + "; style-src " + DigestForPolicy(parts["style"]) +
                     "; img-src data:; connect-src 'none'; base-uri 'none'; form-action 'none'";
 

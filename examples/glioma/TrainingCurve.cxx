@@ -138,10 +138,19 @@ DrawTrainingCurve(const std::string & output)
     canvas.Text(static_cast<int>(left + at * width) - 9, top + height + 8, text, greyColour);
   }
   canvas.Text(left, 14, "Training: " + std::filesystem::path(name).filename().string(), whiteColour, 2);
-  canvas.Text(left, top - 14, "loss of a step, and its running mean", meanColour);
+  // The mean runs over a fiftieth of the steps; of few steps it would be the loss itself.
+  const double window = std::max(1.0, std::round(static_cast<double>(losses.size()) / 50.0));
+  std::snprintf(text, sizeof(text), "%.0f", window);
+  canvas.Text(left,
+              top - 14,
+              window > 1.0 ? "loss: thin, of each step; thick, running mean of " + std::string(text) + " steps"
+                           : "loss of each step",
+              meanColour);
   if (!scores.empty())
   {
-    canvas.Text(left + width - 6 * 16, top - 14, "validation score", scoreColour);
+    // As TorchModelTrainer scores segmentation and grading.
+    const std::string score = "validation: mean Dice, or mean P(true grade)";
+    canvas.Text(left + width - 6 * static_cast<int>(score.size()), top - 14, score, scoreColour);
   }
   canvas.Text(left + width - 6 * 4, top + height + 26, "step", greyColour);
 
@@ -156,12 +165,10 @@ DrawTrainingCurve(const std::string & output)
     }
   };
   draw(losses, highest, stepColour, 1.0);
-  // Of a fiftieth of the steps.
   std::vector<Point> means = losses;
-  const double       share = 1.0 / std::max(1.0, static_cast<double>(losses.size()) / 50.0);
   for (std::size_t i = 1; i < means.size(); ++i)
   {
-    means[i][1] = means[i - 1][1] + share * (means[i][1] - means[i - 1][1]);
+    means[i][1] = means[i - 1][1] + (means[i][1] - means[i - 1][1]) / window;
   }
   draw(means, highest, meanColour, 2.0);
   draw(scores, 1.0, scoreColour, 2.0);

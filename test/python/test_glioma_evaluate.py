@@ -262,6 +262,61 @@ class GliomaEvaluate(unittest.TestCase):
             ["evaluation.json", "evaluation.md", "evaluation.tex", "reliability.png", "roc.png"],
         )
 
+    def test_carries_warnings_and_says_phantom(self):
+        test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
+        folders = [self.predict(name, dict(zip(test, (0.9, 0.2))), quality=dict.fromkeys(test, -1e-9)) for name in ("one", "two")]
+        warning = "WARNING: the models were trained on 2 of the 2 cases & 100 % of a_b\\c."
+        earlier = {
+            "schema": "glioma-evaluation/1",
+            "cohort": {"cases": 2},
+            "notes": [warning, "The temperature is undefined: of no interest."],
+        }
+        (folders[0] / "evaluation.json").write_text(json.dumps(earlier))
+        latex = "WARNING: the models were trained on 2 of the 2 cases \\& 100 \\% of a\\_b\\textbackslash{}c."
+        (only,) = self.evaluate("--predictions", folders[0], output=self.work / "only")["rows"]
+        for notes, rows in (([warning], folders[:1]), ([f"A: {warning}"], [f"A={folders[0]}", f"B={folders[1]}"])):
+            evaluation = self.evaluate(*(f"--predictions={row}" for row in rows), "--force")
+            self.assertEqual(evaluation["notes"], notes)
+            self.assertIn(f"> {notes[0]}\n", (self.output / "evaluation.md").read_text())
+            (caption,) = re.findall(r"\\caption\{(.*)\}\n", (self.output / "evaluation.tex").read_text())
+            self.assertIn("Research use only. ", caption)
+            self.assertIn(latex, caption)
+        # Of a folder cases/ the evaluation lies above. Its number of cases is another.
+        (self.work / "above").mkdir()
+        folders[0].rename(self.work / "above/cases")
+        shutil.move(self.work / "above/cases/evaluation.json", self.work / "above/evaluation.json")
+        (self.work / "above/evaluation.json").write_text(json.dumps({**earlier, "cohort": {"cases": 12}}))
+        for folder in ("above", "above/cases"):
+            (note,) = self.evaluate("--predictions", self.work / folder, "--force")["notes"]
+            self.assertEqual(note, f"{warning} (Said of 12 cases that were evaluated before.)")
+
+        path = folders[1] / test[0] / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "phantom": True}))
+        for _ in range(2):  # said once, from whichever evaluation
+            evaluation = self.evaluate("--predictions", folders[1], "--explain", "--force")
+            self.assertEqual(evaluation["notes"], ["1 of the 2 cases are phantoms, not patients."])
+            shutil.copy(self.output / "evaluation.json", folders[1])
+        text = (self.output / "evaluation.md").read_text()
+        for part in (text, (self.output / "evaluation.tex").read_text()):
+            self.assertIn("1 of the 2 cases are phantoms, not patients.", part)
+        # Every grade is right: that is said once, and not beside every number.
+        self.assertEqual(text.count("no grade is wrong"), text.count("undefined: no grade is wrong"))
+        self.assertLessEqual(text.count("no grade is wrong"), 3)
+        self.assertIn("| always | 1.000 | 1.000 | 1.000 | - | - |", text)
+        # What is rounded to 0 has no sign.
+        self.assertNotRegex(text, r"-0\.0+\b")
+
+    def test_long_names_of_rows_fit_the_plots(self):
+        test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
+        folder = self.predict("one", dict(zip(test, (0.9, 0.2))))
+        name = "a grader with a very long name that says all of how it was trained and on which patients"
+        self.evaluate(f"--predictions={name}={folder}")
+        for picture in ("roc", "reliability"):
+            picture = read_array(self.output / f"{picture}.png")
+            lit = np.nonzero((picture[560:].astype(int) - picture[-1, -1]).max(axis=2).max(axis=0) > 30)[0]
+            self.assertGreater(lit.max(), 80 + 6 * len(name))
+            self.assertLess(lit.max(), picture.shape[1] - 5)
+
     def check_plots(self, evaluation):
         """Each row's curve and discs lie where its numbers say, in its own colour."""
         curves, discs = (read_array(self.output / f"{name}.png") for name in ("roc", "reliability"))

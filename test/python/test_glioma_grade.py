@@ -460,6 +460,76 @@ class GliomaGrade(unittest.TestCase):
         open(truncated, "wb").write(open(self.case["t2"], "rb").read()[:20000])
         self.refuse(says=[truncated, "T2"], t2=truncated)
 
+    def test_an_error_of_itk_keeps_what_was_said_of_it(self):
+        path = os.path.join(self.folder, "no-direction.mha")
+        sitk.WriteImage(sitk.ReadImage(self.case["t2"]), path)
+        data = open(path, "rb").read()
+        open(path, "wb").write(re.sub(rb"TransformMatrix = [^\n]*", b"TransformMatrix =" + b" 0" * 9, data))
+        self.refuse(says=["Cannot read", path, "T2"], t2=path)
+        self.assertNotRegex(self.run_glioma(t2=path).stderr, "ITK ERROR|0x|[.]cxx")
+        # N4 takes no voxels that are not positive.
+        array = sitk.GetArrayFromImage(sitk.ReadImage(self.case["t1c"]))
+        negative = self.write("negative.nii.gz", -np.abs(array))
+        grading = os.path.join(self.folder, "negative")
+        for task, path in dict(self.models, segmentation=self.everywhere).items():
+            shutil.copytree(path, f"{grading}-{task}")
+            manifest = os.path.join(f"{grading}-{task}", "configs", "metadata.json")
+            text = open(manifest).read()
+            open(manifest, "w").write(text.replace('"bias_correction": "none"', '"bias_correction": "n4"'))
+        bundles = {task: f"{grading}-{task}" for task in self.models}
+        self.refuse(says=["N4 of the sequence T1c failed: "], t1c=negative, **bundles)
+        self.assertNotRegex(self.run_glioma(t1c=negative, **bundles).stderr, "ITK ERROR|0x|[.]cxx")
+
+    def test_nothing_of_a_bundle_commands_the_terminal(self):
+        bundle = os.path.join(self.folder, "commands")
+        shutil.copytree(self.models["grading"], bundle)
+        path = os.path.join(bundle, "configs", "metadata.json")
+        manifest = json.load(open(path, encoding="utf-8"))
+        manifest["gliomagrading"]["training"]["data"] = "\x1b]0;owned\x07 \u009b31m \u00e9\u8133"
+        json.dump(manifest, open(path, "w", encoding="utf-8"))
+        commands = "[\x00-\x09\x0b-\x1f\x7f-\x9f]"
+        shown = self.grade("--explain", "none", grading=bundle)
+        self.assertNotRegex(shown, commands)
+        self.assertIn("?31m \u00e9\u8133", shown)
+        manifest["gliomagrading"]["weights"]["file"] = "../\x1b[31m\u009bred"
+        json.dump(manifest, open(path, "w", encoding="utf-8"))
+        shown = self.run_glioma(grading=bundle, output=os.path.join(self.work, "other")).stderr
+        self.assertIn("[31m", shown)
+        self.assertNotRegex(shown, commands)
+        shown = subprocess.run([GLIOMA, "inspect", bundle], capture_output=True, text=True)
+        self.assertNotRegex(shown.stdout + shown.stderr, commands)
+
+    def test_what_is_printed_onto_a_full_disk(self):
+        estimate = [part for part in self.command("--estimate") if part not in ("--output", self.output)]
+        table = os.path.join(self.work, "COHORT.csv")
+        for command in ([GLIOMA, "inspect", self.case["t1"]], estimate, [GLIOMA, "cohort", os.path.dirname(self.seg), "--output", table]):
+            with open("/dev/full", "w") as full:
+                outcome = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(outcome.returncode, 1, command)
+            self.assertIn("Cannot write to standard output", outcome.stderr)
+
+    def test_a_table_of_links_to_nothing(self):
+        folder = os.path.join(self.work, "cohort")
+        for name in ("whole", "linked"):
+            os.makedirs(os.path.join(folder, name))
+            for sequence, suffix in SUFFIXES.items():
+                target = self.case[sequence] if name == "whole" or sequence != "t2" else "/nowhere/t2.nii.gz"
+                os.symlink(target, os.path.join(folder, name, f"{name}{suffix}.nii.gz"))
+        table = os.path.join(self.work, "COHORT.csv")
+        outcome = subprocess.run([GLIOMA, "cohort", folder, "--output", table], capture_output=True, text=True)
+        self.assertIn("1 of 2 patients", outcome.stdout)
+        self.assertRegex(outcome.stdout, "linked: linked_t2.nii.gz is a link")
+        self.assertNotIn("linked", open(table).read())
+        outcome = subprocess.run([GLIOMA, "cohort", folder, "--output", self.work, "--force"], capture_output=True, text=True)
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn("is a folder", outcome.stderr)
+        self.assertFalse(os.path.exists(self.work + ".part"))
+        file = os.path.join(self.folder, "no-folder")
+        open(file, "w").close()
+        outcome = subprocess.run([GLIOMA, "cohort", folder, "--output", os.path.join(file, "C.csv")], capture_output=True, text=True)
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn("choose another --output", outcome.stderr)
+
     def test_images_that_do_not_belong_together(self):
         self.refuse(says=["T1", "T1c", "same voxels"], t1c=self.case["t1"])
         image = sitk.ReadImage(self.case["t2"])
@@ -513,6 +583,42 @@ class GliomaGrade(unittest.TestCase):
             self.refuse("--brain-mask", mask, says=["brain mask", says])
             self.refuse("--tumour-mask", mask, says=["tumour mask", says])
 
+    def test_masks_with_values_that_are_none(self):
+        array = np.zeros(sitk.GetArrayFromImage(sitk.ReadImage(self.case["t1"])).shape, np.float32)
+        array[20:30, 20:30, 20:30] = 1
+        for option in ("--brain-mask", "--tumour-mask"):
+            for bad, name in ((np.nan, "nan"), (-1, "-1")):
+                array[21, 22, 23] = bad
+                mask = self.write("mask.nii.gz", array)
+                self.refuse(option, mask, says=[option[2:].replace("-", " "), "[23, 22, 21]", f"is {name};", "above 0 inside"])
+
+    def test_a_damaged_file_of_any_format(self):
+        image = sitk.ReadImage(self.case["t2"])
+        for name in ("damaged.mha", "damaged.nrrd", "damaged.nii.gz", "damaged.mhd", "damaged.hdr"):
+            path = os.path.join(self.folder, name)
+            sitk.WriteImage(image, path, name != "damaged.hdr")
+            voxels = {"damaged.mhd": "damaged.zraw", "damaged.hdr": "damaged.img"}.get(name, name)
+            voxels = os.path.join(self.folder, voxels)
+            data = bytearray(open(voxels, "rb").read())
+            if name == "damaged.hdr":
+                del data[-100:]
+            else:
+                data[len(data) // 2] ^= 0x55
+            self.put(voxels, data)
+            self.refuse(says=["Cannot read", name, "T2", "cut off or damaged", "get it again"], t2=path)
+
+    def test_a_header_apart_from_its_voxels(self):
+        path = os.path.join(self.folder, "apart.mhd")
+        sitk.WriteImage(sitk.ReadImage(self.case["t2"]), path)
+        self.grade("--explain", "none", t2=path)
+        first = self.result()["provenance"]["inputs"]["T2"]["sha256"]
+        voxels = os.path.join(self.folder, "apart.raw")
+        data = bytearray(open(voxels, "rb").read())
+        data[len(data) // 2] ^= 1
+        self.put(voxels, data)
+        self.grade("--explain", "none", "--force", t2=path)
+        self.assertNotEqual(self.result()["provenance"]["inputs"]["T2"]["sha256"], first)
+
     def test_models_that_are_not_what_they_say(self):
         for task in ("segmentation", "grading"):
             bundle = os.path.join(self.folder, f"broken-{task}")
@@ -553,17 +659,86 @@ class GliomaGrade(unittest.TestCase):
         for limit in (200, 5000, 40000):
             self.refuse(says=["Cannot write", "--output"], limit=limit)
 
+    def test_a_full_disk_at_each_file(self):
+        # One small file goes well, a later one does not.
+        self.grade("--explain", "none", "--tumour-mask", self.seg)
+        sizes = {name: os.path.getsize(os.path.join(self.output, name)) for name in os.listdir(self.output)}
+        shutil.rmtree(self.output)
+        for name, size in sizes.items():
+            self.refuse("--explain", "none", "--tumour-mask", self.seg, says=["Cannot write", "--output"], limit=min(size // 2, 4096))
+
+    def interrupt(self, meanwhile, *more):
+        """Does something when the run has begun to write."""
+        with subprocess.Popen(self.command(*more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            where = self.output if os.path.isdir(self.output) else self.work
+            deadline = time.monotonic() + 120
+            while not any(name.startswith(".out.partial-") for name in os.listdir(where)) and process.poll() is None:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+            self.assertIsNone(process.poll())
+            meanwhile(process)
+            stderr = process.communicate(timeout=120)[1]
+        return process.returncode, stderr
+
     def test_an_interrupted_run_leaves_nothing(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with subprocess.Popen(self.command(), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-                deadline = time.monotonic() + 120
-                while not os.listdir(self.work) and process.poll() is None and time.monotonic() < deadline:
-                    time.sleep(0.01)
-                self.assertTrue(all(name.startswith(".out.partial-") for name in os.listdir(self.work)))
-                process.send_signal(number)
-                process.communicate(timeout=120)
-            self.assertEqual(process.returncode, -number)
-            self.assertEqual(os.listdir(self.work), [])
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            code, _ = self.interrupt(lambda process, number=number: process.send_signal(number))
+            self.assertEqual(code, -number)
+            self.assertEqual(os.listdir(self.work), [], number)
+
+    def test_what_is_ignored_does_not_interrupt(self):
+        # As nohup starts a program.
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            code, stderr = self.interrupt(lambda process: process.send_signal(signal.SIGHUP), "--explain", "none")
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        self.assertEqual(code, 0, stderr)
+        self.assertIn("result.json", os.listdir(self.output))
+
+    def test_another_run_was_faster(self):
+        def other(_):
+            os.makedirs(self.output)
+            open(os.path.join(self.output, "result.json"), "w").write("of another")
+
+        code, stderr = self.interrupt(other, "--explain", "none")
+        self.assertEqual(code, 1)
+        self.assertIn("--force", stderr)
+        self.assertNotIn("filesystem error", stderr)
+        self.assertEqual(open(os.path.join(self.output, "result.json")).read(), "of another")
+        shutil.rmtree(self.output)
+        code, stderr = self.interrupt(other, "--explain", "none", "--force")
+        self.assertEqual(code, 0, stderr)
+        self.result()
+        self.assertEqual(os.listdir(self.work), ["out"])
+
+    def test_the_earlier_results_stay_where_new_ones_cannot_go(self):
+        os.symlink("/nowhere/out", self.output)
+        outcome = self.run_glioma()
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn("link to nothing", outcome.stderr)
+        os.remove(self.output)
+
+        self.grade("--explain", "none")
+
+        def files():
+            return {name: open(os.path.join(self.output, name), "rb").read() for name in os.listdir(self.output) if name != "report.html"}
+
+        def folder(_=None):
+            report = os.path.join(self.output, "report.html")
+            os.remove(report)
+            os.makedirs(os.path.join(report, "mine"))
+
+        before = files()
+        code, stderr = self.interrupt(folder, "--explain", "none", "--force")
+        self.assertEqual(code, 1)
+        self.assertIn("--output", stderr)
+        self.assertEqual(files(), before)
+        self.assertEqual(os.listdir(os.path.join(self.output, "report.html")), ["mine"])
+        outcome = self.run_glioma("--explain", "none", "--force")
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn("holds a folder report.html", outcome.stderr)
+        self.assertEqual(files(), before)
 
 
 if __name__ == "__main__":

@@ -271,6 +271,157 @@ class ReportPage(unittest.TestCase):
         across = place_of_outline(self.slices()["Sequences"]["T1c, axial"])[0]
         self.assertEqual(left > 0.5, across > 0.5)
 
+    def read_out(self, moves):
+        """What the read-out says after each of these moves, lists of an axis and a slider's value."""
+        script = """(async () => {
+          const said = [];
+          for (const [axis, value] of MOVES) {
+            const input = document.querySelectorAll('#place input')[axis];
+            input.value = String(value);
+            input.dispatchEvent(new Event('input'));
+            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+            said.push([...document.querySelectorAll('#readout span')].map((line) => line.textContent));
+          }
+          return said;
+        })()"""
+        said = self.browser.evaluate(script.replace("MOVES", json.dumps(moves)))
+        outs = []
+        for place, *values in said:
+            place = [float(n) for n in re.findall(r"-?[\d.]+", place.replace("−", "-"))[:3]]
+            outs.append((place, {name: float(v.replace("−", "-")) for name, v in (line.split(": ") for line in values)}))
+        return outs
+
+    def oblique(self):
+        """The case on a grid that is turned by two angles and stored from the side."""
+        a, b = np.deg2rad((17, -12))
+        turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+        tilt = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
+        axes = turn @ tilt @ np.array([[0, 0, -1], [1, 0, 0], [0, 1, 0]])
+        size, spacing = (80, 72, 56), (3.0, 3.0, 3.2)
+        images = {}
+        for name, path in {**self.case, "seg": self.seg}.items():
+            image = sitk.ReadImage(path)
+            centre = image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in image.GetSize()])
+            origin = np.array(centre) - axes @ ((np.array(size) - 1) / 2 * spacing)
+            interpolator = sitk.sitkNearestNeighbor if name == "seg" else sitk.sitkLinear
+            turned = sitk.Resample(image, size, sitk.Transform(), interpolator, origin.tolist(), spacing, axes.ravel().tolist(), 0.0)
+            images[name] = os.path.join(self.folder, f"oblique{SUFFIXES.get(name, '_seg')}.nii.gz")
+            sitk.WriteImage(turned, images[name])
+        return images, images.pop("seg")
+
+    def test_place_and_values_are_those_of_the_files(self):
+        self.need_viewer()
+        with self.subTest("straight"):
+            self.check_places(self.case, self.page)
+        with self.subTest("oblique"):
+            case, seg = self.oblique()
+            self.check_places(case, self.grade("oblique", case, seg))
+
+    def check_places(self, case, page):
+        self.show(page, width=640, height=560)
+        self.control("#view-choice label:nth-child(2) input")
+        self.browser.evaluate("document.querySelectorAll('.overlay input:not(:checked)').forEach((b) => b.click())")
+        self.canvas()
+        start = self.browser.evaluate("JSON.parse(document.getElementById('viewer-data').textContent).start")
+        sliders = self.browser.evaluate("[...document.querySelectorAll('#place input')].map((i) => [Number(i.value), Number(i.max)])")
+        moves = [[0, sliders[0][0]]]
+        for axis in (2, 1, 0):
+            value, largest = sliders[axis]
+            moves += [[axis, v] for v in (*range(0, largest + 1, 2), value)]
+        outs = self.read_out(moves)
+        np.testing.assert_allclose(outs[0][0], np.multiply(start, (-1, -1, 1)), atol=0.06)
+
+        t1c = sitk.ReadImage(case["t1c"])
+        read = lambda name: sitk.ReadImage(os.path.join(os.path.dirname(page), f"{name}.nii.gz"))
+        maps = {f"GradCAM {layer}": read(f"gradcam-{layer}") for layer in ("res3", "res4")}
+        maps["Guided backpropagation"] = sitk.VectorIndexSelectionCast(read("guided-backprop"), 1)
+        largest = {name: np.abs(sitk.GetArrayViewFromImage(image)).max() for name, image in maps.items()}
+        brightest = sitk.GetArrayViewFromImage(t1c).max()
+        seen = outside = zeros = 0
+        for place, values in outs:
+            index = t1c.TransformPhysicalPointToIndex(place)
+            # The middle of a voxel; the read-out has tenths of a mm.
+            np.testing.assert_allclose(t1c.TransformIndexToPhysicalPoint(index), place, atol=0.11)
+            self.assertEqual("T1c" in values, t1c[index] > 0, place)
+            outside += t1c[index] == 0
+            # The brightest voxels are cut off.
+            if 0 < t1c[index] < 0.5 * brightest:
+                seen += 1
+                self.assertAlmostEqual(values["T1c"], t1c[index], delta=0.01 * brightest, msg=place)
+            for name in set(maps) & set(values):
+                zeros += maps[name][index] == 0
+                if abs(maps[name][index]) < 0.2 * largest[name]:
+                    self.assertAlmostEqual(values[name], maps[name][index], delta=0.01 * largest[name], msg=f"{name} at {place}")
+        self.assertGreater(min(seen, outside, zeros), 5)
+
+    def test_cross_hair_is_thin_on_a_coarse_grid(self):
+        self.need_viewer()
+        self.show(width=640, height=560)
+        self.browser.evaluate("document.querySelectorAll('.overlay input:checked').forEach((b) => b.click())")
+        self.control("#view-choice label:nth-child(2) input")
+
+        def line():
+            """Columns of the cross-hair in the rows above the head."""
+            columns = np.nonzero((np.abs(self.canvas() - (89, 191, 255)).max(axis=2) < 60).mean(axis=0) > 0.5)[0]
+            self.assertGreater(len(columns), 0, "no cross-hair")
+            return columns
+
+        before = line()
+        value = self.browser.evaluate("Number(document.querySelector('#place input').value)")
+        self.control("#place input", value + 4)
+        voxel = abs(line().mean() - before.mean()) / 4  # 3 mm
+        self.assertLess(len(before), 0.6 * voxel)
+
+    def test_canvas_stays_in_the_window_beside_many_controls(self):
+        self.need_viewer()
+        browser = self.show()
+        browser.evaluate("document.querySelector('.controls').append(document.createElement('div'))")
+        browser.evaluate("document.querySelector('.controls').lastChild.style.height = '3000px'")
+        browser.evaluate("scrollTo(0, document.getElementById('canvas').getBoundingClientRect().top + scrollY + 1500)")
+        top, bottom = browser.evaluate(
+            "(() => { const r = document.getElementById('canvas').getBoundingClientRect(); return [r.top, r.bottom]; })()"
+        )
+        self.assertGreaterEqual(top, -1)
+        self.assertLessEqual(bottom, 1001)
+        self.assertGreater(bottom - top, 400)
+
+    def test_reset_is_of_every_sequence(self):
+        self.need_viewer()
+        browser = self.show(width=640, height=560)
+        self.control("#view-choice label:nth-child(2) input")
+        picture = lambda: self.canvas()[8:-8, 8:-8]  # without the frame of the focus
+        before = picture()
+        browser.evaluate("document.getElementById('canvas').scrollIntoView()")
+        left, top, right, bottom = browser.evaluate(
+            "(() => { const r = document.getElementById('canvas').getBoundingClientRect(); return [r.left, r.top, r.right, r.bottom]; })()"
+        )
+        x, y = (left + right) / 2, (top + bottom) / 2
+        for kind, dx in (("mousePressed", 0), ("mouseMoved", 30), ("mouseMoved", 60), ("mouseReleased", 60)):
+            browser.call("Input.dispatchMouseEvent", type=kind, x=x + dx, y=y + dx, button="right", buttons=2, clickCount=1)
+        changed = picture()
+        self.assertGreater((np.abs(changed - before).max(axis=2) > 8).sum(), 200, "the right button changes nothing")
+        self.control("#sequence-choice label:nth-child(1) input")
+        self.canvas()
+        self.control("#reset")
+        self.control("#sequence-choice label:nth-child(2) input")
+        self.assertLess((np.abs(picture() - before).max(axis=2) > 8).sum(), 20)
+
+    def test_overview_says_phantom_and_warns(self):
+        # Each in another's place: a long reason to look.
+        swapped = dict(zip(self.case, [self.case[name] for name in ("t1c", "t2", "flair", "t1")]))
+        page = self.grade("swapped", swapped, self.seg, "--explain", "none")
+        with open(os.path.join(os.path.dirname(page), "result.json"), encoding="utf-8") as file:
+            reasons = json.load(file)["reasons"]
+        self.assertGreater(len(f"Review ({len(reasons)}): {reasons[0]}"), 88)
+        picture = pixels(open(os.path.join(os.path.dirname(page), "overview.png"), "rb").read())
+        self.assertLess(picture.shape[1], 1300)
+        lines = []
+        for top in range(10, 10 + 6 * 20, 20):
+            band = picture[top : top + 16]
+            lines.append([int((np.abs(band - colour).max(axis=2) < 3).sum()) for colour in ((255, 190, 60), (235, 235, 235))])
+        # Phantom, grade, review and its second line, research use.
+        self.assertEqual([warning > white for warning, white in lines[:5]], [True, False, True, True, True], lines)
+
     # How it is used
 
     def test_keyboard(self):

@@ -79,7 +79,7 @@
       sagittalNoseLeft: true,
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       multiplanarLayout: MULTIPLANAR_TYPE.GRID,
-      multiplanarPadPixels: 4,
+      multiplanarPadPixels: 24, // room for the letters of the sides
       showAllOrientationMarkers: true,
       dragMode: DRAG_MODE.windowing,
       dragAndDropEnabled: false,
@@ -90,6 +90,7 @@
       backColor: [0, 0, 0, 1],
       fontColor: [0.92, 0.92, 0.92, 1],
       crosshairColor: [0.35, 0.75, 1, 0.9],
+      crosshairWidthUnit: 'mm', // one voxel of a coarse grid would hide a small lesion
       clipPlaneColor: [0, 0, 0, 0],
       loadingText: '',
       logLevel: 'error',
@@ -152,6 +153,7 @@
       viewer.updateGLVolume();
       viewer.createOnLocationChange();
     }
+    byId('overlays').hidden = overlays.length === 0;
     // One change after the other, and of many waiting ones the last.
     let running = Promise.resolve();
     let waiting = 0;
@@ -207,7 +209,9 @@
     const signs = [-1, -1, 1];
     const ends = ['Right–left', 'Front–back', 'Feet–head'];
     const place = () => Array.from(viewer.scene.crosshairPos);
-    const millimetres = () => Array.from(viewer.frac2mm(place())).slice(0, 3).map((value, axis) => signs[axis] * value);
+    // The last argument: of an oblique image the true places, not those of the straightened one that the viewer draws.
+    const inPatient = () => Array.from(viewer.frac2mm(place(), 0, true)).slice(0, 3);
+    const millimetres = () => inPatient().map((value, axis) => signs[axis] * value);
     const flipped = (axis, index) => (signs[axis] < 0 ? size[axis] - 1 - index : index);
     const voxel = (axis) => flipped(axis, Math.round(place()[axis] * size[axis] - 0.5));
     const number = (value, digits) => value.toFixed(digits).replace('-', '−');
@@ -237,15 +241,19 @@
         made.show();
       });
       const lines = [millimetres().map((value) => number(value, 1)).join(', ') + ' mm (LPS, as in result.json)'];
-      for (const volume of location.values || []) {
-        if (volume.name !== 'Tumour outline' && Number.isFinite(volume.value)) {
-          lines.push(volume.name + ': ' + short(volume.value));
+      (location.values || []).forEach(({ name, value, vox }, index) => {
+        // The viewer takes the nearest voxel of a volume that ends before: there a map is 0, and there is no brain.
+        const isInside = Array.from(vox).every((at, axis) => at >= 0 && at < viewer.volumes[index].dimsRAS[axis + 1]);
+        const { scl_slope: slope, scl_inter: background } = viewer.volumes[index].hdr;
+        const isBrain = isInside && value > background + slope / 2;
+        if (name !== 'Tumour outline' && Number.isFinite(value) && (index > 0 || isBrain)) {
+          lines.push(name + ': ' + short(isInside ? value : 0));
         }
-      }
+      });
       readout.replaceChildren(...lines.map((line) => element('span', { textContent: line })));
     };
     const home = () => {
-      viewer.scene.crosshairPos = viewer.mm2frac(data.start);
+      viewer.scene.crosshairPos = viewer.mm2frac(data.start, 0, true);
       // From the side of the tumour.
       viewer.setRenderAzimuthElevation(place()[0] > 0.5 ? 230 : 130, 20);
       draw();
@@ -270,9 +278,12 @@
     byId('reset').addEventListener('click', () => {
       viewer.setPan2Dxyzmm([0, 0, 0, 1]);
       viewer.setScale(1);
-      const volume = viewer.volumes[0];
-      volume.cal_min = data.sequences[sequence].low;
-      volume.cal_max = data.sequences[sequence].high;
+      for (const entry of data.sequences) {
+        const volume = made.get(entry.name + '/0');
+        if (volume) {
+          Object.assign(volume, { cal_min: entry.low, cal_max: entry.high });
+        }
+      }
       viewer.updateGLVolume();
       home();
     });

@@ -7,7 +7,6 @@ Where several sequences are wanted: one image with components, a list of images 
 """
 
 import dataclasses
-import os
 from typing import Any, Literal, Union, get_args
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +15,7 @@ import numpy as np
 from . import _library
 from ._documentation import documented
 from ._progress import Progress, Reporter
-from .images import Image, PathLike, Wrap, describe, lists, on_grid_of, to_vector_volume, to_volume
+from .images import Image, PathLike, Wrap, describe, is_path, lists, on_grid_of, to_vector_volume, to_volume
 from .model import Model, as_model
 
 Rescaling = Literal["none", "mean", "range"]
@@ -151,7 +150,7 @@ def n4_bias_correction_chain(
         run.set_mask(to_volume(on_grid_of(mask, image), "the mask", mask=True, labels=use_mask_label)[0])
     if confidence is not None:
         run.set_confidence(to_volume(on_grid_of(confidence, image), "the confidence")[0])
-    iterations = [int(n) for n in maximum_number_of_iterations]
+    iterations = [_library.whole_number(n, "maximum_number_of_iterations") for n in maximum_number_of_iterations]
     levels = len(iterations) if number_of_fitting_levels is None else number_of_fitting_levels
     run.set_shrink_factors(lists(shrink_factors))
     run.set_use_mask_label(use_mask_label)
@@ -211,7 +210,7 @@ def n4_bias_field_correction(
     around it in a phantom's T1. Standardization takes the factor away.
     """
     if maskImage is None:
-        image = Image.read(image) if isinstance(image, (str, os.PathLike)) else image
+        image = Image.read(image) if is_path(image) else image
         maskImage = on_grid_of(np.ones(np.shape(describe(image)[0].array), np.uint8), image)
     return n4_bias_correction_chain(
         image,
@@ -461,9 +460,10 @@ def _class_number(label: Union[None, int, str], names: Sequence[str]) -> int:
         if label not in names:
             raise ValueError(f"class_to_explain is {label!r}; the model's classes are {', '.join(names)}.")
         return list(names).index(label)
-    if not 0 <= label < len(names):
+    number = _library.whole_number(label, "class_to_explain")
+    if not 0 <= number < len(names):
         raise ValueError(f"class_to_explain is {label}; the model has the classes 0 to {len(names) - 1}.")
-    return int(label)
+    return number
 
 
 @documented("GradCAMImageFilter")
@@ -605,7 +605,11 @@ def explanation_quality(
     measure_border: bool = True,
     progress: Progress = None,
 ) -> Quality:
-    """Does a map look at the tumour? Its numbers beside what chance would give."""
+    """Does a map look at the tumour? Its numbers beside what chance would give.
+
+    A GradCAM needs its support, maps.supports[layer]: beyond the layer's cells the map says nothing, and chance counts only where it says
+    something. Without it the ratio to chance can come out high for a map that misses the tumour.
+    """
     volume, _ = to_vector_volume(map, GEOMETRY_TOLERANCE)
     run = _library.core().ExplanationQuality()
     run.set_map(volume)

@@ -258,6 +258,17 @@ def test_images_that_are_none(head: Head) -> None:
         gg.brain_mask(head.arrays[0][:0])
     with pytest.raises(ValueError, match="dimensions"):
         gg.brain_mask(head.as_sitk(head.arrays[0])[:, :, 3])
+    turned = np.eye(3)
+    turned[1, 2] = np.nan
+    odd: list[tuple[dict[str, Any], str]] = [
+        ({"spacing": (-3, 3, 3)}, "spacing holds -3.0.* above 0"),
+        ({"spacing": (3, np.inf, 3)}, "spacing holds inf"),
+        ({"origin": (0, np.nan, 0)}, "origin holds nan"),
+        ({"direction": turned}, "direction holds nan"),
+    ]
+    for geometry, says in odd:
+        with pytest.raises(gg.InputError, match=says):
+            gg.brain_mask(gg.Image(head.arrays[0], **geometry))
     singular = gg.Image(head.arrays[0], direction=np.zeros((3, 3)))
     with pytest.raises(gg.InputError, match="direction"):
         gg.brain_mask(singular)
