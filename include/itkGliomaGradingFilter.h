@@ -411,6 +411,8 @@ private:
   void
   TakeTumourMask();
   void
+  MeasureTumourMask();
+  void
   KeepLargeComponents(MaskImageType * labels) const;
   void
   CutRegion(const VectorImageType * prepared);

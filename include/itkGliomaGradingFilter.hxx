@@ -730,18 +730,29 @@ template <typename TInputImage, typename TMaskImage>
 void
 GliomaGradingFilter<TInputImage, TMaskImage>::TakeTumourMask()
 {
-  const MaskImageType * given = this->GetTumourMaskImage();
-  const RegionType      region = m_Labels->GetLargestPossibleRegion();
-  ImageAlgorithm::Copy(given, m_Labels.GetPointer(), region, region);
+  this->MeasureTumourMask();
+  const RegionType region = m_Labels->GetLargestPossibleRegion();
+  ImageAlgorithm::Copy(this->GetTumourMaskImage(), m_Labels.GetPointer(), region, region);
+  MaskPixelType * const label = m_Labels->GetBufferPointer();
+  std::transform(label, label + region.GetNumberOfPixels(), label, [](MaskPixelType value) {
+    return static_cast<MaskPixelType>(value != MaskPixelType{} ? 1 : 0);
+  });
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::MeasureTumourMask()
+{
+  const RegionType            region = m_Brain->GetLargestPossibleRegion();
+  const MaskPixelType * const given = this->GetTumourMaskImage()->GetBufferPointer();
+  const MaskPixelType * const brain = m_Brain->GetBufferPointer();
   SizeValueType               inside = 0;
   SizeValueType               insideBrain = 0;
-  MaskPixelType * const       label = m_Labels->GetBufferPointer();
-  const MaskPixelType * const brain = m_Brain->GetBufferPointer();
   for (SizeValueType i = 0; i < region.GetNumberOfPixels(); ++i)
   {
-    label[i] = label[i] != MaskPixelType{} ? 1 : 0;
-    inside += label[i];
-    insideBrain += brain[i] != MaskPixelType{} ? label[i] : 0;
+    const bool isTumour = given[i] != MaskPixelType{};
+    inside += isTumour ? 1 : 0;
+    insideBrain += isTumour && brain[i] != MaskPixelType{} ? 1 : 0;
   }
   if (inside == 0 || inside == region.GetNumberOfPixels())
   {
@@ -1265,6 +1276,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::MakeUpright()
   }
   if (this->GetTumourMaskImage())
   {
+    this->MeasureTumourMask(); // of what is turned nothing lies outside
     m_Upright->SetTumourMaskImage(threshold(copyInside(
       this->GetTumourMaskImage(), [](const MaskPixelType & value) { return value != MaskPixelType{} ? 1.0f : 0.0f; })));
   }
@@ -1345,6 +1357,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeUpright()
   // The rest is known of the upright images.
   ReviewFindings given;
   given.SequencesDisagree = m_CaseFindings.SequencesDisagree;
+  given.TumourShareOutsideBrain = m_CaseFindings.TumourShareOutsideBrain;
   given.Spacing.assign(this->GetInput(0)->GetSpacing().Begin(), this->GetInput(0)->GetSpacing().End());
   m_ReviewReasons = given.FindReasons(m_ReviewThresholds);
   const auto & reasons = m_Upright->GetReviewReasons();

@@ -20,7 +20,7 @@
 
 #include "GliomaGradingExport.h"
 
-#include "itkIntTypes.h"
+#include "itkImage.h"
 
 #include <string>
 #include <utility>
@@ -48,6 +48,10 @@ struct GliomaGrading_EXPORT ImageFileCheck
    * is none that ITK can be trusted with. Reads the whole file. */
   static std::vector<std::pair<SizeValueType, float>>
   FindNonFiniteVoxels(const std::string & path);
+
+  /** Which voxel of a mask, read as it is, is below 0 or not finite; empty where none is. */
+  static std::string
+  FindMaskProblem(const Image<float, 3> * mask);
 
   /** Gives the voxels of an image that was read from such a file their values again. */
   template <typename TImage>

@@ -61,19 +61,20 @@ MaskImage::Pointer
 LoadMask(const std::string & path)
 {
   const FloatImage::Pointer values = LoadImage(path);
-  const float * const       from = values->GetBufferPointer();
-  const float * const       end = from + values->GetLargestPossibleRegion().GetNumberOfPixels();
-  const float * const       odd = std::find_if(from, end, [](float v) { return !(v >= 0.0F) || !std::isfinite(v); });
-  if (odd != end)
+  const std::string         problem = ImageFileCheck::FindMaskProblem(values);
+  if (!problem.empty())
   {
-    itkGenericExceptionMacro("the voxel " << values->ComputeIndex(odd - from) << " of the mask " << path << " is "
-                                          << *odd << "; a mask is 0 outside and above 0 inside");
+    itkGenericExceptionMacro("the mask " << path << ": " << problem);
   }
   MaskImage::Pointer mask = MaskImage::New();
   mask->CopyInformation(values);
   mask->SetRegions(values->GetLargestPossibleRegion());
   mask->Allocate();
-  std::transform(from, end, mask->GetBufferPointer(), [](float v) { return v > 0.0F ? 1 : 0; });
+  const float * const from = values->GetBufferPointer();
+  std::transform(from,
+                 from + values->GetLargestPossibleRegion().GetNumberOfPixels(),
+                 mask->GetBufferPointer(),
+                 [](float v) { return v > 0.0F ? 1 : 0; });
   return mask;
 }
 
@@ -203,7 +204,7 @@ CohortCache::Key(const CohortCase & cohortCase) const
 {
   std::ostringstream text;
   text.precision(17);
-  text << "6 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
+  text << "7 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
        << m_Parameters.UpperQuantile << ' ' << m_Parameters.Standardization << ' ' << m_Parameters.AroundTumour << ' '
        << m_Parameters.Margin << ' ' << m_Parameters.Reach[0] << ' ' << m_Parameters.Reach[1] << ' '
        << m_Parameters.BFloat16 << (m_Parameters.BrainBox ? " brain" : "") << '\n';

@@ -569,8 +569,9 @@ CohortReader::FindImageProblems(const CohortCase & cohortCase, double tolerance)
     try
     {
       const auto notFinite = ImageFileCheck::FindNonFiniteVoxels(path);
-      // Outside the brain nobody looks at them.
-      if (!notFinite.empty() && (cohortCase.BrainMask.empty() || path == cohortCase.BrainMask))
+      // Outside the brain nobody looks at them; masks are read below.
+      const bool isMask = path == cohortCase.BrainMask || path == cohortCase.Tumour;
+      if (!notFinite.empty() && cohortCase.BrainMask.empty() && !isMask)
       {
         problems.push_back(where + path + " (" + column + ") has " + std::to_string(notFinite.size()) +
                            " voxels that are not finite");
@@ -598,34 +599,37 @@ CohortReader::FindImageProblems(const CohortCase & cohortCase, double tolerance)
   {
     check(cohortCase.Sequences[i], sequenceColumns[i]);
   }
-  check(cohortCase.BrainMask, "brain_mask");
-  if (check(cohortCase.Tumour, "seg"))
+  for (const auto & mask :
+       { std::make_pair(cohortCase.BrainMask, "brain_mask"), std::make_pair(cohortCase.Tumour, "seg") })
   {
+    if (!check(mask.first, mask.second))
+    {
+      continue;
+    }
     try
     {
       using ImageType = Image<float, 3>;
       const auto reader = ImageFileReader<ImageType>::New();
-      reader->SetFileName(cohortCase.Tumour);
+      reader->SetFileName(mask.first);
       reader->Update();
-      const ImageType * image = reader->GetOutput();
-      const float *     voxels = image->GetBufferPointer();
-      const float *     end = voxels + image->GetBufferedRegion().GetNumberOfPixels();
-      const float *     odd = std::find_if(voxels, end, [](float v) { return !(v >= 0.0F) || !std::isfinite(v); });
-      if (odd != end)
+      ImageType * const image = reader->GetOutput();
+      ImageFileCheck::Restore(ImageFileCheck::FindNonFiniteVoxels(mask.first), image);
+      const std::string   problem = ImageFileCheck::FindMaskProblem(image);
+      const float * const voxels = image->GetBufferPointer();
+      if (!problem.empty())
       {
-        std::ostringstream text;
-        text << where << "the voxel " << image->ComputeIndex(odd - voxels) << " of " << cohortCase.Tumour
-             << " (seg) is " << *odd << "; a mask is 0 outside and above 0 inside";
-        problems.push_back(text.str());
+        problems.push_back(where + mask.first + " (" + mask.second + "): " + problem);
       }
-      else if (std::none_of(voxels, end, [](float v) { return v > 0.0F; }))
+      else if (mask.first == cohortCase.Tumour && std::none_of(voxels,
+                                                               voxels + image->GetBufferedRegion().GetNumberOfPixels(),
+                                                               [](float v) { return v > 0.0F; }))
       {
-        problems.push_back(where + "the mask " + cohortCase.Tumour + " has no tumour (no label above 0)");
+        problems.push_back(where + "the mask " + mask.first + " has no tumour (no label above 0)");
       }
     }
     catch (const ExceptionObject & error)
     {
-      problems.push_back(where + cohortCase.Tumour + " (seg) cannot be read: " + Reason(error));
+      problems.push_back(where + mask.first + " (" + mask.second + ") cannot be read: " + Reason(error));
     }
   }
   return problems;

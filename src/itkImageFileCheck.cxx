@@ -48,7 +48,7 @@ Refuse(const std::string & reason)
 [[noreturn]] void
 RefuseDamaged()
 {
-  Refuse("the file is cut off or damaged");
+  Refuse("the file is cut off or damaged; get it again");
 }
 
 std::string
@@ -178,7 +178,10 @@ CheckNifti(const std::string & path)
   const auto        dimensions = ValueAt<std::int16_t>(&header[40], isSwapped);
   const auto        type = ValueAt<std::int16_t>(&header[70], isSwapped);
   const std::size_t bytesOfVoxel = BytesOfNiftiType(type);
-  const double      offset = ValueAt<float>(&header[108], isSwapped);
+  // As its library: the voxels of one file never begin before the header's end.
+  const double least = isOneFile ? static_cast<double>(niftiHeaderSize) : 0.0;
+  const double said = ValueAt<float>(&header[108], isSwapped);
+  const double offset = said < least ? least : said;
   if (bytesOfVoxel == 0)
   {
     return found;
@@ -194,7 +197,6 @@ CheckNifti(const std::string & path)
     }
     voxels *= number;
   }
-  const double least = isOneFile ? static_cast<double>(niftiHeaderSize) : 0.0;
   if (!(offset >= least && offset < 1e9) || gzseek(file.get(), static_cast<z_off_t>(offset), SEEK_SET) < 0)
   {
     RefuseDamaged();
@@ -261,15 +263,27 @@ BytesOf(const std::string & sizes, const std::map<std::string, std::uint64_t> & 
 }
 
 void
-RefusePattern(const std::string & name, bool isList)
+RefuseSeveralFiles(const std::string & name, bool isPattern)
 {
-  if (isList || name.find('%') != std::string::npos)
+  if (isPattern || name.compare(0, 4, "LIST") == 0)
   {
     Refuse("its voxels lie in several files (" + name + "); write it as one file");
   }
 }
 
-/** Of a header that begins as none of MetaImage, nothing. */
+/** No line of a header is longer: voxels may look like one. */
+bool
+NextLine(std::istream & file, std::string & line)
+{
+  std::vector<char> buffer(100000);
+  if (!file.getline(buffer.data(), static_cast<std::streamsize>(buffer.size())))
+  {
+    return false;
+  }
+  line = buffer.data();
+  return true;
+}
+
 bool
 ReadMetaImageHeader(const std::string & path, VoxelStream & stream)
 {
@@ -287,12 +301,12 @@ ReadMetaImageHeader(const std::string & path, VoxelStream & stream)
   std::string   sizes;
   std::string   type;
   std::string   channels = "1";
-  for (int number = 0; number < 1000 && std::getline(file, line) && line.size() < 100000; ++number)
+  for (int number = 0; number < 1000 && NextLine(file, line); ++number)
   {
     const std::size_t equals = line.find_first_of("=:");
     if (equals == std::string::npos)
     {
-      return false;
+      continue;
     }
     const std::string key = Trimmed(line.substr(0, equals));
     const std::string value = Trimmed(line.substr(equals + 1));
@@ -330,13 +344,13 @@ ReadMetaImageHeader(const std::string & path, VoxelStream & stream)
     }
     else if (key == "ElementDataFile")
     {
-      RefusePattern(value, value.compare(0, 4, "LIST") == 0);
+      RefuseSeveralFiles(value, value.find('%') != std::string::npos);
       stream.Bytes = BytesOf(sizes + ' ' + channels, types, type);
       if (LowerCase(value) != "local")
       {
         stream.DataFile = value;
       }
-      else
+      else if (stream.Place == 0)
       {
         stream.Place = static_cast<std::uint64_t>(file.tellg());
       }
@@ -350,8 +364,8 @@ bool
 ReadNrrdHeader(const std::string & path, VoxelStream & stream)
 {
   std::ifstream file(path, std::ios::binary);
-  std::string   line;
-  if (!std::getline(file, line) || line.compare(0, 4, "NRRD") != 0)
+  std::string   line(4, '\0');
+  if (!file.read(&line[0], 4) || line != "NRRD")
   {
     return false;
   }
@@ -400,7 +414,7 @@ ReadNrrdHeader(const std::string & path, VoxelStream & stream)
   std::string sizes;
   std::string type;
   bool        isSkipping = false;
-  for (int number = 0; number < 10000 && std::getline(file, line) && !Trimmed(line).empty(); ++number)
+  for (int number = 0; number < 10000 && NextLine(file, line) && !Trimmed(line).empty(); ++number)
   {
     const std::size_t colon = line.find(": ");
     if (line[0] == '#' || colon == std::string::npos)
@@ -429,7 +443,10 @@ ReadNrrdHeader(const std::string & path, VoxelStream & stream)
     }
     else if (key == "data file" || key == "datafile")
     {
-      RefusePattern(value, value.compare(0, 4, "LIST") == 0);
+      const std::size_t percent = value.find('%');
+      const std::size_t kind =
+        percent == std::string::npos ? percent : value.find_first_not_of("0123456789", percent + 1);
+      RefuseSeveralFiles(value, kind != std::string::npos && value[kind] == 'd');
       stream.DataFile = value;
     }
   }
@@ -501,8 +518,9 @@ CheckStream(const std::string & path, const VoxelStream & stream)
 {
   const std::string dataFile = DataFileOf(path, stream);
   std::error_code   error;
-  const auto        size = fs::is_regular_file(dataFile, error) ? fs::file_size(dataFile, error) : 0;
-  std::ifstream     file(dataFile, std::ios::binary);
+  const bool        isFile = fs::is_regular_file(dataFile, error);
+  const auto        size = isFile ? fs::file_size(dataFile, error) : 0;
+  std::ifstream     file(isFile ? dataFile : std::string(), std::ios::binary); // a pipe would be waited for
   if (error || !file)
   {
     Refuse("the file " + dataFile + " that holds its voxels cannot be opened");
@@ -539,6 +557,22 @@ ImageFileCheck::FilesOf(const std::string & path)
     return { path, DataFileOf(path, stream) };
   }
   return { path };
+}
+
+std::string
+ImageFileCheck::FindMaskProblem(const Image<float, 3> * mask)
+{
+  const float * const from = mask->GetBufferPointer();
+  const float * const end = from + mask->GetLargestPossibleRegion().GetNumberOfPixels();
+  const float * const odd = std::find_if(from, end, [](float v) { return !(v >= 0.0F) || !std::isfinite(v); });
+  if (odd == end)
+  {
+    return "";
+  }
+  std::ostringstream text;
+  text << "the voxel " << mask->ComputeIndex(odd - from) << " is " << *odd
+       << "; a mask is 0 outside and above 0 inside";
+  return text.str();
 }
 
 std::vector<std::pair<SizeValueType, float>>

@@ -240,9 +240,13 @@ TEST_F(CohortReader, TellsOfImagesThatAreDamaged)
   }
   ExpectAll(Joined(itk::CohortReader::FindImageProblems(c)),
             { "b.nii (t1c) has 1 voxels that are not finite",
-              "c.nii (t2) cannot be read: the file is cut off or damaged",
-              "the voxel [3, 0, 1] of",
-              "e.nii (seg) is -1; a mask is 0 outside" });
+              "c.nii (t2) cannot be read: the file is cut off or damaged; get it again",
+              "e.nii (seg): the voxel [3, 0, 1] is -1; a mask is 0 outside" });
+  // With a mask of the brain nobody looks at what lies outside, but a mask is looked at.
+  c.BrainMask = c.Sequences[1];
+  c.Sequences[1] = c.Sequences[0];
+  ExpectAll(Joined(itk::CohortReader::FindImageProblems(c)),
+            { "b.nii (brain_mask): the voxel [3, 0, 1] is nan; a mask is 0 outside" });
 }
 
 TEST_F(CohortReader, ReadsBRATSFoldersAndTheirSplit)

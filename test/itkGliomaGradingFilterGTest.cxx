@@ -519,6 +519,37 @@ TEST(GliomaGradingFilter, AHeadThatIsAskewIsStraightened)
   EXPECT_EQ(filter->GetProbabilities(), probabilities);
   EXPECT_FALSE(StagesOf(filter).count("bias-correction"));
 
+  // A mask is looked at on the grid that it is given on.
+  auto beside = MaskType::New();
+  beside->CopyInformation(head.Sequences[0]);
+  beside->SetRegions(head.Sequences[0]->GetLargestPossibleRegion());
+  beside->Allocate(true);
+  const auto voxels = beside->GetLargestPossibleRegion().GetNumberOfPixels();
+  for (itk::SizeValueType i = voxels / 3; i < voxels; ++i)
+  {
+    beside->GetBufferPointer()[i] = head.Sequences[0]->GetBufferPointer()[i] == 0.0F ? 1 : 0;
+  }
+  filter->SetTumourMaskImage(beside);
+  EXPECT_CONTAINS(MessageOf(filter), "of the tumour mask lies in the brain");
+  itk::SizeValueType inside = 0;
+  for (itk::SizeValueType i = voxels / 2; i < voxels && inside < voxels / 50; ++i)
+  {
+    const bool isBrain = head.Sequences[0]->GetBufferPointer()[i] != 0.0F;
+    inside += isBrain ? 1 : 0;
+    beside->GetBufferPointer()[i] = 1;
+  }
+  beside->Modified();
+  filter->Update();
+  EXPECT_TRUE(filter->GetWasTurnedUpright());
+  const auto & reasons = filter->GetReviewReasons();
+  EXPECT_EQ(std::count_if(reasons.begin(),
+                          reasons.end(),
+                          [](const std::string & reason) {
+                            return reason.find("of the tumour mask lie outside the brain") != std::string::npos;
+                          }),
+            1);
+  filter->SetTumourMaskImage(nullptr);
+
   filter->TurnUprightOff();
   filter->Update();
   EXPECT_FALSE(filter->GetWasTurnedUpright());

@@ -133,7 +133,7 @@ TEST_F(ImageFileCheck, TellsOfFilesThatAreCutOffOrDamaged)
     for (const std::size_t lost : { std::size_t{ 16 }, whole.size() / 2 })
     {
       WriteAll(files.back(), whole.substr(0, whole.size() - lost));
-      EXPECT_EQ(MessageOf(path), "the file is cut off or damaged") << form.Name << ' ' << lost;
+      EXPECT_EQ(MessageOf(path), "the file is cut off or damaged; get it again") << form.Name << ' ' << lost;
     }
     for (const double part : { 0.3, 0.6, 0.9 })
     {
@@ -141,7 +141,8 @@ TEST_F(ImageFileCheck, TellsOfFilesThatAreCutOffOrDamaged)
       damaged[static_cast<std::size_t>(part * static_cast<double>(whole.size()))] ^= 0x55;
       WriteAll(files.back(), damaged);
       // Nothing tells of it where the voxels lie as they are.
-      EXPECT_EQ(MessageOf(path), form.IsCompressed ? "the file is cut off or damaged" : "") << form.Name << ' ' << part;
+      EXPECT_EQ(MessageOf(path), form.IsCompressed ? "the file is cut off or damaged; get it again" : "")
+        << form.Name << ' ' << part;
     }
     if (isApart)
     {
@@ -175,6 +176,14 @@ TEST_F(ImageFileCheck, FindsVoxelsOfNIfTIThatAreNotFinite)
       EXPECT_TRUE(std::isnan(found[0].second));
     }
   }
+  // As the library reads it: an offset of 0 is one of 352 that was not said.
+  {
+    std::string bytes = ReadAll(this->Path("a.nii"));
+    const float none = 0.0F;
+    std::memcpy(&bytes[108], &none, sizeof(none));
+    WriteAll(this->Path("zero.nii"), bytes);
+    EXPECT_EQ(itk::ImageFileCheck::FindNonFiniteVoxels(this->Path("zero.nii")).size(), 1u);
+  }
   const auto reader = itk::ImageFileReader<ImageType>::New();
   reader->SetFileName(this->Path("a.nii"));
   reader->Update();
@@ -201,8 +210,23 @@ TEST_F(ImageFileCheck, RefusesHeadersThatReadersTrust)
   EXPECT_EQ(changed("a.raw", "%s%n%d.raw 1 5 1"),
             "its voxels lie in several files (%s%n%d.raw 1 5 1); write it as one file");
   EXPECT_EQ(changed("a.raw", "LIST"), "its voxels lie in several files (LIST); write it as one file");
+  // A blank line ends nothing, a share is no pattern, and a pipe would be waited for.
+  EXPECT_EQ(changed("NDims = 3", "\nNDims = 100"), "its header claims 100 dimensions");
+  fs::rename(this->Path("a.raw"), this->Path("50%.raw"));
+  ASSERT_EQ(mkfifo(this->Path("a.raw").c_str(), 0600), 0);
+  EXPECT_EQ(changed("NDims = 3", "NDims = 3"),
+            "the file " + this->Path("a.raw") + " that holds its voxels cannot be opened");
   const std::string nrrd = this->Write("b.nhdr", false);
-  std::string       text = ReadAll(nrrd);
+  fs::rename(this->Path("b.raw"), this->Path("b-50%.raw"));
+  {
+    std::string share = ReadAll(nrrd);
+    share.replace(share.find("b.raw"), 5, "b-50%.raw");
+    WriteAll(nrrd, share);
+    EXPECT_EQ(MessageOf(nrrd), "");
+    share.replace(share.find("b-50%.raw"), 9, "b.raw");
+    WriteAll(nrrd, share);
+  }
+  std::string text = ReadAll(nrrd);
   text.replace(text.find("b.raw"), 5, "b-%03d.raw 1 22 1");
   WriteAll(nrrd, text);
   EXPECT_EQ(MessageOf(nrrd), "its voxels lie in several files (b-%03d.raw 1 22 1); write it as one file");

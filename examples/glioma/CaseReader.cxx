@@ -30,8 +30,6 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <limits>
-#include <sstream>
 #include <stdexcept>
 
 namespace glioma
@@ -77,8 +75,7 @@ ReadFile(const std::string & path, const std::string & role)
   }
   catch (const itk::ExceptionObject & error)
   {
-    throw std::runtime_error("Cannot read " + path + " for " + role + ": " + error.GetDescription() +
-                             "; get it again.");
+    throw std::runtime_error("Cannot read " + path + " for " + role + ": " + error.GetDescription() + '.');
   }
   const itk::ImageIOBase::Pointer io =
     itk::ImageIOFactory::CreateImageIO(path.c_str(), itk::ImageIOFactory::IOFileModeEnum::ReadMode);
@@ -161,17 +158,13 @@ ReadMask(const std::string & path, const std::string & role, const std::vector<s
   mask->CopyInformation(values);
   mask->SetRegions(values->GetLargestPossibleRegion());
   mask->Allocate();
-  const float * const from = values->GetBufferPointer();
-  const float * const end = from + mask->GetLargestPossibleRegion().GetNumberOfPixels();
-  const float * const odd =
-    std::find_if(from, end, [](float v) { return !(v >= 0.0f && v <= std::numeric_limits<float>::max()); });
-  if (odd != end)
+  const std::string problem = itk::ImageFileCheck::FindMaskProblem(values);
+  if (!problem.empty())
   {
-    std::ostringstream text;
-    text << "The voxel " << values->ComputeIndex(odd - from) << " of " << role << " (" << BaseName(path) << ") is "
-         << *odd << "; a mask is 0 outside and above 0 inside.";
-    throw std::runtime_error(text.str());
+    throw std::runtime_error("Cannot take " + path + " for " + role + ": " + problem + '.');
   }
+  const float * const from = values->GetBufferPointer();
+  const float * const end = from + values->GetLargestPossibleRegion().GetNumberOfPixels();
   std::transform(from, end, mask->GetBufferPointer(), [](float v) { return static_cast<unsigned char>(v != 0.0f); });
   return mask;
 }

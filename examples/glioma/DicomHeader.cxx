@@ -71,7 +71,8 @@ DicomHeader::ReadElements(std::size_t end, bool isToMark, unsigned int depth)
   {
     if (end - m_Place < 8)
     {
-      return this->CutOff();
+      // What some writers pad a file with is no element.
+      return (depth == 0 && m_Data.find_first_not_of('\0', m_Place) == std::string::npos) || this->CutOff();
     }
     const std::uint32_t tag = this->Number(m_Place, 2) << 16 | this->Number(m_Place + 2, 2);
     if (tag == 0xfffee00d)
@@ -166,6 +167,11 @@ DicomHeader::ReadItems(std::uint32_t tag, std::size_t end, bool isToMark, unsign
     if (!isUndefined && length > end - m_Place)
     {
       return this->CutOff();
+    }
+    if (tag == 0x7fe00010 && !isUndefined)
+    {
+      m_Place += length; // compressed pixels, of an icon
+      continue;
     }
     if (tag == 0x52009230 && depth == 0)
     {

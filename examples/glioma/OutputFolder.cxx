@@ -66,12 +66,14 @@ RemoveTemporaryAndStop(int signalNumber)
 }
 
 constexpr std::array<int, 4>              signals{ { SIGHUP, SIGINT, SIGPIPE, SIGTERM } };
-std::array<void (*)(int), signals.size()> handlersBefore{};
+std::array<void (*)(int), signals.size()> handlersBefore{}; // SIG_DFL is a null pointer
+bool                                      areCaught = false;
 
 /** What is ignored stays so: nohup asks for that. */
 void
 CatchSignals()
 {
+  areCaught = true;
   for (std::size_t i = 0; i < signals.size(); ++i)
   {
     handlersBefore[i] = std::signal(signals[i], RemoveTemporaryAndStop);
@@ -85,9 +87,9 @@ CatchSignals()
 void
 LeaveSignals()
 {
-  for (std::size_t i = 0; i < signals.size(); ++i)
+  for (std::size_t i = 0; areCaught && i < signals.size(); ++i)
   {
-    if (handlersBefore[i] != nullptr && handlersBefore[i] != SIG_ERR)
+    if (handlersBefore[i] != SIG_ERR)
     {
       std::signal(signals[i], handlersBefore[i]);
     }
@@ -316,7 +318,7 @@ OutputFolder::RemoveTemporary()
   toRemove.numberOfFiles = 0;
   toRemove.folder[0] = '\0';
   LeaveSignals();
-  handlersBefore.fill(nullptr);
+  areCaught = false;
   if (!m_Temporary.empty())
   {
     std::error_code ignored;

@@ -23,6 +23,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <stdexcept>
 #include <vector>
 
 namespace glioma
@@ -150,9 +152,27 @@ Canvas::Text(int x, int y, const std::string & text, const ColourType & colour, 
   }
 }
 
+namespace
+{
+/** A PNG that finds no room makes ITK 5.2 free what is not its own: there is room for more than the picture first. */
+void
+RefuseFullDisk(const std::string & path)
+{
+  const std::vector<char> room(std::size_t{ 1 } << 22);
+  std::ofstream           file(path, std::ios::binary);
+  file.write(room.data(), static_cast<std::streamsize>(room.size()));
+  file.close();
+  if (!file)
+  {
+    throw std::runtime_error("no room on the disk for " + path.substr(path.find_last_of('/') + 1));
+  }
+}
+} // namespace
+
 void
 Canvas::Write(const std::string & path) const
 {
+  RefuseFullDisk(path);
   auto writer = itk::ImageFileWriter<ImageType>::New();
   writer->SetImageIO(itk::PNGImageIO::New());
   writer->SetFileName(path);

@@ -50,21 +50,14 @@ def _voxel_files(path: str) -> list[str]:
     found = re.search(r"^(?:ElementDataFile\s*=|data ?file:)[ \t]*(.*)$", header, re.IGNORECASE | re.MULTILINE)
     if not found or found[1].strip().upper() == "LOCAL" or (header.startswith("NRRD") and "\n\n" in header[: found.start()]):
         return []
-    value = found[1].strip()
-    names = header[found.end() :].split("\n") if value.upper().split()[:1] == ["LIST"] else [value]
-    files = []
-    for named in (n.strip() for n in names):
-        files.append(os.path.join(folder, named))
-        if "%" in named:  # name-%03d.raw FIRST LAST STEP
-            parts = re.split(r"%\d*[du]", named.split()[0])
-            files += glob.glob(os.path.join(glob.escape(folder), "*".join(glob.escape(part) for part in parts)))
-    return [file for file in files if os.path.isfile(file)]
+    voxels = os.path.join(folder, found[1].strip())
+    return [voxels] if os.path.isfile(voxels) else []  # the program refuses lists and patterns
 
 
 def files_of(path: str) -> list[str]:
     """The files of a folder, or a file and those that it names."""
     if os.path.isdir(path):
-        return sorted(entry.path for entry in os.scandir(path) if entry.is_file())
+        return sorted(entry.path for entry in os.scandir(path) if entry.is_file() and not entry.name.startswith("."))
     return sorted({path, *_voxel_files(path)})
 
 
@@ -104,8 +97,12 @@ def record(inputs: Mapping[str, str]) -> Record:
 
 
 def changed_since(before: Record, inputs: Mapping[str, str]) -> list[str]:
-    """The roles whose files are no longer as they were, by their stamps alone."""
-    return [role for role, path in inputs.items() if _stamp(files_of(path)) != before[role]["stamp"]]
+    """The roles whose files are no longer as they were."""
+    return [
+        role
+        for role, path in inputs.items()
+        if _stamp(files_of(path)) != before[role]["stamp"] and _digest(files_of(path)) != before[role]["sha256"]
+    ]
 
 
 def write_record(folder: str, made: Record) -> None:

@@ -481,8 +481,6 @@ def make_pair(folder: pathlib.Path, form: str) -> "tuple[str, pathlib.Path]":
         return "series", folder / "series" / "1.dcm"
     header, text, voxels = {
         "mhd": ("a.mhd", "NDims = 3\nElementDataFile = other.raw\n", "other.raw"),
-        "mhd list": ("a.mhd", "NDims = 3\nElementDataFile = LIST\nx.raw\nother.raw\n", "other.raw"),
-        "mhd pattern": ("a.mhd", "NDims = 3\nElementDataFile = slice[%03d.raw 1 3 1\n", "slice[002.raw"),
         "nhdr": ("a.nhdr", "NRRD0004\r\ndimension: 3\r\ndata file: ./other.raw.gz\r\n\r\n", "other.raw.gz"),
         "hdr": ("a.hdr", "binary", "a.img"),
         "img": ("a.img.gz", "binary", "a.hdr.gz"),
@@ -492,7 +490,7 @@ def make_pair(folder: pathlib.Path, form: str) -> "tuple[str, pathlib.Path]":
     return header, folder / voxels
 
 
-@pytest.mark.parametrize("form", ["dicom", "mhd", "mhd list", "mhd pattern", "nhdr", "hdr", "img"])
+@pytest.mark.parametrize("form", ["dicom", "mhd", "nhdr", "hdr", "img"])
 def test_the_voxels_of_a_header_belong_to_it(tmp_path: pathlib.Path, form: str) -> None:
     folder, output = tmp_path / "cohort", tmp_path / "output"
     table, stub = make_cohort(folder, ["one"])
