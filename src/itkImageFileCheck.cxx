@@ -67,20 +67,97 @@ Trimmed(const std::string & text)
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
 
+/** Bytes of a file, decompressed where they are. gzread() does not always come to the sum at the end. */
+class ByteStream
+{
+public:
+  ByteStream(const ByteStream &) = delete;
+  ByteStream &
+  operator=(const ByteStream &) = delete;
+
+  /** Compressed: by zlib or gzip from \a place on; else by gzip where the file begins so. */
+  explicit ByteStream(const std::string & path, std::uint64_t place = 0, bool isCompressed = false)
+    : m_File(path, std::ios::binary)
+    , m_From(std::size_t{ 1 } << 16)
+  {
+    std::array<char, 2> mark{};
+    m_File.read(mark.data(), mark.size());
+    m_IsCompressed = isCompressed || (m_File && mark[0] == '\x1f' && mark[1] == '\x8b');
+    m_File.clear();
+    m_File.seekg(static_cast<std::streamoff>(place));
+    // Either header, zlib's or gzip's.
+    if (m_IsCompressed && inflateInit2(&m_State, 32 + MAX_WBITS) != Z_OK)
+    {
+      Refuse("there is no memory to check it");
+    }
+  }
+
+  ~ByteStream()
+  {
+    if (m_IsCompressed)
+    {
+      inflateEnd(&m_State);
+    }
+  }
+
+  /** How many of so many bytes there are; fewer at the end, or where they are damaged. */
+  std::size_t
+  Read(unsigned char * to, std::size_t number)
+  {
+    if (!m_IsCompressed)
+    {
+      m_File.read(reinterpret_cast<char *>(to), static_cast<std::streamsize>(number));
+      return static_cast<std::size_t>(m_File.gcount());
+    }
+    m_State.next_out = to;
+    m_State.avail_out = static_cast<uInt>(number);
+    while (m_State.avail_out > 0 && !m_IsDamaged)
+    {
+      if (m_State.avail_in == 0)
+      {
+        m_File.read(m_From.data(), static_cast<std::streamsize>(m_From.size()));
+        m_State.next_in = reinterpret_cast<Bytef *>(m_From.data());
+        m_State.avail_in = static_cast<uInt>(m_File.gcount());
+      }
+      if (m_IsEnded)
+      {
+        // gzip's parts may follow each other; what else follows is nobody's.
+        if (m_State.avail_in == 0 || *m_State.next_in != 0x1f)
+        {
+          break;
+        }
+        inflateReset(&m_State);
+      }
+      // Without input too: it may hold some.
+      const int status = inflate(&m_State, Z_NO_FLUSH);
+      m_IsEnded = status == Z_STREAM_END;
+      m_IsDamaged = status != Z_OK && !m_IsEnded;
+    }
+    return number - m_State.avail_out;
+  }
+
+  /** True where nothing follows but the end, with the right sum. */
+  bool
+  IsAtEnd()
+  {
+    unsigned char beyond = 0;
+    return !m_IsCompressed || (this->Read(&beyond, 1) == 0 && m_IsEnded);
+  }
+
+private:
+  std::ifstream     m_File;
+  std::vector<char> m_From;
+  z_stream          m_State{};
+  bool              m_IsCompressed{ false };
+  bool              m_IsEnded{ false };
+  bool              m_IsDamaged{ false };
+};
+
 // NIfTI
 
 constexpr std::size_t  niftiHeaderSize = 348;
 constexpr std::int16_t niftiFloat = 16;
 constexpr std::int16_t niftiDouble = 64;
-
-using GzFile = std::unique_ptr<gzFile_s, int (*)(gzFile)>;
-
-/** Reads plain files too. */
-GzFile
-OpenGz(const std::string & path)
-{
-  return GzFile(gzopen(path.c_str(), "rb"), gzclose);
-}
 
 template <typename TValue>
 TValue
@@ -151,8 +228,8 @@ CheckNifti(const std::string & path)
   std::vector<std::pair<SizeValueType, float>> found;
   const std::vector<std::string>               pair = NiftiPair(path);
   std::array<unsigned char, niftiHeaderSize>   header;
-  GzFile                                       file = OpenGz(pair.empty() ? path : pair.front());
-  if (!file || gzread(file.get(), header.data(), niftiHeaderSize) != static_cast<int>(niftiHeaderSize))
+  auto                                         file = std::make_unique<ByteStream>(pair.empty() ? path : pair.front());
+  if (file->Read(header.data(), niftiHeaderSize) != niftiHeaderSize)
   {
     return found;
   }
@@ -169,11 +246,7 @@ CheckNifti(const std::string & path)
     {
       Refuse("the file that holds its voxels (.img) is not beside it");
     }
-    file = OpenGz(pair.back());
-    if (!file)
-    {
-      Refuse("the file " + pair.back() + " that holds its voxels cannot be opened");
-    }
+    file = std::make_unique<ByteStream>(pair.back());
   }
   const auto        dimensions = ValueAt<std::int16_t>(&header[40], isSwapped);
   const auto        type = ValueAt<std::int16_t>(&header[70], isSwapped);
@@ -197,17 +270,25 @@ CheckNifti(const std::string & path)
     }
     voxels *= number;
   }
-  if (!(offset >= least && offset < 1e9) || gzseek(file.get(), static_cast<z_off_t>(offset), SEEK_SET) < 0)
+  if (!(offset >= least && offset < 1e9))
   {
     RefuseDamaged();
   }
   constexpr std::uint64_t    portion = std::uint64_t{ 1 } << 16; // voxels
   std::vector<unsigned char> bytes(portion * bytesOfVoxel);
+  for (auto skipped = static_cast<std::size_t>(offset - least); skipped > 0;)
+  {
+    const std::size_t number = std::min(skipped, bytes.size());
+    if (file->Read(bytes.data(), number) != number)
+    {
+      RefuseDamaged();
+    }
+    skipped -= number;
+  }
   for (std::uint64_t first = 0; first < voxels; first += portion)
   {
     const auto number = static_cast<std::size_t>(std::min(portion, voxels - first));
-    if (gzread(file.get(), bytes.data(), static_cast<unsigned int>(number * bytesOfVoxel)) !=
-        static_cast<int>(number * bytesOfVoxel))
+    if (file->Read(bytes.data(), number * bytesOfVoxel) != number * bytesOfVoxel)
     {
       RefuseDamaged();
     }
@@ -221,13 +302,15 @@ CheckNifti(const std::string & path)
       }
     }
   }
-  // The sum that follows the last voxel of a compressed file is checked at its end.
-  while (const int rest = gzread(file.get(), bytes.data(), static_cast<unsigned int>(bytes.size())))
+  // What follows the voxels is nobody's, but the sum is right only where all was read.
+  std::size_t rest = bytes.size();
+  while (rest == bytes.size())
   {
-    if (rest < 0)
-    {
-      RefuseDamaged();
-    }
+    rest = file->Read(bytes.data(), bytes.size());
+  }
+  if (!file->IsAtEnd())
+  {
+    RefuseDamaged();
   }
   return found;
 }
@@ -471,45 +554,19 @@ DataFileOf(const std::string & path, const VoxelStream & stream)
 
 /** Throws where a compressed stream does not end as it should, with its sum, or holds more or less than was said. */
 void
-CheckCompressed(std::ifstream & file, std::uint64_t wanted)
+CheckCompressed(ByteStream & stream, std::uint64_t wanted)
 {
-  constexpr std::size_t portion = std::size_t{ 1 } << 16;
-  std::vector<char>     from(portion);
-  std::vector<char>     to(4 * portion);
-  z_stream              state{};
-  // Either header, zlib's or gzip's.
-  if (inflateInit2(&state, 32 + MAX_WBITS) != Z_OK)
+  std::vector<unsigned char> bytes(std::size_t{ 1 } << 18);
+  std::uint64_t              all = 0;
+  std::size_t                number = bytes.size();
+  while (number == bytes.size() && (wanted == 0 || all <= wanted))
   {
-    Refuse("there is no memory to check it");
+    number = stream.Read(bytes.data(), bytes.size());
+    all += number;
   }
-  const std::unique_ptr<z_stream, int (*)(z_stream *)> end(&state, [](z_stream * s) { return inflateEnd(s); });
-  std::uint64_t                                        bytes = 0;
-  bool                                                 isEnded = false;
-  while (!isEnded || (wanted != 0 && bytes < wanted))
+  if (!stream.IsAtEnd() || (wanted != 0 && all != wanted))
   {
-    if (state.avail_in == 0)
-    {
-      file.read(from.data(), static_cast<std::streamsize>(portion));
-      state.next_in = reinterpret_cast<Bytef *>(from.data());
-      state.avail_in = static_cast<uInt>(file.gcount());
-      if (state.avail_in == 0)
-      {
-        RefuseDamaged();
-      }
-    }
-    if (isEnded) // gzip's parts may follow each other
-    {
-      inflateReset(&state);
-    }
-    state.next_out = reinterpret_cast<Bytef *>(to.data());
-    state.avail_out = static_cast<uInt>(to.size());
-    const int status = inflate(&state, Z_NO_FLUSH);
-    bytes += to.size() - state.avail_out;
-    isEnded = status == Z_STREAM_END;
-    if ((status != Z_OK && !isEnded) || (wanted != 0 && bytes > wanted))
-    {
-      RefuseDamaged();
-    }
+    RefuseDamaged();
   }
 }
 
@@ -520,15 +577,15 @@ CheckStream(const std::string & path, const VoxelStream & stream)
   std::error_code   error;
   const bool        isFile = fs::is_regular_file(dataFile, error);
   const auto        size = isFile ? fs::file_size(dataFile, error) : 0;
-  std::ifstream     file(isFile ? dataFile : std::string(), std::ios::binary); // a pipe would be waited for
-  if (error || !file)
+  // A pipe would be waited for.
+  if (error || !isFile || !std::ifstream(dataFile, std::ios::binary))
   {
     Refuse("the file " + dataFile + " that holds its voxels cannot be opened");
   }
   if (stream.IsCompressed)
   {
-    file.seekg(static_cast<std::streamoff>(stream.Place));
-    CheckCompressed(file, stream.Bytes);
+    ByteStream bytes(dataFile, stream.Place, true);
+    CheckCompressed(bytes, stream.Bytes);
   }
   else if (!stream.IsText && stream.Bytes != 0 && (size < stream.Place || size - stream.Place < stream.Bytes))
   {
