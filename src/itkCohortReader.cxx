@@ -556,11 +556,12 @@ CohortReader::ApplySplit()
 std::vector<std::string>
 CohortReader::FindImageProblems(const CohortCase & cohortCase, double tolerance)
 {
-  std::vector<std::string> problems;
-  const std::string        where = "case " + cohortCase.Name + ": ";
-  FileGrid                 reference;
-  std::string              referenceName;
-  const auto               check = [&](const std::string & path, const std::string & column) {
+  std::vector<std::string>                     problems;
+  const std::string                            where = "case " + cohortCase.Name + ": ";
+  FileGrid                                     reference;
+  std::string                                  referenceName;
+  std::vector<std::pair<SizeValueType, float>> notFinite; // of the file that was checked last
+  const auto                                   check = [&](const std::string & path, const std::string & column) {
     std::error_code ignored;
     if (path.empty() || !fs::is_regular_file(path, ignored))
     {
@@ -568,7 +569,7 @@ CohortReader::FindImageProblems(const CohortCase & cohortCase, double tolerance)
     }
     try
     {
-      const auto notFinite = ImageFileCheck::FindNonFiniteVoxels(path);
+      notFinite = ImageFileCheck::FindNonFiniteVoxels(path);
       // Outside the brain nobody looks at them; masks are read below.
       const bool isMask = path == cohortCase.BrainMask || path == cohortCase.Tumour;
       if (!notFinite.empty() && cohortCase.BrainMask.empty() && !isMask)
@@ -613,7 +614,7 @@ CohortReader::FindImageProblems(const CohortCase & cohortCase, double tolerance)
       reader->SetFileName(mask.first);
       reader->Update();
       ImageType * const image = reader->GetOutput();
-      ImageFileCheck::Restore(ImageFileCheck::FindNonFiniteVoxels(mask.first), image);
+      ImageFileCheck::Restore(notFinite, image);
       const std::string   problem = ImageFileCheck::FindMaskProblem(image);
       const float * const voxels = image->GetBufferPointer();
       if (!problem.empty())
