@@ -56,9 +56,9 @@ sources=$work/GliomaGrading
 
 cat <<TEXT
 Commit $commit, work folder $work ($(df -h --output=avail "$work" | tail -n 1 | tr -d ' ') free).
-All stages are estimated at 8 hours on two idle cores the first time, and 25 GB: ITK's source 0.4 GB to download, 1.5 GB on disk;
+All stages are estimated at 8 hours on two idle cores the first time, and 35 GB: ITK's source 0.4 GB to download, 1.5 GB on disk;
 conventions 2 minutes; in-tree 40 minutes, 3 GB; installed 60 minutes, 4 GB; external 20 minutes, 1 GB; static 40 minutes, 3 GB;
-warnings 15 minutes; wrapped 3 hours, 8 GB; python 10 minutes; debian13 80 minutes, 5 GB. A second run takes what has changed.
+warnings 15 minutes; wrapped 3 hours, 8 GB; python 10 minutes; debian13 80 minutes, 15 GB. A second run takes what has changed.
 TEXT
 
 export CCACHE_DIR=${CCACHE_DIR:-$glioma_home/ccache} CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1
