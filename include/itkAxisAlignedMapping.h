@@ -25,6 +25,7 @@
 #include <array>
 #include <cmath>
 #include <ostream>
+#include <string>
 
 namespace itk
 {
@@ -157,6 +158,21 @@ NearestImageAxes(const ImageBase<3>::DirectionType & direction)
     }
   } while (std::next_permutation(axis.begin(), axis.end()));
   return nearest;
+}
+
+/** \brief Directions in which i, j and k increase, such as "LPS": those of NearestImageAxes().
+ * \ingroup GliomaGrading
+ */
+inline std::string
+NearestImageOrientation(const ImageBase<3>::DirectionType & direction)
+{
+  const auto  nearest = NearestImageAxes(direction);
+  std::string orientation(3, ' ');
+  for (unsigned int p = 0; p < 3; ++p)
+  {
+    orientation[nearest[p]] = (direction[p][nearest[p]] < 0.0 ? "RAI" : "LPS")[p];
+  }
+  return orientation;
 }
 
 inline std::ostream &

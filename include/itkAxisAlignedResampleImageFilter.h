@@ -125,6 +125,10 @@ protected:
   void
   VerifyPrimaryInput() const;
 
+  /** For derived classes: the output's largest possible region. */
+  void
+  SetOutputRegion(const RegionType & region);
+
   /** For derived classes: mapping and the widths of the Gaussian, in voxels of each input axis. */
   void
   SetSampling(const MappingType & mapping, const WidthsType & widths);
@@ -157,6 +161,7 @@ private:
   WidthsType  m_InsideUpper{ { 0.0, 0.0, 0.0 } };
   bool        m_HasValid{ false };
   RegionType  m_Valid{};
+  RegionType  m_RegionBefore{};
 };
 } // namespace itk
 

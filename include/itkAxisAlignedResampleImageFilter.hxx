@@ -69,13 +69,27 @@ template <typename TInputImage, typename TOutputImage>
 void
 AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::GenerateOutputInformation()
 {
-  Superclass::GenerateOutputInformation();
   const TInputImage * input = this->GetInput();
   TOutputImage *      output = this->GetOutput();
+  m_RegionBefore = output->GetLargestPossibleRegion();
+  Superclass::GenerateOutputInformation();
   output->SetNumberOfComponentsPerPixel(input->GetNumberOfComponentsPerPixel());
   output->SetMetaDataDictionary(input->GetMetaDataDictionary());
   m_HasInside = false;
   m_HasValid = false;
+}
+
+template <typename TInputImage, typename TOutputImage>
+void
+AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::SetOutputRegion(const RegionType & region)
+{
+  TOutputImage * output = this->GetOutput();
+  output->SetLargestPossibleRegion(region);
+  // What was asked for of the region before may be no part of this one, or no longer the whole.
+  if (output->GetRequestedRegion() == m_RegionBefore || !region.IsInside(output->GetRequestedRegion()))
+  {
+    output->SetRequestedRegionToLargestPossibleRegion();
+  }
 }
 
 template <typename TInputImage, typename TOutputImage>
@@ -176,6 +190,7 @@ AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::PrintSelf(std::ostrea
      << std::endl;
   os << indent << "InsideUpper: " << m_InsideUpper[0] << ", " << m_InsideUpper[1] << ", " << m_InsideUpper[2]
      << std::endl;
+  os << indent << "RegionBefore: " << m_RegionBefore << std::endl;
   os << indent << "HasValid: " << (m_HasValid ? "On" : "Off") << std::endl;
   os << indent << "Valid: " << m_Valid << std::endl;
 }

@@ -101,9 +101,8 @@ template <typename TInputImage, typename TMaskImage>
 void
 BoundingBoxROIFilter<TInputImage, TMaskImage>::FindBox()
 {
-  auto *                 mask = const_cast<TMaskImage *>(this->GetMaskImage());
-  const ModifiedTimeType time = UpstreamModifiedTime::Of(mask);
-  if (m_BoxMask == mask && m_BoxTime == time && m_BoxFraction == m_MinimumComponentFraction &&
+  auto * mask = const_cast<TMaskImage *>(this->GetMaskImage());
+  if (m_BoxMask == mask && m_BoxTime == UpstreamModifiedTime::Of(mask) && m_BoxFraction == m_MinimumComponentFraction &&
       m_BoxLargestOnly == m_LargestComponentOnly)
   {
     return;
@@ -157,7 +156,7 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::FindBox()
   this->SetNumberOfComponents(count);
   this->SetNumberOfVoxels(voxels);
   m_BoxMask = mask;
-  m_BoxTime = time;
+  m_BoxTime = UpstreamModifiedTime::Of(mask);
   m_BoxFraction = m_MinimumComponentFraction;
   m_BoxLargestOnly = m_LargestComponentOnly;
 }
@@ -168,7 +167,6 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::GenerateOutputInformation()
 {
   const TInputImage * input = this->GetInput();
   TInputImage *       output = this->GetOutput();
-  const RegionType    regionBefore = output->GetLargestPossibleRegion();
   Superclass::GenerateOutputInformation();
   this->FindBox();
 
@@ -240,12 +238,7 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::GenerateOutputInformation()
   }
   mapping.ApplyGeometry(*input, *output);
   output->SetSpacing(spacing);
-  output->SetLargestPossibleRegion(region);
-  // What was asked for before the mask changed may be no part of this region.
-  if (output->GetRequestedRegion() == regionBefore || !region.IsInside(output->GetRequestedRegion()))
-  {
-    output->SetRequestedRegionToLargestPossibleRegion();
-  }
+  this->SetOutputRegion(region);
   m_ValidRegion = region;
   for (unsigned int d = 0; d < 3 && m_OutputSize > 0; ++d)
   {

@@ -198,6 +198,9 @@ public:
   DataObject::Pointer
   MakeOutput(const DataObject::DataObjectIdentifierType & name) override;
 
+  void
+  UpdateOutputData(DataObject * output) override;
+
 protected:
   ExplanationQualityFilter();
   ~ExplanationQualityFilter() override = default;
@@ -235,6 +238,8 @@ protected:
   VerifyPreconditions() const override;
   void
   VerifyInputInformation() const override;
+  unsigned int
+  GetNumberOfInputRequestedRegions() override;
   void
   GenerateNthInputRequestedRegion(unsigned int inputRequestedRegionNumber) override;
   void

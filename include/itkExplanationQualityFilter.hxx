@@ -135,6 +135,31 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::VerifyInputInformation() const
 
 template <typename TMapImage, typename TMaskImage>
 void
+ExplanationQualityFilter<TMapImage, TMaskImage>::UpdateOutputData(DataObject * output)
+{
+  try
+  {
+    Superclass::UpdateOutputData(output);
+  }
+  catch (...)
+  {
+    // What is thrown before the first piece or after the last would leave a sink that never runs again.
+    this->ResetPipeline();
+    throw;
+  }
+}
+
+template <typename TMapImage, typename TMaskImage>
+unsigned int
+ExplanationQualityFilter<TMapImage, TMaskImage>::GetNumberOfInputRequestedRegions()
+{
+  // Slices are never divided.
+  return this->GetInput()->GetLargestPossibleRegion().GetSize(2) == 1 ? 1
+                                                                      : Superclass::GetNumberOfInputRequestedRegions();
+}
+
+template <typename TMapImage, typename TMaskImage>
+void
 ExplanationQualityFilter<TMapImage, TMaskImage>::GenerateNthInputRequestedRegion(
   unsigned int inputRequestedRegionNumber)
 {

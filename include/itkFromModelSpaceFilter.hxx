@@ -142,7 +142,7 @@ FromModelSpaceFilter<TInputImage, TOutputImage>::GenerateOutputInformation()
   output->SetOrigin(reference->GetOrigin());
   output->SetSpacing(reference->GetSpacing());
   output->SetDirection(reference->GetDirection());
-  output->SetLargestPossibleRegion(reference->GetLargestPossibleRegion());
+  this->SetOutputRegion(reference->GetLargestPossibleRegion());
   this->SetSampling(mapping.Inverse(), { { 0.0, 0.0, 0.0 } });
   if (m_ValidRegion.GetNumberOfPixels() > 0)
   {

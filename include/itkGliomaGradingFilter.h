@@ -193,7 +193,7 @@ public:
   const MaskImageType *
   GetBrainMask() const
   {
-    return m_Brain;
+    return m_BrainOfInput;
   }
 
   /** Layers to explain by GradCAM. Default: none named, which means res3 and res4 where the grading model has them,
@@ -398,6 +398,8 @@ private:
   typename RealImageType::Pointer
   TurnSequence(const InputImageType * sequence, const MaskImageType * mask) const;
   void
+  TurnLabelsBack();
+  void
   GradeUpright();
   void
   MeasureTumour();
@@ -458,6 +460,7 @@ private:
   std::vector<std::uintptr_t>       m_Signature;
   typename MaskImageType::Pointer   m_Labels;
   typename MaskImageType::Pointer   m_Brain;
+  typename MaskImageType::Pointer   m_BrainOfInput; // the same voxels, with the input's direction
   typename RealImageType::Pointer   m_Probability;
   typename VectorImageType::Pointer m_Prepared;
   Array<double>                     m_Background; // what lies beyond m_Prepared, a component each

@@ -429,8 +429,15 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Run(TFilter * filter, float progre
         filter->AbortGenerateDataOn();
       }
     });
+  // However the run ends: some filters are kept for the next one.
+  struct Removal
+  {
+    TFilter *     Filter;
+    unsigned long Observer;
+    ~Removal() { Filter->RemoveObserver(Observer); }
+  };
+  const Removal removal{ filter, observer };
   filter->Update();
-  filter->RemoveObserver(observer);
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -470,6 +477,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Reset()
   m_WholeBrain = nullptr;
   m_Labels = nullptr;
   m_Brain = nullptr;
+  m_BrainOfInput = nullptr;
   m_Probability = nullptr;
   m_Prepared = nullptr;
   m_Region = nullptr;
@@ -1039,8 +1047,32 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GenerateData()
     }
     m_ReviewReasons = m_Findings.FindReasons(m_ReviewThresholds);
   }
-  this->GraftOutput(m_Labels);
-  this->GetOutput()->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+  // A copy: what is kept must survive a filter that works in place on the output.
+  this->AllocateOutputs();
+  const RegionType whole = m_Labels->GetLargestPossibleRegion();
+  ImageAlgorithm::Copy(m_Labels.GetPointer(), this->GetOutput(), whole, whole);
+  // The first sequence's direction, as it was announced, and not the orthonormalized one: all images lie on its grid.
+  const auto place = [this](auto & image) {
+    if (image)
+    {
+      image->SetDirection(this->GetInput(0)->GetDirection());
+    }
+  };
+  m_BrainOfInput = MaskImageType::New();
+  m_BrainOfInput->Graft(m_Brain);
+  m_BrainOfInput->SetMetaDataDictionary(m_Brain->GetMetaDataDictionary());
+  place(m_BrainOfInput);
+  place(m_Probability);
+  place(m_Guided);
+  place(m_OfBrain.Guided);
+  for (auto * const layers : { &m_GradCAM, &m_OfBrain.GradCAM })
+  {
+    for (auto & layer : *layers)
+    {
+      place(layer.second.Map);
+      place(layer.second.Support);
+    }
+  }
   this->UpdateProgress(1.0f);
 }
 
@@ -1288,6 +1320,52 @@ GliomaGradingFilter<TInputImage, TMaskImage>::MakeUpright()
 
 template <typename TInputImage, typename TMaskImage>
 void
+GliomaGradingFilter<TInputImage, TMaskImage>::TurnLabelsBack()
+{
+  m_Labels = MaskImageType::New();
+  m_Labels->CopyInformation(m_Brain);
+  m_Labels->SetRegions(m_Brain->GetLargestPossibleRegion());
+  m_Labels->Allocate();
+  if (this->GetTumourMaskImage())
+  {
+    this->TakeTumourMask();
+  }
+  else
+  {
+    auto inside = RealImageType::New();
+    inside->CopyInformation(m_Upright->GetBrainMask());
+    inside->SetRegions(m_Upright->GetBrainMask()->GetLargestPossibleRegion());
+    inside->Allocate();
+    const MaskPixelType * const brain = m_Upright->GetBrainMask()->GetBufferPointer();
+    std::copy(brain, brain + inside->GetLargestPossibleRegion().GetNumberOfPixels(), inside->GetBufferPointer());
+    m_Probability = this->ResampleTo(m_Labels, m_Upright->GetTumourProbability());
+    const auto          weights = this->ResampleTo(m_Labels, inside.GetPointer());
+    const SizeValueType voxels = m_Labels->GetLargestPossibleRegion().GetNumberOfPixels();
+    for (SizeValueType i = 0; i < voxels; ++i)
+    {
+      float &     value = m_Probability->GetBufferPointer()[i];
+      const float weight = weights->GetBufferPointer()[i];
+      const bool  isInside = m_Brain->GetBufferPointer()[i] != MaskPixelType{};
+      value = isInside && weight > 0.0f ? std::min(1.0f, value / weight) : 0.0f;
+      m_Labels->GetBufferPointer()[i] = value > 0.5f ? 1 : 0;
+    }
+    this->KeepLargeComponents(m_Labels);
+  }
+  this->MeasureTumour();
+  m_TumourFound = m_TumourFound && m_Upright->GetTumourFound();
+  const auto & report = m_Upright->GetRegionReport();
+  m_RegionReport.Centre = report.Centre;
+  m_RegionReport.Sides = report.Sides;
+  m_RegionReport.Spacing = report.Spacing;
+  m_RegionReport.OutputSize = report.OutputSize;
+  m_RegionReport.Tiny = report.Tiny;
+  m_RegionReport.TouchesBorder = report.TouchesBorder;
+  m_RegionReport.LeavesImage = report.LeavesImage;
+  m_SequenceReports = m_Upright->GetSequenceReports();
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
 GliomaGradingFilter<TInputImage, TMaskImage>::GradeUpright()
 {
   m_Upright->SetExplain(m_Explain);
@@ -1313,45 +1391,15 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeUpright()
   const SizeValueType voxels = m_Brain->GetLargestPossibleRegion().GetNumberOfPixels();
   if (!m_Labels)
   {
-    m_Labels = MaskImageType::New();
-    m_Labels->CopyInformation(m_Brain);
-    m_Labels->SetRegions(m_Brain->GetLargestPossibleRegion());
-    m_Labels->Allocate();
-    if (this->GetTumourMaskImage())
+    try
     {
-      this->TakeTumourMask();
+      this->TurnLabelsBack();
     }
-    else
+    catch (...)
     {
-      auto inside = RealImageType::New();
-      inside->CopyInformation(m_Upright->GetBrainMask());
-      inside->SetRegions(m_Upright->GetBrainMask()->GetLargestPossibleRegion());
-      inside->Allocate();
-      const MaskPixelType * const brain = m_Upright->GetBrainMask()->GetBufferPointer();
-      std::copy(brain, brain + inside->GetLargestPossibleRegion().GetNumberOfPixels(), inside->GetBufferPointer());
-      m_Probability = this->ResampleTo(m_Labels, m_Upright->GetTumourProbability());
-      const auto weights = this->ResampleTo(m_Labels, inside.GetPointer());
-      for (SizeValueType i = 0; i < voxels; ++i)
-      {
-        float &     value = m_Probability->GetBufferPointer()[i];
-        const float weight = weights->GetBufferPointer()[i];
-        const bool  isInside = m_Brain->GetBufferPointer()[i] != MaskPixelType{};
-        value = isInside && weight > 0.0f ? std::min(1.0f, value / weight) : 0.0f;
-        m_Labels->GetBufferPointer()[i] = value > 0.5f ? 1 : 0;
-      }
-      this->KeepLargeComponents(m_Labels);
+      m_Labels = nullptr; // the next update would take what is half filled for the tumour
+      throw;
     }
-    this->MeasureTumour();
-    m_TumourFound = m_TumourFound && m_Upright->GetTumourFound();
-    const auto & report = m_Upright->GetRegionReport();
-    m_RegionReport.Centre = report.Centre;
-    m_RegionReport.Sides = report.Sides;
-    m_RegionReport.Spacing = report.Spacing;
-    m_RegionReport.OutputSize = report.OutputSize;
-    m_RegionReport.Tiny = report.Tiny;
-    m_RegionReport.TouchesBorder = report.TouchesBorder;
-    m_RegionReport.LeavesImage = report.LeavesImage;
-    m_SequenceReports = m_Upright->GetSequenceReports();
   }
 
   // The rest is known of the upright images.

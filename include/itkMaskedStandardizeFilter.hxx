@@ -128,10 +128,12 @@ template <typename TInputImage, typename TMaskImage, typename TOutputImage>
 void
 MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::UpdateStatistics()
 {
-  const TInputImage *    input = this->GetInput();
-  const TMaskImage *     mask = m_Mode == ModeEnum::InsideMask ? this->GetMaskImage() : nullptr;
-  const ModifiedTimeType time = std::max(UpstreamModifiedTime::Of(input), UpstreamModifiedTime::Of(mask));
-  if (m_HasStatistics && m_StatisticsInput == input && m_StatisticsMask == mask && m_StatisticsTime == time &&
+  const TInputImage * input = this->GetInput();
+  const TMaskImage *  mask = m_Mode == ModeEnum::InsideMask ? this->GetMaskImage() : nullptr;
+  const auto          timeOfInputs = [input, mask] {
+    return std::max(UpstreamModifiedTime::Of(input), UpstreamModifiedTime::Of(mask));
+  };
+  if (m_HasStatistics && m_StatisticsInput == input && m_StatisticsMask == mask && m_StatisticsTime == timeOfInputs() &&
       m_StatisticsLowerQuantile == m_LowerQuantile && m_StatisticsUpperQuantile == m_UpperQuantile &&
       (mask == nullptr ||
        (m_StatisticsUseMaskLabel == m_UseMaskLabel && (!m_UseMaskLabel || m_StatisticsMaskLabel == m_MaskLabel))))
@@ -183,7 +185,7 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::UpdateStatistics
   m_StatisticsAreNew = true;
   m_StatisticsInput = input;
   m_StatisticsMask = mask;
-  m_StatisticsTime = time;
+  m_StatisticsTime = timeOfInputs();
   m_StatisticsLowerQuantile = m_LowerQuantile;
   m_StatisticsUpperQuantile = m_UpperQuantile;
   m_StatisticsUseMaskLabel = m_UseMaskLabel;

@@ -150,7 +150,7 @@ ModelSpaceFilter<TInputImage, TOutputImage>::GenerateOutputInformation()
   }
   mapping.ApplyGeometry(*input, *output);
   output->SetSpacing(spacing);
-  output->SetLargestPossibleRegion(region);
+  this->SetOutputRegion(region);
   this->SetSampling(mapping, widths);
 }
 

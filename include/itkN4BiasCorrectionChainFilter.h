@@ -79,7 +79,9 @@ operator<<(std::ostream & out, const N4BiasCorrectionChainFilterEnums::Rescaling
  * field is not changed by it.
  *
  * An image that is constant inside the mask gets a field of zeros, and Status says so. NaN or infinite voxels inside
- * the mask (without a mask: anywhere) and a mask without a voxel on the fit's grid are refused.
+ * the mask (without a mask: anywhere) and a mask without a voxel on the fit's grid are refused. The grids of mask and
+ * confidence may differ from the image's by `CoordinateTolerance` (of a voxel) and `DirectionTolerance`, both 1e-3 by
+ * default.
  *
  * The fit is made in GenerateOutputInformation, which pulls its slices one by one through the pipeline, and once for a
  * change of the inputs or parameters. The division streams. Progress goes to 0.9 with the fit and to 1 with the

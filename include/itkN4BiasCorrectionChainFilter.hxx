@@ -23,6 +23,7 @@
 #include "itkNumericTraits.h"
 #include "itkOtsuThresholdImageFilter.h"
 #include "itkProgressTransformer.h"
+#include "itkUpstreamModifiedTime.h"
 
 #include <algorithm>
 #include <chrono>
@@ -49,6 +50,8 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::N4BiasCorrec
   m_NumberOfControlPoints.Fill(4);
   m_ShrinkFactors.Fill(4);
   m_Fit = TensorProductN4::New();
+  this->SetCoordinateTolerance(1e-3);
+  this->SetDirectionTolerance(1e-3);
 
   this->SetIterationsPerLevel(MeasuresType(0));
   this->SetConvergencePerLevel(MeasuresType(0));
@@ -218,32 +221,9 @@ template <typename TInputImage, typename TMaskImage, typename TOutputImage>
 ModifiedTimeType
 N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::GetTimeOfInputs() const
 {
-  // Each piece that a source makes modifies its output and so the pipeline's time further down: what counts is a change
-  // of a filter or of an image that no filter makes, or a change after the filter made it.
-  std::vector<const DataObject *> todo{ this->GetInput(), this->GetMaskImage(), this->GetConfidenceImage() };
-  ModifiedTimeType                latest = 0;
-  for (std::size_t n = 0; n < todo.size(); ++n)
-  {
-    const DataObject * const data = todo[n];
-    if (data == nullptr || std::find(todo.begin(), todo.begin() + n, data) != todo.begin() + n)
-    {
-      continue;
-    }
-    const auto source = data->GetSource();
-    if (!source || data->GetMTime() > data->GetUpdateMTime())
-    {
-      latest = std::max(latest, data->GetMTime());
-    }
-    if (source)
-    {
-      latest = std::max(latest, source->GetMTime());
-      for (const auto & input : source->GetInputs())
-      {
-        todo.push_back(input);
-      }
-    }
-  }
-  return latest;
+  return std::max({ UpstreamModifiedTime::Of(this->GetInput()),
+                    UpstreamModifiedTime::Of(this->GetMaskImage()),
+                    UpstreamModifiedTime::Of(this->GetConfidenceImage()) });
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>

@@ -95,6 +95,13 @@ SequenceOrderCalculator<TImage, TMaskImage>::Compute()
       for (unsigned int i = 0; i < 4; ++i)
       {
         values[i].push_back(static_cast<double>(m_Sequences[i]->GetBufferPointer()[voxel]));
+        if (!std::isfinite(values[i].back()))
+        {
+          itkExceptionMacro("The sequence "
+                            << GetNames()[i] << " is " << values[i].back() << " at index "
+                            << m_Mask->ComputeIndex(static_cast<OffsetValueType>(voxel))
+                            << ", inside the mask. Replace what is not finite, or leave it out of the mask.");
+        }
       }
     }
   }
@@ -129,7 +136,7 @@ SequenceOrderCalculator<TImage, TMaskImage>::Compute()
     ranks[i].resize(sample);
     for (std::size_t first = 0; first < sample;)
     {
-      std::size_t next = first;
+      std::size_t next = first + 1;
       while (next < sample && value[order[next]] == value[order[first]])
       {
         ++next;

@@ -36,6 +36,7 @@
 #include <exception>
 #include <mutex>
 #include <set>
+#include <system_error>
 #include <thread>
 
 namespace itk
@@ -561,7 +562,18 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
   std::vector<std::thread> workers;
   for (unsigned int t = 0; t < runners; ++t)
   {
-    workers.emplace_back(run);
+    try
+    {
+      workers.emplace_back(run);
+    }
+    catch (const std::system_error &)
+    {
+      break; // the system has no more threads: those that there are do the work
+    }
+  }
+  if (workers.empty())
+  {
+    run();
   }
   // Progress and abort belong to this thread: observers are not called from another.
   std::exception_ptr observerError;

@@ -18,6 +18,8 @@
 #ifndef itkTorchClassifierInput_hxx
 #define itkTorchClassifierInput_hxx
 
+#include "itkAxisAlignedMapping.h"
+
 #include <cmath>
 
 namespace itk
@@ -64,19 +66,7 @@ TorchClassifierInput<TImage>::VerifyInformation(const TorchModel & model, const 
   }
   if (!manifest.Orientation.empty())
   {
-    std::string orientation;
-    for (unsigned int axis = 0; axis < 3; ++axis)
-    {
-      unsigned int main = 0;
-      for (unsigned int row = 1; row < 3; ++row)
-      {
-        if (std::abs(image.GetDirection()[row][axis]) > std::abs(image.GetDirection()[main][axis]))
-        {
-          main = row;
-        }
-      }
-      orientation += (image.GetDirection()[main][axis] > 0.0 ? "LPS" : "RAI")[main];
-    }
+    const std::string orientation = NearestImageOrientation(image.GetDirection());
     if (orientation != manifest.Orientation)
     {
       itkGenericExceptionMacro("The region's axes point to " << orientation << "; the model '" << model.GetPath()

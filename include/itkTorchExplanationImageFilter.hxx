@@ -302,14 +302,24 @@ TorchExplanationImageFilter<TInputImage, TOutputImage>::GenerateOutputInformatio
   std::vector<MapOnCells> maps;
   if (reference == nullptr)
   {
-    // How many cells a layer has is known only from a run.
+    // How many cells a layer has is known only from a run, which ends as one of GenerateData() does.
+    this->SetAbortGenerateData(false);
     auto * source = const_cast<InputImageType *>(input);
     if (!m_GivenExplanation)
     {
       source->SetRequestedRegionToLargestPossibleRegion();
       source->Update();
     }
-    this->Explain();
+    try
+    {
+      this->Explain();
+    }
+    catch (const ProcessAborted &)
+    {
+      this->InvokeEvent(AbortEvent());
+      this->ResetPipeline();
+      throw;
+    }
     maps = this->FindMaps(*m_Explanation, this->ExplainedLabel());
     this->VerifyMaps(maps);
   }

@@ -88,7 +88,11 @@ public:
   itkGetConstMacro(TrustModelCode, bool);
   itkBooleanMacro(TrustModelCode);
 
-  /** "cpu" (default), "cuda" or "cuda:N". */
+  /** "auto" as "cuda" where torch finds a GPU, else as "cpu"; every other name as it is. */
+  static std::string
+  ResolveDevice(const std::string & name);
+
+  /** "cpu" (default), "cuda" or "cuda:N"; see ResolveDevice(). */
   itkSetStringMacro(Device);
   itkGetStringMacro(Device);
 
@@ -100,8 +104,8 @@ public:
   itkSetMacro(NumberOfThreads, unsigned int);
   itkGetConstMacro(NumberOfThreads, unsigned int);
 
-  /** What the model expects. Set it before Load() for a lone file, or for what a bundle leaves open (both saying
-   * something else is refused); after Load() it is what holds. */
+  /** What the model expects. Set it before Load() for a lone file, or for what a bundle leaves open, which is what has
+   * its default there (both saying something else is refused); after Load() it is what holds. */
   void
   SetManifest(const TorchModelManifest & manifest);
   const TorchModelManifest &
@@ -110,13 +114,17 @@ public:
     return m_Manifest;
   }
 
-  /** Reads the manifest alone (no weights are opened): enough for `glioma inspect`. */
+  /** Reads the manifest alone (no weights are opened): enough for `glioma inspect`. A model that was loaded with
+   * another one is loaded no more. */
   void
   ReadManifest();
 
-  /** Checks size and SHA-256, then loads the weights. Does nothing when the same model is loaded already. */
+  /** Checks size and SHA-256, then loads the weights. Does nothing when the same bundle is loaded already. After an
+   * exception no model is loaded. */
   void
   Load();
+
+  /** True if what Load() loaded is what Path, Device and Precision name. */
   bool
   IsLoaded() const;
 
@@ -232,8 +240,14 @@ protected:
 private:
   void
   CheckInput(const TorchVolumeView & input) const;
+  TorchModelManifest
+  FindManifest() const;
   void
   CheckManifest() const;
+  std::string
+  KeyOfSettings() const;
+  void
+  CheckIsLoaded() const;
   void
   RefuseUnrepeatable();
   TorchVolume
@@ -254,7 +268,7 @@ private:
   TorchModelManifest             m_Manifest;
   TorchModelManifest             m_GivenManifest; // by SetManifest()
   bool                           m_ManifestWasSet{ false };
-  std::string                    m_LoadedKey;           // what is loaded, to load nothing twice
+  std::string                    m_LoadedKey;           // the settings that the backend was loaded with
   double                         m_BytesOfVoxel{ 0.0 }; // of another graph, measured
   std::shared_ptr<ModelBackend>  m_Backend;
   std::shared_ptr<DeviceStreams> m_Streams; // of a device beside the processor

@@ -96,7 +96,8 @@ struct GliomaGrading_EXPORT TorchModelManifest
     std::string Attribution;
   };
   std::vector<TrainingCase> TrainingCases;
-  std::string               TrainingData; // one sentence: "trained on phantoms and twelve patients, not validated"
+  std::vector<TrainingCase> ValidationCases; // not trained on, but scored while the training chose its weights
+  std::string               TrainingData;    // one sentence: "trained on phantoms and twelve patients, not validated"
   std::string               IntendedUse;
   std::string               Licence;
   /** True for bundles that say "demonstration". */
@@ -108,6 +109,15 @@ struct GliomaGrading_EXPORT TorchModelManifest
   std::array<unsigned int, 3> GoldenSize{ { 0, 0, 0 } };
   std::vector<double>         GoldenOutput;
 };
+
+/** \brief The smallest patch of a dense model along an axis; patches are multiples of TileStep.
+ * \ingroup GliomaGrading
+ */
+inline unsigned int
+SmallestPatch(const TorchModelManifest & manifest)
+{
+  return (2 * manifest.Halo + 2 * manifest.TileStep - 1) / manifest.TileStep * manifest.TileStep;
+}
 } // namespace itk
 
 #endif // itkTorchModelManifest_h

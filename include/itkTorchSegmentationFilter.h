@@ -102,7 +102,8 @@ operator<<(std::ostream & out, const TorchSegmentationFilterEnums::Border value)
  *
  * \par Inputs
  * The image must have the model's channels, prepared as its manifest says, and its spacing within 1 % and its
- * orientation where it declares them; GliomaGradingFilter brings other images there.
+ * orientation where it declares them; GliomaGradingFilter brings other images there. The mask's grid may differ from
+ * the image's by `CoordinateTolerance` (of a voxel) and `DirectionTolerance`, both 1e-3 by default.
  *
  * \sa TorchModel
  * \ingroup GliomaGrading

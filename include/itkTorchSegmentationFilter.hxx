@@ -18,6 +18,8 @@
 #ifndef itkTorchSegmentationFilter_hxx
 #define itkTorchSegmentationFilter_hxx
 
+#include "itkAxisAlignedMapping.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -34,6 +36,8 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::TorchSegmentatio
   this->SetNumberOfRequiredOutputs(2);
   this->SetNthOutput(0, this->MakeOutput(0));
   this->SetNthOutput(1, this->MakeOutput(1));
+  this->SetCoordinateTolerance(1e-3);
+  this->SetDirectionTolerance(1e-3);
 }
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>
@@ -100,14 +104,18 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::VerifyPreconditi
   for (unsigned int axis = 0; axis < 3; ++axis)
   {
     const SizeValueType tile = m_TileSize[axis];
-    if (tile != 0 && (tile % manifest.TileStep != 0 || tile < 2 * manifest.Halo + manifest.TileStep))
+    if (tile != 0 && (tile % manifest.TileStep != 0 || tile < SmallestPatch(manifest)))
     {
       itkExceptionMacro("A tile of " << tile << " voxels on axis " << axis << " does not fit the model: multiples of "
-                                     << manifest.TileStep << " from "
-                                     << (2 * manifest.Halo + 2 * manifest.TileStep - 1) / manifest.TileStep *
-                                          manifest.TileStep
+                                     << manifest.TileStep << " from " << SmallestPatch(manifest)
                                      << " on do, 0 chooses");
     }
+  }
+  // Clamping lets NaN through.
+  if (!std::isfinite(m_Overlap) || !std::isfinite(m_SigmaScale))
+  {
+    itkExceptionMacro("Overlap is " << m_Overlap << " and SigmaScale " << m_SigmaScale
+                                    << ": set finite numbers, 0.25 and 0.125 are the defaults");
   }
 }
 
@@ -118,6 +126,11 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::VerifyInputInfor
   Superclass::VerifyInputInformation();
   const TInputImage *        input = this->GetInput();
   const TorchModelManifest & manifest = m_Model->GetManifest();
+  if (input->GetLargestPossibleRegion().GetNumberOfPixels() == 0)
+  {
+    itkExceptionMacro("The image has no voxels: its size is " << input->GetLargestPossibleRegion().GetSize()
+                                                              << ". Check the reader before this filter.");
+  }
   if (input->GetNumberOfComponentsPerPixel() != manifest.ChannelNames.size())
   {
     std::string names;
@@ -142,21 +155,7 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::VerifyInputInfor
   }
   if (manifest.Orientation.size() == 3)
   {
-    const std::string positive = "LPS";
-    const std::string negative = "RAI";
-    std::string       given;
-    for (unsigned int axis = 0; axis < 3; ++axis)
-    {
-      unsigned int nearest = 0;
-      for (unsigned int row = 1; row < 3; ++row)
-      {
-        if (std::abs(input->GetDirection()[row][axis]) > std::abs(input->GetDirection()[nearest][axis]))
-        {
-          nearest = row;
-        }
-      }
-      given += input->GetDirection()[nearest][axis] > 0.0 ? positive[nearest] : negative[nearest];
-    }
+    const std::string given = NearestImageOrientation(input->GetDirection());
     if (given != manifest.Orientation)
     {
       itkExceptionMacro("The axes of the image increase to " << given << ", the model '" << m_Model->GetPath()
@@ -184,7 +183,8 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateOutputIn
   probabilities->SetMetaDataDictionary(input->GetMetaDataDictionary());
   if (!m_GenerateProbabilities)
   {
-    probabilities->SetLargestPossibleRegion(RegionType());
+    // Empty, but where the image is: who asks for it asks for nothing outside the image.
+    probabilities->SetLargestPossibleRegion(RegionType(input->GetLargestPossibleRegion().GetIndex(), SizeType()));
   }
 }
 
@@ -389,6 +389,12 @@ template <typename TInputImage, typename TOutputImage, typename TMaskImage>
 auto
 TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::MakePlan() const -> const PlanType &
 {
+  if (!m_Model || !m_Model->IsLoaded() || !this->GetInput() ||
+      this->GetInput()->GetLargestPossibleRegion().GetNumberOfPixels() == 0)
+  {
+    itkExceptionMacro("The tiles depend on a loaded model and the size of the image: call SetModel(), SetInput() and "
+                      "UpdateOutputInformation() first");
+  }
   const RegionType       largest = this->GetInput()->GetLargestPossibleRegion();
   const ModifiedTimeType time = this->GetMTime();
   if (m_PlanTime != time || m_PlanRegion != largest)
@@ -798,6 +804,7 @@ template <typename TInputImage, typename TOutputImage, typename TMaskImage>
 double
 TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::EstimateMemory() const
 {
+  this->MakePlan();
   return this->EstimateMemory(this->GetInput()->GetLargestPossibleRegion());
 }
 
@@ -813,8 +820,8 @@ template <typename TInputImage, typename TOutputImage, typename TMaskImage>
 double
 TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::EstimateSeconds() const
 {
-  const TorchModelManifest & manifest = m_Model->GetManifest();
   const PlanType &           plan = this->MakePlan();
+  const TorchModelManifest & manifest = m_Model->GetManifest();
   const RegionType           largest = this->GetInput()->GetLargestPossibleRegion();
   const SizeType             tile = this->GetChosenTileSize();
   SizeType                   probe;
@@ -883,6 +890,10 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::GenerateData()
     this->GetProbabilities()->Allocate();
   }
   m_NumberOfComputedTiles = 0;
+  if (piece.GetNumberOfPixels() == 0)
+  {
+    return; // the probabilities were asked for, which GenerateProbabilities leaves empty
+  }
   this->GetMultiThreader()->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
   const auto                    classes = static_cast<std::size_t>(m_Model->GetManifest().ClassNames.size());
   const bool                    blended = m_Model->GetManifest().Halo == 0;

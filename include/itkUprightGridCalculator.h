@@ -83,7 +83,7 @@ public:
   static double
   AngleOf(const GridType * image);
 
-  /** Throws without a mask, or where the mask is empty. */
+  /** Throws without a mask, where the mask is empty, and where LargestSpacing is no positive number. */
   void
   Compute();
 

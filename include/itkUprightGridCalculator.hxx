@@ -70,6 +70,10 @@ UprightGridCalculator<TMaskImage>::Compute()
   {
     itkExceptionMacro("The brain mask is missing; call SetBrainMask().");
   }
+  if (!(m_LargestSpacing > 0.0))
+  {
+    itkExceptionMacro("LargestSpacing is " << m_LargestSpacing << " mm; set a positive number.");
+  }
   m_Grid = nullptr;
   m_IsTurned = false;
   m_OwnSymmetry = m_UprightSymmetry = 0.0;

@@ -28,8 +28,9 @@ namespace itk
 /** \class UpstreamModifiedTime
  * \brief When something that a data object is made from was last changed by its owner.
  *
- * The newest time of the filters upstream and of the data objects without a source. Unlike
- * DataObject::GetPipelineMTime() it does not move when a filter merely runs again, piece by piece.
+ * The newest time of the filters upstream, of the data objects without a source and of those that were changed after
+ * their source made them. Unlike DataObject::GetPipelineMTime() it does not move when a filter merely runs again, piece
+ * by piece. Take it after what is computed from the data: data that no source has made yet count as changed.
  *
  * \ingroup GliomaGrading
  */
@@ -56,11 +57,13 @@ private:
     {
       return data->GetMTime();
     }
+    // Made, then written into by its owner.
+    ModifiedTimeType time = data->GetMTime() > data->GetUpdateMTime() ? data->GetMTime() : 0;
     if (!seen.insert(source.GetPointer()).second)
     {
-      return 0;
+      return time;
     }
-    ModifiedTimeType time = source->GetMTime();
+    time = std::max(time, source->GetMTime());
     for (const auto & input : source->GetInputs())
     {
       time = std::max(time, Visit(input.GetPointer(), seen));

@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "BundleManifest.h"
 
+#include "DiskFlush.h"
 #include "itkSha256.h"
 
 #include "itkMacro.h"
@@ -483,47 +484,117 @@ PutText(Json & json, const char * key, const std::string & value)
     json[key] = value;
   }
 }
+
+bool
+IsSame(const TorchModelManifest::TrainingCase & a, const TorchModelManifest::TrainingCase & b)
+{
+  return a.Case == b.Case && a.Licence == b.Licence && a.Attribution == b.Attribution;
+}
+
+bool
+IsSame(const TorchLayerGeometry & a, const TorchLayerGeometry & b)
+{
+  return a.Layer == b.Layer && a.Offset == b.Offset && a.Step == b.Step;
+}
+
+template <typename T>
+bool
+IsSame(const T & a, const T & b)
+{
+  return a == b;
+}
+
+template <typename T>
+bool
+IsSame(const std::vector<T> & a, const std::vector<T> & b)
+{
+  return std::equal(
+    a.begin(), a.end(), b.begin(), b.end(), [](const T & one, const T & other) { return IsSame(one, other); });
+}
+
+/** Calls \a visit with the key and the member of everything that a manifest says. */
+template <typename TVisit>
+void
+VisitMembers(const TVisit & visit)
+{
+  visit("name", &TorchModelManifest::Name);
+  visit("version", &TorchModelManifest::Version);
+  visit("intended_use", &TorchModelManifest::IntendedUse);
+  visit("task", &TorchModelManifest::Task);
+  visit("network.name", &TorchModelManifest::Network);
+  visit("network.width", &TorchModelManifest::Width);
+  visit("network.levels", &TorchModelManifest::Levels);
+  visit("network.padded", &TorchModelManifest::Padded);
+  visit("channels", &TorchModelManifest::ChannelNames);
+  visit("classes", &TorchModelManifest::ClassNames);
+  visit("output_activation", &TorchModelManifest::OutputActivation);
+  visit("axis_order", &TorchModelManifest::AxisOrder);
+  visit("orientation", &TorchModelManifest::Orientation);
+  visit("spacing", &TorchModelManifest::Spacing);
+  visit("preparation.bias_correction", &TorchModelManifest::BiasCorrection);
+  visit("preparation.lower_quantile", &TorchModelManifest::LowerQuantile);
+  visit("preparation.upper_quantile", &TorchModelManifest::UpperQuantile);
+  visit("preparation.standardization", &TorchModelManifest::Standardization);
+  visit("preparation.outside_value", &TorchModelManifest::OutsideValue);
+  visit("region.of", &TorchModelManifest::Region);
+  visit("region.fit_mode", &TorchModelManifest::FitMode);
+  visit("region.margin", &TorchModelManifest::Margin);
+  visit("region.output_size", &TorchModelManifest::OutputSize);
+  visit("region.minimum_component_share", &TorchModelManifest::MinimumComponentShare);
+  visit("temperature", &TorchModelManifest::Temperature);
+  visit("patch_size", &TorchModelManifest::PatchSize);
+  visit("halo", &TorchModelManifest::Halo);
+  visit("tile_step", &TorchModelManifest::TileStep);
+  visit("layers", &TorchModelManifest::Layers);
+  visit("weights.file", &TorchModelManifest::WeightsFile);
+  visit("weights.bytes", &TorchModelManifest::WeightsBytes);
+  visit("weights.sha256", &TorchModelManifest::WeightsSha256);
+  visit("weights.instruction_set", &TorchModelManifest::InstructionSet);
+  visit("training.data", &TorchModelManifest::TrainingData);
+  visit("training.cases", &TorchModelManifest::TrainingCases);
+  visit("training.validation", &TorchModelManifest::ValidationCases);
+  visit("licence", &TorchModelManifest::Licence);
+  visit("demonstration", &TorchModelManifest::Demonstration);
+  visit("golden.seed", &TorchModelManifest::GoldenSeed);
+  visit("golden.size", &TorchModelManifest::GoldenSize);
+  visit("golden.output", &TorchModelManifest::GoldenOutput);
+}
+
 /** Takes from what was set what a bundle leaves open; throws where both say something else. */
 void
 CompleteManifest(TorchModelManifest & manifest, const TorchModelManifest & given, const std::string & path)
 {
   const TorchModelManifest open;
-  const auto               complete = [&](const char * name, const auto member) {
-    if (given.*member == open.*member)
+  const auto               refuse = [&path](const char * name) {
+    itkGenericExceptionMacro("The bundle '" << path << "' and SetManifest() contradict each other in " << name
+                                            << ": leave it out of SetManifest()");
+  };
+  // A bundle that names its network does not leave open whether that pads.
+  if (given.Padded && !manifest.Padded && !manifest.Network.empty())
+  {
+    refuse("network.padded");
+  }
+  VisitMembers([&](const char * name, const auto member) {
+    if (IsSame(given.*member, open.*member))
     {
       return;
     }
-    if (manifest.*member != open.*member && manifest.*member != given.*member)
+    if (!IsSame(manifest.*member, open.*member) && !IsSame(manifest.*member, given.*member))
     {
-      itkGenericExceptionMacro("The bundle '" << path << "' and SetManifest() contradict each other in " << name
-                                              << ": leave it out of SetManifest()");
+      refuse(name);
     }
     manifest.*member = given.*member;
-  };
-  complete("task", &TorchModelManifest::Task);
-  complete("channels", &TorchModelManifest::ChannelNames);
-  complete("classes", &TorchModelManifest::ClassNames);
-  complete("output_activation", &TorchModelManifest::OutputActivation);
-  complete("axis_order", &TorchModelManifest::AxisOrder);
-  complete("orientation", &TorchModelManifest::Orientation);
-  complete("spacing", &TorchModelManifest::Spacing);
-  complete("preparation.bias_correction", &TorchModelManifest::BiasCorrection);
-  complete("preparation.lower_quantile", &TorchModelManifest::LowerQuantile);
-  complete("preparation.upper_quantile", &TorchModelManifest::UpperQuantile);
-  complete("preparation.standardization", &TorchModelManifest::Standardization);
-  complete("preparation.outside_value", &TorchModelManifest::OutsideValue);
-  complete("region.of", &TorchModelManifest::Region);
-  complete("region.fit_mode", &TorchModelManifest::FitMode);
-  complete("region.margin", &TorchModelManifest::Margin);
-  complete("region.output_size", &TorchModelManifest::OutputSize);
-  complete("patch_size", &TorchModelManifest::PatchSize);
-  complete("halo", &TorchModelManifest::Halo);
-  complete("tile_step", &TorchModelManifest::TileStep);
-  complete("weights.bytes", &TorchModelManifest::WeightsBytes);
-  complete("weights.sha256", &TorchModelManifest::WeightsSha256);
-  complete("weights.instruction_set", &TorchModelManifest::InstructionSet);
+  });
 }
 } // namespace
+
+bool
+IsSameManifest(const TorchModelManifest & a, const TorchModelManifest & b)
+{
+  bool isSame = true;
+  VisitMembers([&](const char *, const auto member) { isSame = isSame && IsSame(a.*member, b.*member); });
+  return isSame;
+}
 
 TorchModelManifest
 ReadBundleManifest(const std::string & bundle, const TorchModelManifest & given)
@@ -667,14 +738,18 @@ ReadBundleManifest(const std::string & bundle, const TorchModelManifest & given)
 
   const Section training = ours.Inner("training");
   training.Read("data", manifest.TrainingData);
-  for (const Section & one : training.List("cases"))
-  {
-    TorchModelManifest::TrainingCase trained;
-    one.Read("case", trained.Case);
-    one.Read("licence", trained.Licence);
-    one.Read("attribution", trained.Attribution);
-    manifest.TrainingCases.push_back(trained);
-  }
+  const auto readCases = [&training](const char * key, std::vector<TorchModelManifest::TrainingCase> & cases) {
+    for (const Section & one : training.List(key))
+    {
+      TorchModelManifest::TrainingCase trained;
+      one.Read("case", trained.Case);
+      one.Read("licence", trained.Licence);
+      one.Read("attribution", trained.Attribution);
+      cases.push_back(trained);
+    }
+  };
+  readCases("cases", manifest.TrainingCases);
+  readCases("validation", manifest.ValidationCases);
   ours.Read("temperature", manifest.Temperature, 1e-3, 1e3);
   ours.Read("licence", manifest.Licence);
   ours.Read("demonstration", manifest.Demonstration);
@@ -758,11 +833,14 @@ WriteBundleManifest(const std::string & bundle, const TorchModelManifest & manif
   PutText(ours["weights"], "instruction_set", manifest.InstructionSet);
   Json training = Json::object();
   PutText(training, "data", manifest.TrainingData);
-  for (const auto & one : manifest.TrainingCases)
-  {
-    training["cases"].push_back(
-      { { "case", one.Case }, { "licence", one.Licence }, { "attribution", one.Attribution } });
-  }
+  const auto putCases = [&training](const char * key, const std::vector<TorchModelManifest::TrainingCase> & cases) {
+    for (const auto & one : cases)
+    {
+      training[key].push_back({ { "case", one.Case }, { "licence", one.Licence }, { "attribution", one.Attribution } });
+    }
+  };
+  putCases("cases", manifest.TrainingCases);
+  putCases("validation", manifest.ValidationCases);
   ours["training"] = training;
   PutText(ours, "licence", manifest.Licence);
   if (manifest.Temperature != 1.0)
@@ -814,7 +892,7 @@ WriteBundleManifest(const std::string & bundle, const TorchModelManifest & manif
     std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
     file << metadata.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
     file.close();
-    if (!file)
+    if (!file || !FlushToDisk(temporary.string()))
     {
       std::remove(temporary.string().c_str());
       itkGenericExceptionMacro("The manifest could not be written to '" << path.string()
@@ -827,6 +905,8 @@ WriteBundleManifest(const std::string & bundle, const TorchModelManifest & manif
     itkGenericExceptionMacro("'" << temporary.string() << "' could not be renamed to '" << path.string()
                                  << "': " << error.message());
   }
+  FlushToDisk(folder.string());
+  FlushToDisk(bundle);
 }
 
 std::string

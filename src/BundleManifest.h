@@ -30,6 +30,10 @@ namespace itk
 TorchModelManifest
 ReadBundleManifest(const std::string & bundle, const TorchModelManifest & given = {});
 
+/** True if both say the same of everything. */
+bool
+IsSameManifest(const TorchModelManifest & a, const TorchModelManifest & b);
+
 /** Writes BUNDLE/configs/metadata.json under a temporary name, then renames. */
 void
 WriteBundleManifest(const std::string & bundle, const TorchModelManifest & manifest);

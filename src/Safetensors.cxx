@@ -17,6 +17,8 @@
  *=========================================================================*/
 #include "Safetensors.h"
 
+#include "DiskFlush.h"
+
 #include "itkMacro.h"
 
 #include <nlohmann/json.hpp>
@@ -248,7 +250,7 @@ WriteSafetensors(const std::string &                          path,
       file.write(static_cast<const char *>(tensor.const_data_ptr()), static_cast<std::streamsize>(tensor.nbytes()));
     }
     file.close();
-    if (!file)
+    if (!file || !FlushToDisk(temporary))
     {
       std::remove(temporary.c_str());
       itkGenericExceptionMacro("The weights could not be written to '" << path
@@ -259,8 +261,10 @@ WriteSafetensors(const std::string &                          path,
   std::filesystem::rename(temporary, path, error);
   if (error)
   {
+    std::remove(temporary.c_str());
     itkGenericExceptionMacro("'" << temporary << "' could not be renamed to '" << path << "': " << error.message());
   }
+  FlushToDisk(std::filesystem::absolute(path).parent_path().string());
 }
 
 namespace

@@ -101,13 +101,19 @@ MapsOf(const TorchExplanation & explanation)
 std::vector<double>
 RanksOf(const std::vector<float> & values)
 {
+  const auto notFinite = std::find_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
+  if (notFinite != values.end())
+  {
+    itkGenericExceptionMacro("Voxel " << notFinite - values.begin() << " of a map is " << *notFinite
+                                      << ": only finite numbers have a rank. Check the model and the region.");
+  }
   std::vector<std::size_t> order(values.size());
   std::iota(order.begin(), order.end(), std::size_t{ 0 });
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
   std::vector<double> ranks(values.size());
   for (std::size_t first = 0; first < order.size();)
   {
-    std::size_t next = first;
+    std::size_t next = first + 1;
     while (next < order.size() && values[order[next]] == values[order[first]])
     {
       ++next;
@@ -219,6 +225,11 @@ ExplanationSanityCalculator::Compute()
     itkExceptionMacro("A loaded model and the region are needed; " << (m_RegionImage ? "the model" : "the region")
                                                                    << " is missing");
   }
+  // What a computation that ends early leaves is empty, not half.
+  m_MapNames.clear();
+  m_RandomizedLayers.clear();
+  m_RankCorrelations.clear();
+  m_Similarities.clear();
   const TorchModelManifest & manifest = m_Model->GetManifest();
   if (manifest.Network != "PereiraGradingNetwork")
   {
@@ -238,15 +249,15 @@ ExplanationSanityCalculator::Compute()
   view.RegionSize = m_RegionImage->GetLargestPossibleRegion().GetSize();
   const std::vector<Magnitudes> trained = MapsOf(m_Model->Explain(view, request));
 
-  m_MapNames.clear();
+  std::vector<std::string> names;
   for (const std::string & layer : m_LayerNames)
   {
-    m_MapNames.push_back("gradcam-" + layer);
+    names.push_back("gradcam-" + layer);
   }
-  m_MapNames.emplace_back("guided-backprop");
-  m_RankCorrelations.assign(m_MapNames.size(), {});
-  m_Similarities.assign(m_MapNames.size(), {});
-  m_RandomizedLayers = { "fc3", "fc2", "fc1", "bn", "res4", "res3", "res2", "res1", "stem" };
+  names.emplace_back("guided-backprop");
+  const std::vector<std::string>   layers{ "fc3", "fc2", "fc1", "bn", "res4", "res3", "res2", "res1", "stem" };
+  std::vector<std::vector<double>> rankCorrelations(names.size());
+  std::vector<std::vector<double>> similarities(names.size());
 
   std::map<std::string, torch::Tensor> state =
     ReadSafetensors(std::string(m_Model->GetPath()) + "/" + manifest.WeightsFile);
@@ -265,7 +276,7 @@ ExplanationSanityCalculator::Compute()
   const torch::Tensor input =
     torch::from_blob(const_cast<float *>(view.Buffer), { 1, extent(2), extent(1), extent(0), channels })
       .permute({ 0, 4, 1, 2, 3 });
-  for (const std::string & layer : m_RandomizedLayers)
+  for (const std::string & layer : layers)
   {
     for (const auto & tensor : untrained)
     {
@@ -280,10 +291,14 @@ ExplanationSanityCalculator::Compute()
     const std::vector<Magnitudes> maps = MapsOf(ExplainWithBackend(*backend, input, request, manifest.Layers));
     for (std::size_t map = 0; map < maps.size(); ++map)
     {
-      m_RankCorrelations[map].push_back(RankCorrelation(trained[map].Values, maps[map].Values));
-      m_Similarities[map].push_back(Similarity(trained[map].Values, maps[map].Values, maps[map].RegionSize));
+      rankCorrelations[map].push_back(RankCorrelation(trained[map].Values, maps[map].Values));
+      similarities[map].push_back(Similarity(trained[map].Values, maps[map].Values, maps[map].RegionSize));
     }
   }
+  m_MapNames = std::move(names);
+  m_RandomizedLayers = layers;
+  m_RankCorrelations = std::move(rankCorrelations);
+  m_Similarities = std::move(similarities);
 }
 
 void

@@ -41,6 +41,7 @@
 #include <limits>
 #include <mutex>
 #include <sstream>
+#include <utility>
 
 namespace itk
 {
@@ -209,6 +210,12 @@ ProbabilitiesOf(const torch::Tensor & output, const std::string & activation)
 }
 } // namespace
 
+std::string
+TorchModel::ResolveDevice(const std::string & name)
+{
+  return name != "auto" ? name : torch::cuda::is_available() ? "cuda" : "cpu";
+}
+
 TorchModel::TorchModel() = default;
 TorchModel::~TorchModel() = default;
 
@@ -222,8 +229,8 @@ TorchModel::SetManifest(const TorchModelManifest & manifest)
   this->Modified();
 }
 
-void
-TorchModel::ReadManifest()
+TorchModelManifest
+TorchModel::FindManifest() const
 {
   if (m_Path.empty())
   {
@@ -232,20 +239,31 @@ TorchModel::ReadManifest()
   std::error_code error;
   if (std::filesystem::is_directory(m_Path, error))
   {
-    m_Manifest = ReadBundleManifest(m_Path, m_GivenManifest);
-    return;
+    return ReadBundleManifest(m_Path, m_GivenManifest);
   }
   if (!std::filesystem::exists(m_Path, error))
   {
     itkExceptionMacro("The model '" << m_Path << "' does not exist");
   }
-  m_Manifest = m_GivenManifest;
   if (!m_ManifestWasSet)
   {
     itkExceptionMacro(
       "'" << m_Path
           << "' is a lone file: say with SetManifest() what it expects (task, channels, classes, output "
              "activation, axis order), or give the folder of a bundle");
+  }
+  return m_GivenManifest;
+}
+
+void
+TorchModel::ReadManifest()
+{
+  const TorchModelManifest manifest = this->FindManifest();
+  if (!IsSameManifest(manifest, m_Manifest))
+  {
+    m_Backend = nullptr;
+    m_Manifest = manifest;
+    this->Modified();
   }
 }
 
@@ -292,16 +310,47 @@ TorchModel::CheckManifest() const
                                           << m_Manifest.OutputActivation
                                           << "', which needs two; one channel wants sigmoid or sigmoid-logits");
   }
+  if (!(m_Manifest.Temperature >= 1e-3 && m_Manifest.Temperature <= 1e3))
+  {
+    itkExceptionMacro("The manifest of '" << m_Path << "' says the temperature " << m_Manifest.Temperature
+                                          << "; logits can be divided by 0.001 to 1000, 1 leaves them as they are");
+  }
+  if (m_Manifest.TileStep < 1)
+  {
+    itkExceptionMacro("The manifest of '" << m_Path
+                                          << "' says a tile_step of 0; where tiles may start anywhere it is 1");
+  }
+  for (const unsigned int patch : m_Manifest.PatchSize)
+  {
+    if (patch != 0 && (patch % m_Manifest.TileStep != 0 || patch < SmallestPatch(m_Manifest)))
+    {
+      itkExceptionMacro("The manifest of '" << m_Path << "' says a patch_size of " << patch << "; multiples of "
+                                            << m_Manifest.TileStep << " from " << SmallestPatch(m_Manifest)
+                                            << " on do (twice the halo of " << m_Manifest.Halo
+                                            << " and one tile_step), or 0");
+    }
+  }
+}
+
+std::string
+TorchModel::KeyOfSettings() const
+{
+  std::ostringstream key;
+  key << m_Path << '\n' << m_Device << '\n' << m_Precision;
+  return key.str();
 }
 
 void
 TorchModel::Load()
 {
-  this->ReadManifest();
-  std::error_code   error;
-  const bool        isBundle = std::filesystem::is_directory(m_Path, error);
-  const std::string file = isBundle ? m_Manifest.WeightsFile : m_Path;
-  const bool        isNative = EndsWith(file, ".safetensors");
+  // Until everything has passed nothing is loaded.
+  std::shared_ptr<ModelBackend> loaded;
+  loaded.swap(m_Backend);
+  const TorchModelManifest manifest = std::exchange(m_Manifest, this->FindManifest());
+  std::error_code          error;
+  const bool               isBundle = std::filesystem::is_directory(m_Path, error);
+  const std::string        file = isBundle ? m_Manifest.WeightsFile : m_Path;
+  const bool               isNative = EndsWith(file, ".safetensors");
   if (isNative)
   {
     if (m_Manifest.Network.empty())
@@ -333,14 +382,14 @@ TorchModel::Load()
                           << ": a program that runs with your rights. It is loaded only with your "
                              "consent: SetTrustModelCode(true), or --trust-model");
   }
-  const std::string  weights = isBundle ? VerifyBundleWeights(m_Path, m_Manifest) : m_Path;
-  std::ostringstream key;
-  key << weights << '\n' << m_Device << '\n' << m_Precision << '\n' << m_Manifest.WeightsSha256 << '\n';
-  if (isBundle && m_Backend && key.str() == m_LoadedKey)
+  const std::string weights = isBundle ? VerifyBundleWeights(m_Path, m_Manifest) : m_Path;
+  const std::string key = this->KeyOfSettings();
+  if (loaded && isBundle && key == m_LoadedKey && IsSameManifest(manifest, m_Manifest))
   {
+    m_Backend.swap(loaded);
     return;
   }
-  m_Backend = nullptr;
+  loaded = nullptr; // before the next one takes its memory
   const torch::Device device = DeviceOf(m_Device);
   const bool          bfloat16 = m_Precision == Precision::BFloat16;
   if (bfloat16 && device.is_cpu() && !ProcessorHasBFloat16())
@@ -368,7 +417,7 @@ TorchModel::Load()
   {
     itkExceptionMacro("Loading '" << weights << "' on " << m_Device << " failed: " << e.what());
   }
-  m_LoadedKey = key.str();
+  m_LoadedKey = key;
   if (!isNative)
   {
     try
@@ -456,7 +505,17 @@ TorchModel::RefuseUnrepeatable()
 bool
 TorchModel::IsLoaded() const
 {
-  return m_Backend != nullptr;
+  return m_Backend != nullptr && m_LoadedKey == this->KeyOfSettings();
+}
+
+void
+TorchModel::CheckIsLoaded() const
+{
+  if (!this->IsLoaded())
+  {
+    itkExceptionMacro("The model '" << m_Path << "' is not loaded" << (m_Backend ? " with its present settings" : "")
+                                    << ": call Load()");
+  }
 }
 
 unsigned int
@@ -483,10 +542,7 @@ TorchModel::Context(const TorchVolumeView & input) const
 void
 TorchModel::CheckInput(const TorchVolumeView & input) const
 {
-  if (!m_Backend)
-  {
-    itkExceptionMacro("The model '" << m_Path << "' is not loaded: call Load()");
-  }
+  this->CheckIsLoaded();
   if (input.Buffer == nullptr || input.RegionSize[0] == 0 || input.RegionSize[1] == 0 || input.RegionSize[2] == 0)
   {
     itkExceptionMacro("The input of the model is empty (" << this->Context(input) << ")");
@@ -956,20 +1012,14 @@ TorchModel::VerifyGoldenPair() const
 std::vector<std::string>
 TorchModel::GetLayerNames() const
 {
-  if (!m_Backend)
-  {
-    itkExceptionMacro("The model '" << m_Path << "' is not loaded: call Load()");
-  }
+  this->CheckIsLoaded();
   return m_Backend->LayerNames();
 }
 
 std::size_t
 TorchModel::GetNumberOfParameters() const
 {
-  if (!m_Backend)
-  {
-    itkExceptionMacro("The model '" << m_Path << "' is not loaded: call Load()");
-  }
+  this->CheckIsLoaded();
   return m_Backend->NumberOfParameters();
 }
 
@@ -1048,7 +1098,7 @@ TorchModel::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "  Channels: " << Joined(m_Manifest.ChannelNames) << std::endl;
   os << indent << "  Classes: " << Joined(m_Manifest.ClassNames) << std::endl;
   os << indent << "  Weights: " << m_Manifest.WeightsFile << ' ' << m_Manifest.WeightsSha256 << std::endl;
-  os << indent << "Loaded: " << (m_Backend ? "yes" : "no") << std::endl;
+  os << indent << "Loaded: " << (this->IsLoaded() ? "yes" : "no") << std::endl;
 }
 
 std::ostream &

@@ -33,10 +33,8 @@
 namespace oblique
 {
 inline itk::Matrix<double, 3, 3>
-Direction()
+Direction(double a = 0.3, double b = -0.2)
 {
-  const double              a = 0.3;
-  const double              b = -0.2;
   itk::Matrix<double, 3, 3> x;
   itk::Matrix<double, 3, 3> z;
   x.SetIdentity();

@@ -399,6 +399,20 @@ TEST(BoundingBoxROIFilter, StreamsToTheSameBitsAndReadsTheMaskOnce)
   EXPECT_TRUE(oblique::SameVoxels(result[0].GetPointer(), result[2].GetPointer()));
 }
 
+TEST(BoundingBoxROIFilter, SeesWhatIsWrittenIntoTheOutputOfASource)
+{
+  const Case c;
+  const auto source = oblique::MakeSource(c.mask.GetPointer());
+  auto       filter = MakeFilter(c);
+  filter->SetMaskImage(source->GetOutput());
+  filter->Update();
+  const double start = filter->GetBox()[0];
+  Block(source->GetOutput(), { { 2, 6, 5 } }, { { 6, 5, 4 } });
+  source->GetOutput()->Modified();
+  filter->Update();
+  EXPECT_EQ(filter->GetBox()[0], start - 6.0);
+}
+
 TEST(BoundingBoxROIFilter, RefusesBadInput)
 {
   const Case c;

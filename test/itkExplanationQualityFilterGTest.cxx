@@ -365,3 +365,60 @@ TEST(ExplanationQualityFilter, RefusesWhatItCannotJudge)
   filter->SetRegionLabels(Tumour());
   EXPECT_NO_THROW(filter->Update());
 }
+
+TEST(ExplanationQualityFilter, RunsAgainAfterAnException)
+{
+  const auto brain = Fill<MaskType>([](auto, auto, auto) { return 1; });
+  const auto elsewhere = Fill<MaskType>([](auto, auto, auto) { return 1; });
+  auto       origin = elsewhere->GetOrigin();
+  origin[0] += 1000.0;
+  elsewhere->SetOrigin(origin);
+  const auto intensities = Fill<itk::Image<unsigned short, 3>>([](auto x, auto y, auto) { return x + 20 * y; });
+
+  // After the last piece.
+  const auto filter = FilterType::New();
+  filter->SetInput(Fill<MapType>([](auto, auto, auto) { return 1.0; }));
+  filter->SetTumourMask(Tumour());
+  filter->SetBrainMask(elsewhere);
+  EXPECT_THROW(filter->Update(), itk::ExceptionObject);
+  filter->SetBrainMask(brain);
+  filter->Update();
+  EXPECT_EQ(filter->GetTotalEnergy(), 20.0 * 16 * 12);
+
+  // Before the first one.
+  using LabelFilterType = itk::ExplanationQualityFilter<MapType, itk::Image<unsigned short, 3>>;
+  const auto labels = LabelFilterType::New();
+  labels->SetInput(filter->GetInput());
+  labels->SetTumourMask(Fill<itk::Image<unsigned short, 3>>([](auto x, auto, auto) { return x < 4 ? 1 : 0; }));
+  labels->SetRegionLabels(intensities);
+  EXPECT_THROW(labels->Update(), itk::ExceptionObject);
+  labels->SetRegionLabels(nullptr);
+  labels->Update();
+  EXPECT_EQ(labels->GetTotalEnergy(), 20.0 * 16 * 12);
+}
+
+TEST(ExplanationQualityFilter, OneSliceIsNotDivided)
+{
+  auto map = MapType::New();
+  auto tumour = MaskType::New();
+  map->SetRegions(itk::Size<3>{ { 16, 16, 1 } });
+  tumour->SetRegions(itk::Size<3>{ { 16, 16, 1 } });
+  map->Allocate();
+  tumour->Allocate(true);
+  double sum = 0.0;
+  for (unsigned int i = 0; i < 256; ++i)
+  {
+    map->GetBufferPointer()[i] = static_cast<float>(i);
+    tumour->GetBufferPointer()[i] = i < 40 ? 1 : 0;
+    sum += i;
+  }
+  for (const unsigned int divisions : { 1U, 4U })
+  {
+    const auto filter = FilterType::New();
+    filter->SetInput(map);
+    filter->SetTumourMask(tumour);
+    filter->SetNumberOfStreamDivisions(divisions);
+    filter->Update();
+    EXPECT_EQ(filter->GetTotalEnergy(), sum) << divisions;
+  }
+}

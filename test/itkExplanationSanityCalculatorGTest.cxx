@@ -22,6 +22,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
+#include <sstream>
 
 using CalculatorType = itk::ExplanationSanityCalculator;
 
@@ -33,6 +35,12 @@ TEST(ExplanationSanityCalculator, RankCorrelationIsSpearmans)
   EXPECT_NEAR(CalculatorType::RankCorrelation({ 1, 2, 3, 3 }, { 5, 4, 6, 7 }), 3.5 / std::sqrt(4.5 * 5.0), 1e-12);
   EXPECT_TRUE(std::isnan(CalculatorType::RankCorrelation({ 1, 1, 1 }, { 1, 2, 3 })));
   EXPECT_THROW(CalculatorType::RankCorrelation({ 1, 2 }, { 1 }), itk::ExceptionObject);
+}
+
+TEST(ExplanationSanityCalculator, WhatIsNoNumberHasNoRank)
+{
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THROW(CalculatorType::RankCorrelation({ 1.0F, nan, 2.0F }, { 1.0F, 2.0F, 3.0F }), itk::ExceptionObject);
 }
 
 TEST(ExplanationSanityCalculator, SimilarityIsTheFormula)
@@ -106,6 +114,20 @@ TEST(ExplanationSanityCalculator, MapsOfARandomNetworkAreOthers)
   calculator->SetModel(model);
   calculator->SetRegionImage(region);
   calculator->AddLayerName("res3");
+  // Stopped between the steps, it can still be printed.
+  unsigned int events = 0;
+  const auto   stop = calculator->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) {
+    if (++events > 60)
+    {
+      itkGenericExceptionMacro("stop");
+    }
+  });
+  EXPECT_THROW(calculator->Compute(), itk::ExceptionObject);
+  calculator->RemoveObserver(stop);
+  EXPECT_TRUE(calculator->GetMapNames().empty());
+  std::ostringstream printed;
+  calculator->Print(printed);
+  EXPECT_EQ(printed.str().find("random down to"), std::string::npos) << printed.str();
   calculator->Compute();
   ASSERT_EQ(calculator->GetMapNames(), (std::vector<std::string>{ "gradcam-res3", "guided-backprop" }));
   ASSERT_EQ(calculator->GetRandomizedLayers().size(), 9U);

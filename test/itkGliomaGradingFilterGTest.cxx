@@ -24,10 +24,13 @@
 #include "itkImageRegionConstIteratorWithIndex.h"
 #include "itkGradCAMImageFilter.h"
 #include "itkGuidedBackpropagationImageFilter.h"
+#include "itkMaskImageFilter.h"
 #include "itkNearestNeighborInterpolateImageFunction.h"
 #include "itkRelabelComponentImageFilter.h"
 #include "itkResampleImageFilter.h"
+#include "itkObjectFactoryBase.h"
 #include "itkSha256.h"
+#include "itkVersion.h"
 #include "itkTorchSegmentationFilter.h"
 #include "gtest/gtest.h"
 
@@ -37,6 +40,7 @@
 #include <iterator>
 #include <limits>
 #include <map>
+#include <new>
 #include <set>
 
 namespace
@@ -173,6 +177,54 @@ StagesOf(const FilterType * filter)
   }
   return names;
 }
+
+/** What makes a resampling filter: once the second from now on finds no memory. */
+class ResamplingWithoutMemory : public itk::CreateObjectFunctionBase
+{
+public:
+  using Self = ResamplingWithoutMemory;
+  using Pointer = itk::SmartPointer<Self>;
+  itkFactorylessNewMacro(Self);
+
+  itk::LightObject::Pointer
+  CreateObject() override
+  {
+    if (s_Left > 0 && --s_Left == 0)
+    {
+      throw std::bad_alloc();
+    }
+    return nullptr; // the class's own constructor does it
+  }
+
+  static int s_Left;
+};
+int ResamplingWithoutMemory::s_Left = 0;
+
+class ResamplingFactory : public itk::ObjectFactoryBase
+{
+public:
+  using Self = ResamplingFactory;
+  using Pointer = itk::SmartPointer<Self>;
+  itkFactorylessNewMacro(Self);
+
+  const char *
+  GetITKSourceVersion() const override
+  {
+    return ITK_SOURCE_VERSION;
+  }
+  const char *
+  GetDescription() const override
+  {
+    return "resampling filters that find no memory";
+  }
+
+protected:
+  ResamplingFactory()
+  {
+    const char * const name = typeid(itk::ResampleImageFilter<ImageType, ImageType>).name();
+    this->RegisterOverride(name, name, "no memory", true, ResamplingWithoutMemory::New());
+  }
+};
 } // namespace
 
 TEST(GliomaGradingFilter, OutputsLieOnTheInputsGrid)
@@ -345,8 +397,13 @@ TEST(GliomaGradingFilter, AnotherClassReRunsTheExplanationAlone)
   EXPECT_TRUE(std::equal(
     labels, labels + head.Tumour->GetLargestPossibleRegion().GetNumberOfPixels(), head.Tumour->GetBufferPointer()));
 
+  // What is kept is not what a filter downstream may work on in place.
+  filter->GetOutput()->FillBuffer(0);
   filter->SetExplain(Explain::None);
   filter->Update();
+  EXPECT_TRUE(std::equal(head.Tumour->GetBufferPointer(),
+                         head.Tumour->GetBufferPointer() + head.Tumour->GetLargestPossibleRegion().GetNumberOfPixels(),
+                         filter->GetOutput()->GetBufferPointer()));
   EXPECT_EQ(filter->GetGuidedBackpropagation(), nullptr);
   EXPECT_EQ(filter->GetGradCAM("res3"), nullptr);
   EXPECT_EQ(filter->GetProbabilities(), probabilities);
@@ -357,6 +414,36 @@ TEST(GliomaGradingFilter, AnotherClassReRunsTheExplanationAlone)
   filter->Update();
   EXPECT_TRUE(StagesOf(filter).count("bias-correction"));
   EXPECT_NE(filter->GetProbabilities(), probabilities);
+}
+
+// A direction that is orthonormal within the tolerance only, as real files have it.
+TEST(GliomaGradingFilter, ItsImagesHaveTheDirectionThatWasAnnounced)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  auto                  direction = head.Tumour->GetDirection();
+  direction[0][1] += 5e-4;
+  head.Tumour->SetDirection(direction);
+  for (const auto & sequence : head.Sequences)
+  {
+    sequence->SetDirection(direction);
+  }
+  itk::TorchModel::WriteSeededBundle(folder / "s", SegmentationManifest(), 3);
+  SetTensor(folder / "s", "head.weight", { 0.0F });
+  SetTensor(folder / "s", "head.bias", { -1.0F, 1.0F });
+  const auto filter = Grading(head, Load(folder / "s"), LoadSeeded(folder / "g", GradingManifest(), 3));
+  auto       masked = itk::MaskImageFilter<ImageType, MaskType>::New();
+  masked->SetInput(head.Sequences[0]);
+  masked->SetMaskImage(filter->GetOutput());
+  masked->Update();
+  EXPECT_EQ(filter->GetOutput()->GetDirection(), direction);
+  masked->SetOutsideValue(-1.0F);
+  EXPECT_NO_THROW(masked->Update());
+  EXPECT_EQ(filter->GetBrainMask()->GetDirection(), direction);
+  EXPECT_EQ(filter->GetTumourProbability()->GetDirection(), direction);
+  EXPECT_EQ(filter->GetGradCAM("res3")->GetDirection(), direction);
+  EXPECT_EQ(filter->GetGradCAMSupport("res3")->GetDirection(), direction);
+  EXPECT_EQ(filter->GetGuidedBackpropagation()->GetDirection(), direction);
 }
 
 TEST(GliomaGradingFilter, CorrectsTheBiasOnceForModelsThatDifferInWhatFollows)
@@ -470,6 +557,18 @@ TEST(GliomaGradingFilter, AHeadThatIsAskewIsStraightened)
   filter->SetBrainGradingModel(LoadSeeded(folder / "b", ofBrain, 3));
   filter->SetRegionLabelsImage(head.Brain);
   filter->SetClassToExplain(0);
+  // A run that ends while it turns back leaves no half labels to the next one.
+  const auto factory = ResamplingFactory::New();
+  itk::ObjectFactoryBase::RegisterFactory(factory);
+  const auto turnsBack = filter->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) {
+    if (std::string(filter->GetCurrentStage()) == "turn-back")
+    {
+      ResamplingWithoutMemory::s_Left = 2;
+    }
+  });
+  EXPECT_THROW(filter->Update(), std::bad_alloc);
+  filter->RemoveObserver(turnsBack);
+  itk::ObjectFactoryBase::UnRegisterFactory(factory);
   filter->Update();
   EXPECT_TRUE(filter->GetWasTurnedUpright());
   EXPECT_EQ(filter->GetBrainProbabilities().size(), 2u);
@@ -1148,6 +1247,52 @@ TEST(GliomaGradingFilter, ReportsProgressAndStops)
     EXPECT_THROW(stopped->Update(), itk::ProcessAborted) << stage;
     EXPECT_EQ(events, 3U) << stage;
   }
+}
+
+// A filter that is kept for the next run does not go on telling of the one that was stopped.
+TEST(GliomaGradingFilter, AStoppedRunLeavesNoObserver)
+{
+  const TemporaryFolder   folder;
+  const SyntheticHead     head;
+  itk::TorchModelManifest ofTumour = GradingManifest();
+  ofTumour.BiasCorrection = "none";
+  itk::TorchModelManifest ofBrain = ofTumour;
+  ofBrain.Region = "brain";
+  ofBrain.FitMode = "stretch";
+  const auto tumourModel = LoadSeeded(folder / "g", ofTumour);
+  const auto brainModel = LoadSeeded(folder / "b", ofBrain);
+  const auto make = [&] {
+    auto filter = Grading(head, nullptr, tumourModel);
+    filter->SetTumourMaskImage(head.Tumour);
+    filter->SetBrainGradingModel(brainModel);
+    filter->SetExplain(Explain::None);
+    return filter;
+  };
+  const auto eventsOf = [](FilterType * filter) {
+    unsigned int events = 0;
+    const auto   observer = filter->AddObserver(itk::ProgressEvent(), [&events, filter](const itk::EventObject &) {
+      events += std::string(filter->GetCurrentStage()) == "grade-whole-brain" ? 1 : 0;
+    });
+    filter->Update();
+    filter->RemoveObserver(observer);
+    return events;
+  };
+  const auto         fresh = make();
+  const unsigned int expected = eventsOf(fresh);
+  ASSERT_GT(expected, 2U);
+
+  const auto   stopped = make();
+  unsigned int events = 0;
+  const auto   stop = stopped->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) {
+    if (std::string(stopped->GetCurrentStage()) == "grade-whole-brain" && ++events == 2)
+    {
+      stopped->AbortGenerateDataOn();
+    }
+  });
+  EXPECT_THROW(stopped->Update(), itk::ProcessAborted);
+  stopped->RemoveObserver(stop);
+  // Some events come when a thread has time; a second observer would make twice as many.
+  EXPECT_LT(eventsOf(stopped), expected + expected / 2);
 }
 
 // Two equal tumours, one of them at the image's border, and one sequence given twice; then limits that nothing meets.

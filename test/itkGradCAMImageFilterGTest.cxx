@@ -332,3 +332,23 @@ TEST(GradCAMImageFilter, NamesWhatIsWrong)
   filter->SetInput(oblique::Make<ImageType>(72, 80, 88, 2));
   EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "2 components");
 }
+
+// Without a reference image the model runs while the output's information is asked for.
+TEST(GradCAMImageFilter, RunsAgainAfterAnAbort)
+{
+  const TemporaryFolder folder;
+  const auto            model = Model(folder);
+  const auto            filter = FilterType::New();
+  filter->SetInput(Region());
+  filter->SetModel(model);
+  filter->AddLayerName("res3");
+  const auto abort =
+    filter->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) { filter->AbortGenerateDataOn(); });
+  unsigned int aborts = 0;
+  filter->AddObserver(itk::AbortEvent(), [&](const itk::EventObject &) { ++aborts; });
+  EXPECT_THROW(filter->Update(), itk::ProcessAborted);
+  EXPECT_EQ(aborts, 1U);
+  filter->RemoveObserver(abort);
+  EXPECT_EQ(MessageOf([&] { filter->Update(); }), "");
+  EXPECT_EQ(filter->GetOutput()->GetBufferedRegion().GetNumberOfPixels(), 10U * 12U * 14U);
+}

@@ -186,4 +186,11 @@ TEST(GradeClassifierFilter, EnforcesTheManifest)
   manifest.Orientation = "LPS";
   filter->SetModel(LoadSeeded(folder / "fits", manifest));
   EXPECT_EQ(MessageOf(filter), "");
+  // Two axes are nearest to feet-head: the nearer one takes it, as in ModelSpaceFilter.
+  image = Region();
+  image->SetDirection(oblique::Direction(0.7, 0.87));
+  filter->SetInput(image);
+  manifest.Orientation = "LSA";
+  filter->SetModel(LoadSeeded(folder / "askew", manifest));
+  EXPECT_EQ(MessageOf(filter), "");
 }

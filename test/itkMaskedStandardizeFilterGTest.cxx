@@ -259,6 +259,24 @@ TEST(MaskedStandardizeFilter, BothPassesStreamAndTheStatisticsAreMadeOnce)
   EXPECT_EQ(image->GetNumberOfUpdates(), 32U + 12U + 6U) << "range, histogram, moments";
 }
 
+TEST(MaskedStandardizeFilter, SeesWhatIsWrittenIntoTheOutputOfASource)
+{
+  const Case c;
+  const auto source = oblique::MakeSource(c.image.GetPointer());
+  auto       filter = Filter::New();
+  filter->SetInput(source->GetOutput());
+  filter->SetMaskImage(c.mask);
+  filter->Update();
+  const double before = filter->GetMean()[0];
+  for (itk::SizeValueType v = 0; v < 17 * 13 * 11; ++v)
+  {
+    source->GetOutput()->GetBufferPointer()[v * Components] += 1000.0F;
+  }
+  source->GetOutput()->Modified();
+  filter->Update();
+  EXPECT_NEAR(filter->GetMean()[0], before + 1000.0, 1e-3); // float's rounding of the sums
+}
+
 TEST(MaskedStandardizeFilter, TakesScalarIntegersAndOneSlice)
 {
   using ShortType = itk::Image<short, 3>;

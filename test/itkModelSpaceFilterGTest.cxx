@@ -375,6 +375,28 @@ TEST(ModelSpaceFilter, StreamsAndThreadsToTheSameBits)
   EXPECT_TRUE(oblique::SameVoxels(result[0].GetPointer(), result[2].GetPointer()));
 }
 
+TEST(ModelSpaceFilter, GivesTheWholeGridAfterItGrew)
+{
+  const auto image = MakeRamp(12, 10, 8);
+  auto       filter = ToModel::New();
+  filter->SetInput(image);
+  for (const double spacing : { 2.0, 0.5, 3.0, 0.0 })
+  {
+    filter->SetOutputSpacing(Spacing(spacing, spacing, spacing));
+    filter->Update();
+    EXPECT_EQ(filter->GetOutput()->GetBufferedRegion(), filter->GetOutput()->GetLargestPossibleRegion()) << spacing;
+  }
+
+  const auto fine = MakeRamp(24, 20, 16);
+  auto       back = FromModel::New();
+  back->SetInput(filter->GetOutput());
+  back->SetReferenceImage(image);
+  back->Update();
+  back->SetReferenceImage(fine);
+  back->Update();
+  EXPECT_EQ(back->GetOutput()->GetBufferedRegion(), fine->GetLargestPossibleRegion());
+}
+
 TEST(ModelSpaceFilter, RefusesBadSettings)
 {
   auto image = oblique::Make<VectorImageType>(4, 4, 4, 2);

@@ -1159,3 +1159,16 @@ TEST(N4BiasCorrectionChainFilter, PrintsItsMembers)
   }
   EXPECT_STREQ(filter->GetNameOfClass(), "N4BiasCorrectionChainFilter");
 }
+
+TEST(N4BiasCorrectionChainFilter, TheMasksGridAgreesWithinATolerance)
+{
+  const Phantom phantom(24, 20, 16);
+  const auto    filter = MakeFilter(phantom);
+  auto          origin = phantom.mask->GetOrigin();
+  origin[0] += 5e-4 * phantom.mask->GetSpacing()[0];
+  phantom.mask->SetOrigin(origin);
+  EXPECT_EQ(MessageOf(filter.GetPointer()), "");
+  origin[0] += 2e-3 * phantom.mask->GetSpacing()[0];
+  phantom.mask->SetOrigin(origin);
+  EXPECT_NE(MessageOf(filter.GetPointer()).find("same physical space"), std::string::npos);
+}

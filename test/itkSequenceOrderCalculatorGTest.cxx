@@ -28,6 +28,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <random>
 
 namespace
@@ -182,6 +183,25 @@ TEST(SequenceOrderCalculator, SaysNothingWhereItKnowsNothing)
 }
 
 // All twelve patients are in test/benchmark/CheckSequenceOrders.cxx; here one of each site.
+TEST(SequenceOrderCalculator, NamesAVoxelThatIsNoNumber)
+{
+  const Brain brain;
+  brain.Sequences[1]->SetPixel({ { 3, 3, 3 } }, std::numeric_limits<float>::quiet_NaN());
+  try
+  {
+    Compute(brain.Sequences, brain.Mask, { 0, 1, 2, 3 });
+    FAIL() << "NaN has no rank";
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    EXPECT_NE(std::string(error.GetDescription()).find("T1c is nan at index [3, 3, 3]"), std::string::npos) << error;
+  }
+  // Outside the mask it is no matter.
+  brain.Sequences[1]->SetPixel({ { 3, 3, 3 } }, 100.0F);
+  brain.Sequences[1]->SetPixel({ { 0, 0, 0 } }, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_EQ(Compute(brain.Sequences, brain.Mask, { 0, 1, 2, 3 })->GetLooksLike()[1], 1U);
+}
+
 TEST(SequenceOrderCalculator, FindsWrongOrdersOfRealPatients)
 {
   for (const char * name : { "BraTS2021_01484", "TCGA-DU-7294", "BraTS2021_00031" })

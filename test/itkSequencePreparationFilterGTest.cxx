@@ -20,8 +20,33 @@
 #include "SyntheticHead.h"
 #include "gtest/gtest.h"
 
+#include <atomic>
 #include <cmath>
 #include <limits>
+
+#ifdef __GLIBC__
+#  include <cerrno>
+#  include <dlfcn.h>
+#  include <pthread.h>
+
+namespace
+{
+// Threads that the system still gives this process; negative: any number.
+std::atomic<int> threadsLeft{ -1 };
+} // namespace
+
+extern "C" int
+pthread_create(pthread_t * thread, const pthread_attr_t * attributes, void * (*start)(void *), void * argument) noexcept
+{
+  static const auto create = reinterpret_cast<decltype(&pthread_create)>(dlsym(RTLD_NEXT, "pthread_create"));
+  if (threadsLeft == 0)
+  {
+    return EAGAIN;
+  }
+  threadsLeft -= threadsLeft > 0 ? 1 : 0;
+  return create(thread, attributes, start, argument);
+}
+#endif
 
 namespace
 {
@@ -373,3 +398,22 @@ TEST(SequencePreparationFilter, ReportsProgressAndStops)
   });
   EXPECT_THROW(stopped->Update(), itk::ProcessAborted);
 }
+
+#ifdef __GLIBC__
+TEST(SequencePreparationFilter, CorrectsTheBiasWithTheThreadsThatThereAre)
+{
+  const SyntheticHead head;
+  const auto          whole = Preparing(head, BiasCorrection::N4);
+  whole->SetNumberOfWorkUnits(2);
+  whole->Update(); // ITK's own threads are there from now on
+  for (const int threads : { 1, 0 })
+  {
+    const auto filter = Preparing(head, BiasCorrection::N4);
+    filter->SetNumberOfWorkUnits(2);
+    threadsLeft = threads;
+    EXPECT_EQ(MessageOf(filter), "") << threads;
+    threadsLeft = -1;
+    EXPECT_TRUE(oblique::SameVoxels(filter->GetOutput(), whole->GetOutput())) << threads;
+  }
+}
+#endif

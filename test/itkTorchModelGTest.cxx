@@ -564,3 +564,134 @@ TEST(TorchModel, BFloat16StaysNearFloat32)
   EXPECT_NE(half, exact);
   EXPECT_TRUE(model->VerifyGoldenPair());
 }
+
+TEST(TorchModel, IsLoadedTellsOfWhatIsSet)
+{
+  const TemporaryFolder folder;
+  auto                  other = TinyGradingManifest();
+  other.ClassNames = { "A", "B" };
+  itk::TorchModel::WriteSeededBundle(folder / "b", other, 2);
+  const auto model = LoadSeeded(folder / "a", TinyGradingManifest(), 1);
+  const Cube cube = RandomCube(4, 72, 72, 72);
+  ASSERT_TRUE(model->IsLoaded());
+
+  model->SetPath(folder / "b");
+  EXPECT_FALSE(model->IsLoaded());
+  EXPECT_CONTAINS(MessageOf([&] { model->ComputeLogits(cube.View); }), "call Load()");
+  model->SetPath(folder / "a");
+  EXPECT_TRUE(model->IsLoaded());
+  model->SetDevice("cuda:99");
+  EXPECT_FALSE(model->IsLoaded());
+  model->SetDevice("cpu");
+  model->SetPrecision(itk::TorchModelEnums::Precision::BFloat16);
+  EXPECT_FALSE(model->IsLoaded());
+  model->SetPrecision(itk::TorchModelEnums::Precision::Float32);
+  EXPECT_TRUE(model->IsLoaded());
+
+  // The manifest of another bundle is not that of the weights.
+  model->SetPath(folder / "b");
+  model->ReadManifest();
+  EXPECT_EQ(model->GetManifest().ClassNames, other.ClassNames);
+  model->SetPath(folder / "a");
+  EXPECT_FALSE(model->IsLoaded());
+  model->Load();
+  EXPECT_EQ(model->GetManifest().ClassNames.front(), "LGG");
+
+  const std::string weights = folder / "b/models/model.safetensors";
+  std::string       bytes = ReadAll(weights);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  WriteAll(weights, bytes);
+  model->SetPath(folder / "b");
+  EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "have the SHA-256");
+  EXPECT_FALSE(model->IsLoaded());
+  EXPECT_CONTAINS(MessageOf([&] { model->ComputeLogits(cube.View); }), "call Load()");
+}
+
+TEST(TorchModel, AnotherManifestIsAChange)
+{
+  const TemporaryFolder folder;
+  const std::string     bundle = folder / "g";
+  const auto            model = LoadSeeded(bundle, TinyGradingManifest());
+  const auto            before = model->GetMTime();
+  model->Load();
+  model->ReadManifest();
+  EXPECT_EQ(model->GetMTime(), before) << "the same bundle again";
+  EXPECT_TRUE(model->IsLoaded());
+
+  const std::string path = bundle + "/configs/metadata.json";
+  WriteAll(path, Replaced(ReadAll(path), "\"layout\"", "\"temperature\": 2.5, \"layout\""));
+  model->Load();
+  EXPECT_EQ(model->GetManifest().Temperature, 2.5);
+  EXPECT_GT(model->GetMTime(), before);
+}
+
+TEST(TorchModel, NumbersOfTheManifestAreChecked)
+{
+  const TemporaryFolder folder;
+  WriteAll(folder / "model.ts", "not even a program");
+  itk::TorchModelManifest manifest = TinySegmentationManifest();
+  manifest.Network.clear();
+  manifest.OutputActivation = "logits";
+  manifest.AxisOrder = "zyx";
+  manifest.Halo = 22;
+  manifest.TileStep = 4;
+  const auto messageWith = [&](const std::function<void(itk::TorchModelManifest &)> & change) {
+    itk::TorchModelManifest changed = manifest;
+    change(changed);
+    const auto model = itk::TorchModel::New();
+    model->SetPath(folder / "model.ts");
+    model->SetManifest(changed);
+    return MessageOf([&] { model->Load(); });
+  };
+  const std::string good = "SetTrustModelCode(true)"; // the next question
+  EXPECT_CONTAINS(messageWith([](auto &) {}), good);
+  for (const double temperature : { 0.0, -1.0, 1e4, std::nan("") })
+  {
+    EXPECT_CONTAINS(messageWith([&](auto & m) { m.Temperature = temperature; }), "says the temperature");
+  }
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.Temperature = 1e-3; }), good);
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.TileStep = 0; }), "tile_step of 0");
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.PatchSize = { { 0, 48, 64 } }; }), good);
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.PatchSize = { { 0, 50, 64 } }; }), "patch_size of 50; multiples of 4");
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.PatchSize = { { 0, 64, 44 } }; }), "patch_size of 44");
+
+  // A bundle's too.
+  const std::string bundle = folder / "s";
+  itk::TorchModel::WriteSeededBundle(bundle, TinySegmentationManifest(), 1);
+  const std::string path = bundle + "/configs/metadata.json";
+  std::string       metadata = ReadAll(path);
+  const auto        begin = metadata.find('[', metadata.find("\"patch_size\""));
+  metadata.replace(begin, metadata.find(']', begin) + 1 - begin, "[64, 2, 64]");
+  WriteAll(path, metadata);
+  EXPECT_CONTAINS(MessageOfLoading(bundle), "patch_size of 2");
+}
+
+TEST(TorchModel, WhatABundleLeavesOpenIsTakenFromTheGivenManifest)
+{
+  const TemporaryFolder folder;
+  const std::string     bundle = folder / "g";
+  itk::TorchModel::WriteSeededBundle(bundle, TinyGradingManifest(), 1);
+  const auto model = itk::TorchModel::New();
+  model->SetPath(bundle);
+  itk::TorchModelManifest given;
+  given.Temperature = 2.5;
+  given.MinimumComponentShare = 0.5;
+  given.IntendedUse = "tests";
+  model->SetManifest(given);
+  model->Load();
+  EXPECT_EQ(model->GetManifest().Temperature, 2.5);
+  EXPECT_EQ(model->GetManifest().MinimumComponentShare, 0.5);
+  EXPECT_EQ(model->GetManifest().IntendedUse, "tests");
+
+  const auto messageWith = [&](const std::function<void(itk::TorchModelManifest &)> & change) {
+    itk::TorchModelManifest other;
+    change(other);
+    model->SetManifest(other);
+    return MessageOf([&] { model->Load(); });
+  };
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.GoldenOutput = { 0.5, 0.5 }; }), "each other in golden.output");
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.Layers.resize(1); }), "each other in layers");
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.Padded = true; }), "each other in network.padded");
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.Name = "another"; }), "each other in name");
+  EXPECT_EQ(messageWith([&](auto & m) { m = TinyGradingManifest(); }), "");
+}

@@ -24,6 +24,7 @@
 #include "itkImageFileReader.h"
 #include "itkPipelineMonitorImageFilter.h"
 #include "itkImageRegionIteratorWithIndex.h"
+#include "itkModelSpaceFilter.h"
 #include "itkStreamingImageFilter.h"
 #include "itkTorchSegmentationFilter.h"
 
@@ -782,6 +783,17 @@ TEST_F(TorchSegmentationFilter, WithoutProbabilitiesOutputOneIsEmpty)
   filter->Update();
   EXPECT_EQ(filter->GetProbabilities()->GetBufferedRegion().GetNumberOfPixels(), 0u);
   EXPECT_EQ(filter->GetOutput()->GetBufferedRegion(), input->GetLargestPossibleRegion());
+
+  // Asked for, they are as empty.
+  for (const itk::TorchModel * model : { s_Model.GetPointer(), s_Padded.GetPointer() })
+  {
+    auto asked = MakeFilter(model, input);
+    asked->GenerateProbabilitiesOff();
+    asked->GetProbabilities()->Update();
+    EXPECT_EQ(asked->GetProbabilities()->GetBufferedRegion().GetNumberOfPixels(), 0u);
+    asked->Update();
+    EXPECT_EQ(asked->GetOutput()->GetBufferedRegion(), input->GetLargestPossibleRegion());
+  }
 }
 
 TEST_F(TorchSegmentationFilter, WrongInputIsRefusedWithBothSides)
@@ -829,6 +841,68 @@ TEST_F(TorchSegmentationFilter, WrongInputIsRefusedWithBothSides)
   filter->SetMaskImage(nullptr);
   filter->SetOutsideValues(itk::Array<double>(3, 0.0));
   EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "OutsideValues has 3 values");
+
+  // Numbers that no limit stops.
+  filter = MakeFilter(s_Padded, input);
+  filter->SetSigmaScale(std::nan(""));
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "SigmaScale nan");
+  filter->SetSigmaScale(0.125);
+  filter->SetOverlap(std::nan(""));
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "Overlap is nan");
+
+  const auto nothing = VectorImageType::New();
+  nothing->SetNumberOfComponentsPerPixel(4);
+  EXPECT_CONTAINS(update(s_Model, nothing), "has no voxels");
+  EXPECT_CONTAINS(update(s_Padded, nothing), "has no voxels");
+}
+
+TEST_F(TorchSegmentationFilter, TilesWantAPipeline)
+{
+  const auto filter = FilterType::New();
+  const auto expectRefusals = [&] {
+    EXPECT_CONTAINS(MessageOf([&] { filter->GetNumberOfTiles(); }), "SetModel(), SetInput()");
+    EXPECT_CONTAINS(MessageOf([&] { filter->GetChosenTileSize(); }), "SetModel(), SetInput()");
+    EXPECT_CONTAINS(MessageOf([&] { filter->EstimateMemory(); }), "SetModel(), SetInput()");
+    EXPECT_CONTAINS(MessageOf([&] { filter->EstimateSeconds(); }), "SetModel(), SetInput()");
+  };
+  expectRefusals();
+  filter->SetModel(s_Model);
+  expectRefusals();
+  const auto input = MakeInput(12, 9, 8);
+  const auto source = oblique::MakeSource(input.GetPointer());
+  filter->SetInput(source->GetOutput());
+  expectRefusals();
+  filter->UpdateOutputInformation();
+  EXPECT_EQ(filter->GetNumberOfTiles(), 1U);
+}
+
+TEST_F(TorchSegmentationFilter, TheMasksGridAgreesWithinATolerance)
+{
+  const auto input = MakeInput(12, 9, 8);
+  const auto mask = oblique::Make<LabelImageType>(12, 9, 8);
+  auto       filter = MakeFilter(s_Model, input);
+  filter->SetMaskImage(mask);
+  auto origin = mask->GetOrigin();
+  origin[0] += 5e-4 * mask->GetSpacing()[0];
+  mask->SetOrigin(origin);
+  EXPECT_EQ(MessageOf([&] { filter->Update(); }), "");
+  origin[0] += 2e-3 * mask->GetSpacing()[0];
+  mask->SetOrigin(origin);
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "same physical space");
+}
+
+// Turned so far that two axes are nearest to feet-head: the letters are ModelSpaceFilter's.
+TEST_F(TorchSegmentationFilter, TakesTheOrientationThatModelSpaceFilterMakes)
+{
+  const auto image = MakeInput(16, 16, 16);
+  image->SetDirection(oblique::Direction(0.7, 0.87));
+  auto manifest = TinySegmentationManifest(2);
+  manifest.Orientation = "LPS";
+  const auto toModel = itk::ModelSpaceFilter<VectorImageType>::New();
+  toModel->SetInput(image);
+  toModel->SetOutputOrientation("LPS");
+  const auto model = LoadSeeded(*s_Folder / "orientation", manifest);
+  EXPECT_EQ(MessageOf([&] { MakeFilter(model, toModel->GetOutput())->Update(); }), "");
 }
 
 TEST_F(TorchSegmentationFilter, ReportsProgressAndAborts)

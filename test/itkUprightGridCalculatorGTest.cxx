@@ -191,3 +191,14 @@ TEST(UprightGridCalculator, RefusesAnEmptyMask)
   calculator->SetBrainMask(empty);
   EXPECT_THROW(calculator->Compute(), itk::ExceptionObject);
 }
+
+TEST(UprightGridCalculator, RefusesASpacingThatIsNoLength)
+{
+  auto calculator = CalculatorType::New();
+  calculator->SetBrainMask(MakeHead(Turn(0.0, 0.0, 1.0, 20.0), true));
+  for (const double spacing : { 0.0, -1.0, std::nan("") })
+  {
+    calculator->SetLargestSpacing(spacing);
+    EXPECT_THROW(calculator->Compute(), itk::ExceptionObject) << spacing;
+  }
+}
