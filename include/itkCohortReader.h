@@ -92,6 +92,11 @@ public:
   static std::vector<std::string>
   FindImageProblems(const CohortCase & cohortCase, double tolerance = 1e-3);
 
+  /** What occurs twice in cases of one cohort or several: a name, a patient (Brats17_X is Brats18_X), the file of a T1,
+   * links followed. */
+  static std::vector<std::string>
+  FindRepetitions(const std::vector<CohortCase> & cases);
+
   /** Letters, digits, '.', '_' and '-', and not dots alone: safe as the name of a folder. */
   static bool
   IsPlainName(const std::string & name);
@@ -113,8 +118,6 @@ private:
   ReadFolder();
   void
   ApplySplit();
-  void
-  FindRepetitions();
 
   std::string              m_Path;
   std::string              m_SplitFile;

@@ -103,8 +103,9 @@ public:
  *
  * Every step's samples and dropout depend only on Seed and the step's number. At each checkpoint the bundle (whole or
  * not at all) and OUTPUT.checkpoint/state.safetensors are written, under other names first, so that a kill or a full
- * disk costs what was learned since the checkpoint before; Resume goes on from there, on one thread bit for bit as if
- * it had not stopped. OUTPUT.csv logs step, seconds, loss, rate and validation score.
+ * disk costs what was learned since the checkpoint before; weights that are not finite replace nothing. Resume goes on
+ * from there, on one thread bit for bit as if it had not stopped. OUTPUT.csv logs step, seconds, loss, rate and
+ * validation score.
  *
  * On a processor the steps between the convolutions run in fewer passes over memory than torch's operators
  * (TrainingOperators). The next samples are made on threads of their own.
@@ -146,7 +147,8 @@ public:
   UseDemonstrationRecipe();
 
   /** A COHORT.csv, or a folder in BRATS 2017's layout (CohortReader), and how often it is drawn beside the others (0:
-   * by its number of cases). */
+   * by its number of cases). Where some of its cases have a set, all have one but those that are left out or validated
+   * below. */
   void
   AddCohort(const std::string & file, double weight = 0.0);
   void
@@ -154,17 +156,18 @@ public:
   /** Which set a case is in, as CohortReader reads it. Default empty: the column set says it. */
   itkSetStringMacro(SplitFile);
   itkGetStringMacro(SplitFile);
-  /** Cases that are not trained on. */
+  /** Cases that are neither trained on nor validated. */
   void
   AddLeftOutCase(const std::string & name);
   void
   ClearLeftOutCases();
-  /** Sites (column site) that are not trained on. */
+  /** Sites (column site) that are neither trained on nor validated. */
   void
   AddLeftOutSite(const std::string & site);
   void
   ClearLeftOutSites();
-  /** Cases that are not trained on but scored: Dice on the model's grid, or P(HGG). */
+  /** Cases that are not trained on but scored: Dice on the model's grid, or P(HGG). A case of the set training may be
+   * named, one of the set test may not: scores choose the weights (KeepBest, Patience). */
   void
   AddValidationCase(const std::string & name);
   void
@@ -231,7 +234,7 @@ public:
   SetRegion(const std::string & region);
   itkGetConstMacro(Region, std::string);
   /** Weights of the classes in the cross-entropy: "none" (default, as the paper writes it) or "inverse-frequency", so
-   * that LGG and HGG, or tumour and the rest of the brain, count the same in all. */
+   * that LGG and HGG, or tumour and the rest of the brain, count the same in all; not together with Balance. */
   itkSetStringMacro(ClassWeights);
   itkGetStringMacro(ClassWeights);
   /** Samples of a step. Default: 2 for segmentation, 4 for grading (the paper is silent). */
@@ -299,7 +302,7 @@ public:
   itkGetConstMacro(MaximumSteps, std::uint64_t);
   itkSetMacro(MaximumMinutes, double);
   itkGetConstMacro(MaximumMinutes, double);
-  /** Default: 5. */
+  /** Minutes between checkpoints; 0: after each step. Default: 5. */
   itkSetMacro(CheckpointMinutes, double);
   itkGetConstMacro(CheckpointMinutes, double);
   /** Scores the validation cases every so many steps; 0 (default): at the end. */
@@ -348,7 +351,8 @@ public:
   void
   Train();
 
-  /** Asks Train() to write its checkpoint and return; safe in a signal handler. */
+  /** Asks Train() to write its checkpoint and return, after the validation of the running step where one is due; safe
+   * in a signal handler. */
   void
   Stop()
   {

@@ -848,35 +848,38 @@ AugmentationPipeline::Names()
 {
   // In the order of the enumeration above.
   static const std::vector<Description> names = {
-    { "sagittal-flip", 0.5, "mirrors left and right with this probability" },
-    { "rotation", 20.0, "with probability 0.5 turns about the superior-inferior axis by up to so many degrees" },
-    { "quarter-turns", 0.5, "with this probability turns by a random multiple of 90 degrees about the same axis" },
-    { "gamma", 0.15, "raises intensities, scaled to [0, 1] in the brain, to a power in [1 - g, 1 + g]" },
-    { "rotation-3d", 20.0, "turns about all three axes by up to so many degrees" },
-    { "zoom", 0.2, "scales by exp(u), |u| up to this" },
-    { "mirror", 0.5, "mirrors each of the three axes with this probability" },
-    { "shift", 0.5, "moves the centre by up to half this share of the side" },
-    { "box-jitter", 0.1, "moves each face of the tumour's box by up to this share of its longest side" },
-    { "intensity-curve", 0.7, "mixes in a random rising curve by up to this share" },
-    { "gain", 0.9, "multiplies by exp(u), u in [-g, 0.55 g]: weaker contrast is the commoner case" },
-    { "offset", 0.4, "adds up to this" },
-    { "lesion-contrast", 0.8, "weakens the tumour's contrast by up to this share, and shifts it" },
-    { "thick-slices", 0.3, "with this probability averages two or three slices of a random axis" },
-    { "sharpness", 0.3, "with this probability blurs or sharpens" },
-    { "noise", 0.3, "with probability 0.2 adds normal noise of up to this deviation" },
-    { "bias-field", 0.2, "with probability 0.4 multiplies by a smooth field of this deviation" },
-    { "lost-sequence", 0.25, "with this probability sets one sequence to 0" },
-    { "cyst", 0.3, "with this probability fills a part of the tumour with fluid: dark in T1 and T1c, bright in T2" },
-    { "slice-offset", 0.3, "with this probability adds to each slice of a random axis a number of its own" },
+    { "sagittal-flip", 0.5, 1.0, "mirrors left and right with this probability" },
+    { "rotation", 20.0, 180.0, "with probability 0.5 turns about the superior-inferior axis by up to so many degrees" },
+    { "quarter-turns", 0.5, 1.0, "with this probability turns by a random multiple of 90 degrees about the same axis" },
+    { "gamma", 0.15, 0.9, "raises intensities, scaled to [0, 1] in the brain, to a power in [1 - g, 1 + g]" },
+    { "rotation-3d", 20.0, 180.0, "turns about all three axes by up to so many degrees" },
+    { "zoom", 0.2, 1.0, "scales by exp(u), |u| up to this" },
+    { "mirror", 0.5, 1.0, "mirrors each of the three axes with this probability" },
+    { "shift", 0.5, 1.0, "moves the centre by up to half this share of the side" },
+    { "box-jitter", 0.1, 0.5, "moves each face of the tumour's box by up to this share of its longest side" },
+    { "intensity-curve", 0.7, 1.0, "mixes in a random rising curve by up to this share" },
+    { "gain", 0.9, 2.0, "multiplies by exp(u), u in [-g, 0.55 g]: weaker contrast is the commoner case" },
+    { "offset", 0.4, 3.0, "adds up to this" },
+    { "lesion-contrast", 0.8, 1.0, "weakens the tumour's contrast by up to this share, and shifts it" },
+    { "thick-slices", 0.3, 1.0, "with this probability averages two or three slices of a random axis" },
+    { "sharpness", 0.3, 1.0, "with this probability blurs or sharpens" },
+    { "noise", 0.3, 2.0, "with probability 0.2 adds normal noise of up to this deviation" },
+    { "bias-field", 0.2, 1.0, "with probability 0.4 multiplies by a smooth field of this deviation" },
+    { "lost-sequence", 0.25, 1.0, "with this probability sets one sequence to 0" },
+    { "cyst",
+      0.3,
+      1.0,
+      "with this probability fills a part of the tumour with fluid: dark in T1 and T1c, bright in T2" },
+    { "slice-offset", 0.3, 1.0, "with this probability adds to each slice of a random axis a number of its own" },
     { "transplant",
       0.3,
+      1.0,
       "with this probability adds the tumour of another case (CarveMix); grading: to a head without its own" },
     { "tumour-free",
       0.3,
+      1.0,
       "grading: with this probability shows a head without its tumour, neither LGG nor HGG (0.5 each)" },
-    { "elastic",
-      0.5,
-      "bends by a smooth random field (cubic B-splines), up to this share of what could fold (at most 1)" },
+    { "elastic", 0.5, 1.0, "bends by a smooth random field (cubic B-splines), up to this share of what could fold" },
   };
   return names;
 }
@@ -903,19 +906,13 @@ AugmentationPipeline::Add(const std::string & nameAndStrength)
     const std::string text = nameAndStrength.substr(equals + 1);
     char *            end = nullptr;
     strength = std::strtod(text.c_str(), &end);
-    if (text.empty() || *end != '\0' || !std::isfinite(strength) || strength < 0.0)
+    if (text.empty() || *end != '\0' || !(strength >= 0.0 && strength <= found->Maximum))
     {
-      itkGenericExceptionMacro("The strength of augmentation '" << name << "' is '" << text
-                                                                << "'; give a number of 0 (off) or more");
+      itkGenericExceptionMacro("The strength of augmentation '"
+                               << name << "' is '" << text << "'; give a number from 0 (off) to " << found->Maximum);
     }
   }
-  const auto which = static_cast<std::size_t>(found - names.begin());
-  if (which == Elastic && strength > 1.0)
-  {
-    itkGenericExceptionMacro("The strength of augmentation 'elastic' is "
-                             << strength << ", which could fold the tissue; give at most 1");
-  }
-  m_Strengths[which] = strength;
+  m_Strengths[static_cast<std::size_t>(found - names.begin())] = strength;
 }
 
 double
@@ -1156,6 +1153,8 @@ AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
       for (std::int64_t i = 0; i < voxels; ++i)
       {
         v[i] += fluid[i] * (fluidValue[c] - v[i]);
+        low = std::min(low, v[i]);
+        high = std::max(high, v[i]);
       }
     }
     if (gamma != 1.0 && high > low)

@@ -115,12 +115,13 @@ public:
   {
     std::string Name;
     double      Strength; // where none is given
+    double      Maximum;  // more is no probability, no share, or nothing that a scanner or a head does
     std::string Meaning;
   };
   static const std::vector<Description> &
   Names();
 
-  /** "name" or "name=strength"; throws for an unknown name or a strength below 0. */
+  /** "name" or "name=strength"; throws for an unknown name, or a strength below 0 or above the maximum. */
   void
   Add(const std::string & nameAndStrength);
   double

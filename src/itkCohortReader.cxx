@@ -70,9 +70,10 @@ struct SplitEntry
   std::string Grade;
 };
 
-/** The strings of a Python file that lie in lists, with the set and the grade that were named last before them. */
+/** The strings of a Python file that lie in lists, with the set and the grade that were named last before them. What is
+ * followed by a colon but is neither set nor grade goes into \a unknown. */
 std::vector<SplitEntry>
-ParseSplit(const std::string & text)
+ParseSplit(const std::string & text, std::vector<std::string> & unknown)
 {
   std::vector<SplitEntry> entries;
   std::string             set;
@@ -110,6 +111,10 @@ ParseSplit(const std::string & text)
       else if (word == "HGG" || word == "LGG")
       {
         grade = word;
+      }
+      else if (text[std::min(text.find_first_not_of(" \t\r\n", end + 1), text.size())] == ':')
+      {
+        unknown.push_back(word);
       }
       i = end;
     }
@@ -260,11 +265,12 @@ CohortReader::Read()
   {
     this->ReadTable();
   }
-  this->FindRepetitions();
   if (!m_SplitFile.empty())
   {
     this->ApplySplit();
   }
+  const std::vector<std::string> repetitions = FindRepetitions(m_Cases);
+  m_Problems.insert(m_Problems.end(), repetitions.begin(), repetitions.end());
 }
 
 void
@@ -343,24 +349,29 @@ CohortReader::ReadTable()
     {
       complaint("the case name '" + c.Name + "' may hold letters, digits, '.', '_' and '-' only");
     }
-    const auto & names = sequenceColumns;
-    for (unsigned int i = 0; i < 4; ++i)
-    {
-      c.Sequences[i] = pathOf(names[i]);
-      if (c.Sequences[i].empty())
+    std::vector<std::pair<std::string, std::string>> files; // column and path
+    const auto                                       take = [&](const std::string & name) {
+      const std::string path = pathOf(name);
+      for (const auto & other : files)
       {
-        complaint(std::string("the column ") + names[i] + " is empty");
-      }
-      for (unsigned int j = 0; j < i; ++j)
-      {
-        if (!c.Sequences[i].empty() && c.Sequences[i] == c.Sequences[j])
+        if (!path.empty() && path == other.second)
         {
-          complaint(std::string("the columns ") + names[j] + " and " + names[i] + " name the same file");
+          complaint("the columns " + other.first + " and " + name + " name the same file");
         }
       }
+      files.emplace_back(name, path);
+      return path;
+    };
+    for (unsigned int i = 0; i < 4; ++i)
+    {
+      c.Sequences[i] = take(sequenceColumns[i]);
+      if (c.Sequences[i].empty())
+      {
+        complaint(std::string("the column ") + sequenceColumns[i] + " is empty");
+      }
     }
-    c.BrainMask = pathOf("brain_mask");
-    c.Tumour = pathOf("seg");
+    c.BrainMask = take("brain_mask");
+    c.Tumour = take("seg");
     c.Grade = field("grade");
     std::transform(c.Grade.begin(), c.Grade.end(), c.Grade.begin(), [](unsigned char ch) { return std::toupper(ch); });
     if (!c.Grade.empty() && c.Grade != "LGG" && c.Grade != "HGG")
@@ -455,32 +466,44 @@ CohortReader::ReadFolder()
   }
 }
 
-void
-CohortReader::FindRepetitions()
+std::vector<std::string>
+CohortReader::FindRepetitions(const std::vector<CohortCase> & cases)
 {
-  std::map<std::string, const CohortCase *> byName;
-  std::map<std::string, std::string>        byFile;
-  for (const CohortCase & c : m_Cases)
+  std::vector<std::string>                  problems;
+  std::map<std::string, const CohortCase *> byPatient;
+  std::map<std::string, const CohortCase *> byFile;
+  const auto orNone = [](const std::string & set) { return set.empty() ? "(none)" : set; };
+  for (const CohortCase & c : cases)
   {
-    const auto entry = byName.emplace(c.Name, &c);
-    if (!entry.second)
+    // A pair is named where both are, which within one cohort is said first.
+    const auto both = [&c](const CohortCase & other) {
+      return other.File == c.File
+               ? c.File + ": the cases " + other.Name + " and " + c.Name
+               : "The cases " + other.Name + " in " + other.File + " and " + c.Name + " in " + c.File;
+    };
+    const auto patient = byPatient.emplace(WithoutYear(c.Name), &c);
+    if (!patient.second)
     {
-      const CohortCase & other = *entry.first->second;
-      m_Problems.push_back(m_Path + ": the case " + c.Name + " occurs twice" +
-                           (other.Set != c.Set
-                              ? ", in the sets " + (other.Set.empty() ? std::string("(none)") : other.Set) + " and " +
-                                  (c.Set.empty() ? std::string("(none)") : c.Set)
-                            : other.Grade != c.Grade ? ", as " + other.Grade + " and as " + c.Grade
-                                                     : ""));
+      const CohortCase & other = *patient.first->second;
+      const std::string  found = other.Name != c.Name ? both(other) + " are one patient"
+                                 : other.File != c.File
+                                   ? "The case " + c.Name + " occurs twice, in " + other.File + " and " + c.File
+                                   : c.File + ": the case " + c.Name + " occurs twice";
+      problems.push_back(found + (other.Set != c.Set ? ", in the sets " + orNone(other.Set) + " and " + orNone(c.Set)
+                                  : other.Grade != c.Grade
+                                    ? ", as " + orNone(other.Grade) + " and as " + orNone(c.Grade)
+                                    : ""));
       continue;
     }
-    const auto file = byFile.emplace(c.Sequences[0], c.Name);
+    std::error_code   ignored;
+    const std::string path = fs::weakly_canonical(c.Sequences[0], ignored).string();
+    const auto        file = byFile.emplace(path.empty() ? c.Sequences[0] : path, &c);
     if (!file.second && !c.Sequences[0].empty())
     {
-      m_Problems.push_back(m_Path + ": the cases " + file.first->second + " and " + c.Name + " have the same T1, " +
-                           c.Sequences[0]);
+      problems.push_back(both(*file.first->second) + " have the same T1, " + c.Sequences[0]);
     }
   }
+  return problems;
 }
 
 void
@@ -494,7 +517,13 @@ CohortReader::ApplySplit()
   }
   std::ostringstream text;
   text << file.rdbuf();
-  const std::vector<SplitEntry> entries = ParseSplit(text.str());
+  std::vector<std::string>      unknown;
+  const std::vector<SplitEntry> entries = ParseSplit(text.str(), unknown);
+  for (const std::string & key : unknown)
+  {
+    m_Problems.push_back(m_SplitFile + ": '" + key +
+                         "' is neither a set (Training, Validation, Test) nor a grade (HGG, LGG); rename it");
+  }
   if (entries.empty())
   {
     m_Problems.push_back("The split '" + m_SplitFile +

@@ -21,12 +21,14 @@
 #include "BundleManifest.h"
 #include "BundleWriter.h"
 #include "CohortCache.h"
+#include "DiskFlush.h"
 #include "Float32Convolutions.h"
 #include "PereiraNetworks.h"
 #include "Safetensors.h"
 #include "TorchThreads.h"
 
 #include "itkMultiThreaderBase.h"
+#include "itkTorchModel.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/autocast_mode.h>
@@ -339,12 +341,6 @@ Contains(const std::vector<std::string> & list, const std::string & value)
 {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
-/** "auto" is the first GPU, where there is one. */
-std::string
-DeviceOf(const std::string & name)
-{
-  return name != "auto" ? name : torch::cuda::is_available() ? "cuda" : "cpu";
-}
 } // namespace
 
 /** Everything that lives for one Train(). */
@@ -355,7 +351,7 @@ struct TorchModelTrainer::Session
     , m_Segmentation(trainer.m_Task == TaskEnum::Segmentation)
     , m_Output(WithoutTrailingSlash(trainer.m_Output))
     , m_Checkpoint(m_Output + ".checkpoint/state.safetensors")
-    , m_Device(DeviceOf(trainer.m_Device))
+    , m_Device(TorchModel::ResolveDevice(trainer.m_Device))
   {}
 
   static CohortPlan
@@ -383,14 +379,22 @@ struct TorchModelTrainer::Session
   LoadInitialWeights();
   std::string
   OptionsText() const;
-  void
-  SaveCheckpoint();
+  /** What a checkpoint holds; throws where that is not finite. */
+  std::map<std::string, torch::Tensor>
+  CheckpointState();
   void
   LoadCheckpoint();
   void
   OpenLog();
   void
+  RemoveLeftovers(const std::string & cacheFolder) const;
+  /** A whole bundle beside the output; PublishBundle() puts it there. */
+  void
   WriteBundle();
+  void
+  PublishBundle();
+  [[noreturn]] void
+  RefuseToGoOn(const std::string & what) const;
   BatchLoader::Batch
   MakeBatch(std::uint64_t step) const;
   double
@@ -467,7 +471,6 @@ struct TorchModelTrainer::Session
   torch::Device                            m_Device;
   std::vector<PreparedCase>                m_Training;
   std::vector<PreparedCase>                m_Validation;
-  std::vector<CohortCase>                  m_TrainingRows;
   std::vector<std::string>                 m_Keys;
   std::vector<double>                      m_CohortWeights;
   CohortPlan                               m_Plan;
@@ -479,7 +482,8 @@ struct TorchModelTrainer::Session
   std::vector<float>                       m_ClassWeights; // empty: all 1
   std::map<std::string, torch::Tensor>     m_Best;         // the best validated state; empty: none yet
   double                                   m_BestScore{ 0.0 };
-  std::uint64_t                            m_Stale{ 0 }; // validations since
+  std::uint64_t                            m_Stale{ 0 };     // validations since
+  std::uint64_t                            m_SavedStep{ 0 }; // of the checkpoint; 0: none yet
 };
 
 CohortPlan
@@ -524,12 +528,17 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
         "TumourShare is " + number(trainer.m_TumourShare) + "; it is in [0, 1]");
   check(trainer.m_LabelSmoothing >= 0.0 && trainer.m_LabelSmoothing < 1.0,
         "LabelSmoothing is " + number(trainer.m_LabelSmoothing) + "; it is in [0, 1)");
-  check(trainer.m_LearningRate > 0.0, "LearningRate is " + number(trainer.m_LearningRate) + "; it is above 0");
-  check(trainer.m_WeightDecay >= 0.0, "WeightDecay is " + number(trainer.m_WeightDecay) + "; it is at least 0");
-  check(trainer.m_GradientClipping >= 0.0,
-        "GradientClipping is " + number(trainer.m_GradientClipping) + "; it is at least 0");
+  check(std::isfinite(trainer.m_LearningRate) && trainer.m_LearningRate > 0.0,
+        "LearningRate is " + number(trainer.m_LearningRate) + "; it is a number above 0");
+  const auto checkNotNegative = [&](const std::string & name, double value) {
+    check(std::isfinite(value) && value >= 0.0, name + " is " + number(value) + "; it is a number from 0 on");
+  };
+  checkNotNegative("WeightDecay", trainer.m_WeightDecay);
+  checkNotNegative("GradientClipping", trainer.m_GradientClipping);
+  checkNotNegative("MaximumMinutes", trainer.m_MaximumMinutes);
+  checkNotNegative("CheckpointMinutes", trainer.m_CheckpointMinutes);
   check(trainer.m_MaximumSteps > 0 || trainer.m_MaximumMinutes > 0.0,
-        "Neither MaximumSteps nor MaximumMinutes is set: training would not end");
+        "Neither MaximumSteps (--steps) nor MaximumMinutes (--minutes) is set: training would not end");
   check(trainer.m_ClassWeights == "none" || trainer.m_ClassWeights == "inverse-frequency",
         "ClassWeights is '" + trainer.m_ClassWeights + "'; it is none or inverse-frequency");
   check(trainer.m_Region == "tumour" || (grading && trainer.m_Region == "brain"),
@@ -540,6 +549,9 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
         "The Dice loss is for segmentation; grading uses cross-entropy");
   check(grading || trainer.m_LabelSmoothing == 0.0, "LabelSmoothing is for grading; segmentation has soft labels");
   check(grading || !trainer.m_Balance, "Balance is for grading");
+  check(!grading || !trainer.m_Balance || trainer.m_ClassWeights != "inverse-frequency",
+        "Balance and ClassWeights inverse-frequency together level the grades twice, so that the rarer one counts for "
+        "more: set Balance to false (--balance false) or ClassWeights to none (--class-weights none)");
   for (const std::string & augmentation : trainer.m_Augmentations)
   {
     const std::string name = augmentation.substr(0, augmentation.find('='));
@@ -550,7 +562,7 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
   }
   try
   {
-    const torch::Device device(DeviceOf(trainer.m_Device));
+    const torch::Device device(TorchModel::ResolveDevice(trainer.m_Device));
     check(!device.is_cuda() || torch::cuda::is_available(),
           "Device is '" + trainer.m_Device + "', but this torch finds no GPU; use cpu");
     check(device.is_cpu() || device.is_cuda(), "Device is '" + trainer.m_Device + "'; it is auto, cpu, cuda or cuda:N");
@@ -614,9 +626,7 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
   std::vector<CohortCase> all;
   for (std::size_t i = 0; i < trainer.m_Cohorts.size(); ++i)
   {
-    check(trainer.m_Cohorts[i].second >= 0.0,
-          "The weight of " + trainer.m_Cohorts[i].first + " is " + number(trainer.m_Cohorts[i].second) +
-            "; it is at least 0");
+    checkNotNegative("The weight of " + trainer.m_Cohorts[i].first, trainer.m_Cohorts[i].second);
     const auto reader = CohortReader::New();
     reader->SetPath(trainer.m_Cohorts[i].first);
     reader->SetSplitFile(trainer.m_SplitFile);
@@ -628,48 +638,70 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
       all.push_back(std::move(c));
     }
   }
-  std::map<std::string, const CohortCase *> seen;
-  std::set<std::string>                     sites;
+  for (const std::string & problem : CohortReader::FindRepetitions(all))
+  {
+    // Within one cohort its reader has told it.
+    check(Contains(problems, problem), problem);
+  }
+  std::set<std::string>           names;
+  std::set<std::string>           sites;
+  std::map<std::string, unsigned> withSet; // cases of a cohort that have one
   for (const CohortCase & c : all)
   {
-    // Within one cohort its reader tells it.
-    const auto entry = seen.emplace(c.Name, &c);
-    check(entry.second || entry.first->second->Cohort == c.Cohort,
-          "The case " + c.Name + " occurs twice, in " + entry.first->second->File + " and " + c.File);
+    names.insert(c.Name);
     sites.insert(c.Site);
+    withSet[c.File] += c.Set.empty() ? 0 : 1;
   }
   for (const auto * list : { &trainer.m_LeftOutCases, &trainer.m_ValidationCases })
   {
     for (const std::string & name : *list)
     {
-      check(all.empty() || seen.count(name) > 0, "The case " + name + " that is left out or validated is in no cohort");
+      check(all.empty() || names.count(name) > 0,
+            "The case " + name + " that is left out or validated is in no cohort");
     }
   }
   for (const std::string & site : trainer.m_LeftOutSites)
   {
     check(all.empty() || sites.count(site) > 0, "The site " + site + " that is left out is in no cohort");
   }
-  std::size_t grades[2] = { 0, 0 };
+  std::error_code ignored;
+  std::size_t     grades[2] = { 0, 0 };
   for (const CohortCase & c : all)
   {
-    const bool validates = Contains(trainer.m_ValidationCases, c.Name) || c.Set == "validation";
-    const bool left = validates || Contains(trainer.m_LeftOutCases, c.Name) ||
-                      (!c.Site.empty() && Contains(trainer.m_LeftOutSites, c.Site)) || c.Set == "test";
-    if (left && !validates)
+    if (Contains(trainer.m_LeftOutCases, c.Name) || (!c.Site.empty() && Contains(trainer.m_LeftOutSites, c.Site)))
     {
       continue;
     }
+    const bool asked = Contains(trainer.m_ValidationCases, c.Name);
+    check(!asked || c.Set != "test",
+          "The case " + c.Name +
+            " is in the set test: validated, it would choose the weights that it tests; validate another");
+    if (c.Set == "test")
+    {
+      continue;
+    }
+    check(asked || !c.Set.empty() || withSet[c.File] == 0,
+          "The case " + c.Name + " has no set, where others of " + c.File +
+            " have one: give it training, validation or test, or leave it out");
+    for (const std::string & file :
+         { c.Sequences[0], c.Sequences[1], c.Sequences[2], c.Sequences[3], c.BrainMask, c.Tumour })
+    {
+      check(!fs::is_directory(file, ignored),
+            c.File + ": the case " + c.Name + ": " + file +
+              " is a folder; training takes files: convert a DICOM series to NIfTI first");
+    }
+    const bool validates = asked || c.Set == "validation";
     check(!c.Tumour.empty() || trainer.m_Region == "brain",
           c.File + ": the case " + c.Name + " has no tumour mask (column seg)");
     if (grading)
     {
       check(!c.Grade.empty(), c.File + ": the case " + c.Name + " has no grade");
-      if (!left && !c.Grade.empty())
+      if (!validates && !c.Grade.empty())
       {
         ++grades[c.Grade == "HGG" ? 1 : 0];
       }
     }
-    auto & list = left ? plan.Validation : plan.Training;
+    auto & list = validates ? plan.Validation : plan.Training;
     list.push_back(c);
     if (trainer.m_Region == "brain")
     {
@@ -710,7 +742,6 @@ void
 TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
 {
   m_Plan = plan;
-  m_TrainingRows = plan.Training;
   for (const std::string & augmentation : m_Trainer.m_Augmentations)
   {
     m_Augmentation.Add(augmentation);
@@ -735,6 +766,7 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
   {
     folder = (fs::absolute(m_Output).parent_path() / "cohort-cache").string();
   }
+  this->RemoveLeftovers(folder);
   const CohortCache        cache(folder, parameters);
   std::vector<std::string> problems;
   std::size_t              number = 0;
@@ -984,8 +1016,8 @@ TorchModelTrainer::Session::OptionsText() const
   return text.str();
 }
 
-void
-TorchModelTrainer::Session::SaveCheckpoint()
+std::map<std::string, torch::Tensor>
+TorchModelTrainer::Session::CheckpointState()
 {
   std::map<std::string, torch::Tensor> tensors;
   for (const auto & [name, tensor] : StateOfModule(this->Network()))
@@ -1023,11 +1055,17 @@ TorchModelTrainer::Session::SaveCheckpoint()
   {
     tensors["best." + name] = tensor;
   }
+  for (const auto & [name, tensor] : tensors)
+  {
+    if (tensor.is_floating_point() && !torch::isfinite(tensor).all().item<bool>())
+    {
+      this->RefuseToGoOn("after step " + std::to_string(m_Trainer.m_Step) + " '" + name + "' is not finite");
+    }
+  }
   tensors["best-score"] = torch::tensor({ m_BestScore }, torch::kFloat64);
   tensors["best-step"] = torch::tensor({ static_cast<std::int64_t>(m_Trainer.m_BestStep) }, torch::kInt64);
   tensors["stale"] = torch::tensor({ static_cast<std::int64_t>(m_Stale) }, torch::kInt64);
-  fs::create_directories(fs::path(m_Checkpoint).parent_path());
-  WriteSafetensors(m_Checkpoint, tensors);
+  return tensors;
 }
 
 void
@@ -1059,7 +1097,10 @@ TorchModelTrainer::Session::LoadCheckpoint()
       std::getline(ours, b);
     } while (a == b && (theirs || ours));
     itkGenericExceptionMacro("The checkpoint " << m_Checkpoint << " belongs to another training: it has '" << a
-                                               << "' where this one has '" << b << "'");
+                                               << "' where this one has '" << b
+                                               << "'; resume with its options, or train into another output from "
+                                                  "InitialBundle (--initial "
+                                               << m_Output << ')');
   }
   std::map<std::string, torch::Tensor> network;
   for (const auto & [name, tensor] : tensors)
@@ -1071,6 +1112,7 @@ TorchModelTrainer::Session::LoadCheckpoint()
   }
   LoadStateIntoModule(this->Network(), network, m_Checkpoint);
   m_Trainer.m_Step = static_cast<std::uint64_t>(get("step").item<std::int64_t>());
+  m_SavedStep = m_Trainer.m_Step;
   m_Trainer.m_Seconds = get("seconds").item<double>();
   m_BestScore = get("best-score").item<double>();
   m_Trainer.m_BestStep = static_cast<std::uint64_t>(get("best-step").item<std::int64_t>());
@@ -1115,21 +1157,45 @@ TorchModelTrainer::Session::LoadCheckpoint()
 }
 
 void
+TorchModelTrainer::Session::RemoveLeftovers(const std::string & cacheFolder) const
+{
+  std::error_code ignored;
+  fs::remove_all(m_Output + ".new", ignored);
+  const auto removeParts = [&ignored](const fs::path & folder, std::chrono::hours age) {
+    for (const fs::directory_entry & entry : fs::directory_iterator(folder, ignored))
+    {
+      if (entry.path().extension() == ".part" && entry.is_regular_file(ignored) &&
+          fs::file_time_type::clock::now() - entry.last_write_time(ignored) >= age)
+      {
+        fs::remove(entry.path(), ignored);
+      }
+    }
+  };
+  removeParts(fs::path(m_Checkpoint).parent_path(), std::chrono::hours(0));
+  // Another training may be writing into the same cache.
+  removeParts(cacheFolder, std::chrono::hours(24));
+}
+
+void
 TorchModelTrainer::Session::OpenLog()
 {
   const std::string        path = m_Output + ".csv";
   std::vector<std::string> kept;
   if (m_Trainer.m_Resume)
   {
-    // Rows after the checkpoint are made again.
+    // Rows after the checkpoint are made again; what a crash left of others is not kept.
     std::ifstream old(path);
     std::string   line;
+    std::uint64_t before = 0;
     std::getline(old, line);
-    while (std::getline(old, line))
+    while (std::getline(old, line) && !old.eof())
     {
-      if (std::strtoull(line.c_str(), nullptr, 10) <= m_Trainer.m_Step)
+      char *              end = nullptr;
+      const std::uint64_t step = std::strtoull(line.c_str(), &end, 10);
+      if (*end == ',' && std::count(line.begin(), line.end(), ',') == 4 && step > before && step <= m_Trainer.m_Step)
       {
         kept.push_back(line);
+        before = step;
       }
     }
   }
@@ -1185,28 +1251,29 @@ TorchModelTrainer::Session::WriteBundle()
     manifest.OutputSize = m_Trainer.m_PatchSize;
   }
   manifest.MinimumComponentShare = m_Trainer.m_MinimumComponentShare;
-  for (const CohortCase & c : m_TrainingRows)
-  {
-    const auto *                     found = AttributionOf(m_Plan.Attributions, c.Name);
-    TorchModelManifest::TrainingCase entry;
-    entry.Case = c.Name;
-    if (found)
+  const auto put = [this](const std::vector<CohortCase> & rows, std::vector<TorchModelManifest::TrainingCase> & cases) {
+    for (const CohortCase & c : rows)
     {
-      entry.Licence = found->Licence;
-      entry.Attribution = found->Attribution;
+      const auto *                     found = AttributionOf(m_Plan.Attributions, c.Name);
+      TorchModelManifest::TrainingCase entry;
+      entry.Case = c.Name;
+      if (found)
+      {
+        entry.Licence = found->Licence;
+        entry.Attribution = found->Attribution;
+      }
+      cases.push_back(entry);
     }
-    manifest.TrainingCases.push_back(entry);
-  }
+  };
+  put(m_Plan.Training, manifest.TrainingCases);
+  put(m_Plan.Validation, manifest.ValidationCases);
   manifest.TrainingData = m_Trainer.m_TrainingData;
   manifest.IntendedUse = m_Trainer.m_IntendedUse;
   manifest.Licence = m_Trainer.m_Licence;
   manifest.Demonstration = m_Trainer.m_Demonstration;
 
-  // A complete folder under another name first: a reader finds the old bundle or the new one.
   const std::string fresh = m_Output + ".new";
-  const std::string old = m_Output + ".old";
   fs::remove_all(fresh);
-  fs::remove_all(old);
   std::map<std::string, torch::Tensor> current;
   if (!m_Best.empty())
   {
@@ -1216,16 +1283,39 @@ TorchModelTrainer::Session::WriteBundle()
     }
     LoadStateIntoModule(this->Network(), m_Best, "the best weights");
   }
-  WriteNativeBundle(fresh, manifest, this->Network());
+  try
+  {
+    WriteNativeBundle(fresh, manifest, this->Network());
+  }
+  catch (const std::exception & error)
+  {
+    std::error_code ignored;
+    fs::remove_all(fresh, ignored);
+    if (std::string(error.what()).find("NaN or infinity") != std::string::npos)
+    {
+      this->RefuseToGoOn("after step " + std::to_string(m_Trainer.m_Step) + " the network answers NaN or infinity");
+    }
+    throw;
+  }
   if (!current.empty())
   {
     LoadStateIntoModule(this->Network(), current, "the current weights");
   }
+}
+
+void
+TorchModelTrainer::Session::PublishBundle()
+{
+  // A complete folder under another name first: a reader finds the old bundle or the new one.
+  const std::string fresh = m_Output + ".new";
+  const std::string old = m_Output + ".old";
+  fs::remove_all(old);
   if (fs::exists(m_Output))
   {
     fs::rename(m_Output, old);
   }
   fs::rename(fresh, m_Output);
+  FlushToDisk(fs::absolute(m_Output).parent_path().string());
   fs::remove_all(old);
 }
 
@@ -1608,19 +1698,61 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
   }
   m_Optimizer->zero_grad();
   loss.backward();
+  double value = 0.0;
+  double norm = 0.0;
   if (m_Trainer.m_GradientClipping > 0.0)
   {
-    torch::nn::utils::clip_grad_norm_(this->Network().parameters(), m_Trainer.m_GradientClipping);
+    norm = torch::nn::utils::clip_grad_norm_(this->Network().parameters(), m_Trainer.m_GradientClipping);
+    value = loss.item<double>();
   }
-  const double value = loss.item<double>();
-  if (!std::isfinite(value))
+  else
   {
-    itkGenericExceptionMacro("The loss of step " << m_Trainer.m_Step + 1 << " is " << value
-                                                 << ": lower the learning rate or clip the gradients; the checkpoint "
-                                                    "before it is kept");
+    std::vector<torch::Tensor> gradients;
+    for (const torch::Tensor & parameter : this->Network().parameters())
+    {
+      gradients.push_back(parameter.grad());
+    }
+    // Together with the loss: the device is waited for once.
+    const torch::Tensor both = torch::stack({ loss.detach(), torch::stack(at::_foreach_norm(gradients)).norm() }).cpu();
+    value = both[0].item<double>();
+    norm = both[1].item<double>();
+  }
+  if (!std::isfinite(value) || !std::isfinite(norm))
+  {
+    std::ostringstream what;
+    what << "the loss of step " << m_Trainer.m_Step + 1 << " is " << value << " and its gradient's norm " << norm;
+    this->RefuseToGoOn(what.str());
   }
   m_Optimizer->step();
   return value;
+}
+
+void
+TorchModelTrainer::Session::RefuseToGoOn(const std::string & what) const
+{
+  std::ostringstream text;
+  text << "The training has gone wrong: " << what << ". ";
+  if (fs::exists(m_Checkpoint))
+  {
+    text << "The bundle and the checkpoint of step " << m_SavedStep
+         << " are kept, but to resume would end here again: train into another output, from InitialBundle (--initial "
+         << m_Output << "), with";
+  }
+  else
+  {
+    text << "Nothing was kept; train again with";
+  }
+  text << " a LearningRate (--rate) lower than " << m_Trainer.m_LearningRate
+       << " or a GradientClipping (--clip-gradient) ";
+  if (m_Trainer.m_GradientClipping > 0.0)
+  {
+    text << "lower than " << m_Trainer.m_GradientClipping;
+  }
+  else
+  {
+    text << "such as 5";
+  }
+  itkGenericExceptionMacro(<< text.str());
 }
 
 void
@@ -1732,8 +1864,13 @@ TorchModelTrainer::Session::Run()
   const auto save = [&] {
     // The log first: a resumed training keeps its rows up to the checkpoint.
     m_Log.flush();
-    this->SaveCheckpoint();
+    // Nothing is replaced before all is known to be finite.
+    const auto state = this->CheckpointState();
     this->WriteBundle();
+    fs::create_directories(fs::path(m_Checkpoint).parent_path());
+    WriteSafetensors(m_Checkpoint, state);
+    this->PublishBundle();
+    m_SavedStep = m_Trainer.m_Step;
     saved = Clock::now();
   };
   m_Trainer.Report("Training on " + std::to_string(m_Training.size()) + " cases");
@@ -1754,7 +1891,8 @@ TorchModelTrainer::Session::Run()
           << m_Trainer.m_Seconds << ',' << std::defaultfloat << std::setprecision(9) << m_Trainer.m_LastLoss << ','
           << rate << ',';
       const bool last = this->IsDone();
-      if (!m_Validation.empty() && !m_Trainer.m_Stop &&
+      // Also of a step within which it was stopped: who resumes begins with the next.
+      if (!m_Validation.empty() &&
           (last || (m_Trainer.m_ValidationSteps > 0 && m_Trainer.m_Step % m_Trainer.m_ValidationSteps == 0)))
       {
         const auto from = Clock::now();
@@ -1777,9 +1915,15 @@ TorchModelTrainer::Session::Run()
   else if (!m_Validation.empty())
   {
     this->Score();
+    m_Trainer.m_LastScore = meanScore();
+    // It may be the end only now, of fewer steps or minutes.
+    if (m_Trainer.m_BestStep == 0 || m_Trainer.m_LastScore > m_BestScore)
+    {
+      this->NoteScore(m_Trainer.m_LastScore);
+    }
   }
   save();
-  if (!m_Trainer.m_Stop && !m_Best.empty() && m_Trainer.m_BestStep != m_Trainer.m_Step)
+  if (this->IsDone() && !m_Best.empty() && m_Trainer.m_BestStep != m_Trainer.m_Step)
   {
     // The scores are those of the bundle. The checkpoint above has the last weights.
     LoadStateIntoModule(this->Network(), m_Best, "the best weights");
@@ -1966,7 +2110,8 @@ TorchModelTrainer::GetAugmentationHelp()
   std::ostringstream text;
   for (const auto & description : AugmentationPipeline::Names())
   {
-    text << description.Name << '=' << description.Strength << ": " << description.Meaning << '\n';
+    text << description.Name << '=' << description.Strength << ": " << description.Meaning << " (at most "
+         << description.Maximum << ")\n";
   }
   return text.str();
 }

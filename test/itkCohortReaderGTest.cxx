@@ -188,6 +188,44 @@ TEST_F(CohortReader, ListsEveryProblemOfATable)
   EXPECT_EQ(itk::CohortReader::New()->GetProblems().size(), 0u);
 }
 
+TEST_F(CohortReader, AMaskIsNoSequence)
+{
+  for (const char * const file : { "a.nii", "b.nii", "c.nii", "d.nii", "e.nii" })
+  {
+    this->WriteImage(file);
+  }
+  this->WriteText("COHORT.csv",
+                  "case,t1,t1c,t2,flair,brain_mask,seg\n"
+                  "one,a.nii,b.nii,c.nii,d.nii,,sub/../b.nii\n"
+                  "two,b.nii,a.nii,c.nii,d.nii,d.nii,e.nii\n"
+                  "three,c.nii,a.nii,b.nii,d.nii,e.nii,e.nii\n");
+  const auto reader = this->Read("COHORT.csv");
+  EXPECT_EQ(reader->GetProblems().size(), 3u);
+  ExpectAll(Joined(reader->GetProblems()),
+            { "line 2: the columns t1c and seg name the same file",
+              "line 3: the columns flair and brain_mask name the same file",
+              "line 4: the columns brain_mask and seg name the same file" });
+}
+
+TEST_F(CohortReader, FindsAPatientUnderTwoNames)
+{
+  for (const char * const file : { "a.nii", "b.nii", "c.nii", "d.nii" })
+  {
+    this->WriteImage(file);
+  }
+  fs::create_symlink(m_Folder / "a.nii", m_Folder / "link.nii");
+  this->WriteText("COHORT.csv",
+                  "case,t1,t1c,t2,flair,set\n"
+                  "Brats17_TCIA_1_1,a.nii,b.nii,c.nii,d.nii,training\n"
+                  "Brats18_TCIA_1_1,b.nii,a.nii,c.nii,d.nii,test\n"
+                  "other,link.nii,b.nii,c.nii,d.nii,test\n");
+  const auto reader = this->Read("COHORT.csv");
+  EXPECT_EQ(reader->GetProblems().size(), 2u);
+  ExpectAll(Joined(reader->GetProblems()),
+            { "Brats17_TCIA_1_1 and Brats18_TCIA_1_1 are one patient, in the sets training and test",
+              "Brats17_TCIA_1_1 and other have the same T1, " + (m_Folder / "link.nii").string() });
+}
+
 TEST_F(CohortReader, TellsWhatIsWrongWithTheImages)
 {
   this->WriteImage("a.nii");
@@ -309,6 +347,19 @@ TEST_F(CohortReader, ListsEveryProblemOfAFolderAndASplit)
   this->WriteText("empty.py", "print('hello')\n");
   ExpectAll(Joined(this->Read(".", "empty.py")->GetProblems()), { "names no case" });
   ExpectAll(Joined(this->Read(".", "gone.py")->GetProblems()), { "gone.py' cannot be read" });
+}
+
+TEST_F(CohortReader, NoSetOfASplitIsMisread)
+{
+  this->WriteSubject("HGG", "Brats17_CBICA_AAB_1");
+  this->WriteSubject("LGG", "Brats17_TCIA_130_1");
+  for (const std::string key : { "Val", "Testing", "train", "hgg" })
+  {
+    const std::string name = key + ".py";
+    this->WriteText(
+      name, "{'Training': {'HGG': ['Brats17_CBICA_AAB_1']},\n '" + key + "' : {'LGG': ['Brats17_TCIA_130_1']}}\n");
+    ExpectAll(Joined(this->Read(".", name)->GetProblems()), { name + ": '" + key + "' is neither a set" });
+  }
 }
 
 TEST_F(CohortReader, ReadsTheAuthorsOwnSplit)

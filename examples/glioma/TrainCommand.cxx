@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "TrainCommand.h"
 
+#include "GradeCommand.h"
 #include "TrainingCurve.h"
 
 #include "itkCommand.h"
@@ -37,6 +38,8 @@
 #include <iostream>
 #include <limits>
 #include <memory>
+#include <sstream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -117,6 +120,20 @@ private:
   std::vector<std::function<void(Trainer &)>> m_Setters;
 };
 
+/** The message in one line, but each problem of a list in one of its own. */
+std::string
+WithItsList(const std::exception & error)
+{
+  const auto * const itkError = dynamic_cast<const itk::ExceptionObject *>(&error);
+  std::istringstream text(itkError ? itkError->GetDescription() : error.what());
+  std::string        all;
+  for (std::string line; std::getline(text, line);)
+  {
+    all += (all.empty() ? "" : line.compare(0, 2, "  ") == 0 ? "\n  " : " ") + OneLine(std::runtime_error(line));
+  }
+  return all;
+}
+
 void
 ShowProgress(const Trainer & trainer)
 {
@@ -170,6 +187,15 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
               << " cohorts\n";
     return 2;
   }
+  for (const double weight : options.Mix)
+  {
+    if (!std::isfinite(weight) || weight <= 0.0)
+    {
+      std::cerr << "glioma train: --mix is " << weight
+                << "; give each cohort a number above 0, or leave --mix out to draw by the numbers of cases\n";
+      return 2;
+    }
+  }
   for (std::size_t i = 0; i < options.Cohorts.size(); ++i)
   {
     trainer->AddCohort(options.Cohorts[i], options.Mix.empty() ? 0.0 : options.Mix[i]);
@@ -217,7 +243,7 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
       }
       catch (const itk::ExceptionObject & error)
       {
-        std::cerr << "glioma train: " << error.GetDescription() << std::endl;
+        std::cerr << "glioma train: " << OneLine(error) << std::endl;
       }
     }
   });
@@ -277,27 +303,40 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
   command->add_option("--cohort", options->Cohorts, "COHORT.csv or a folder in BRATS 2017's layout, one or more")
     ->required();
   command->add_option("--split", options->Split, "File that says each case's set, as brats2017_subjects_sets.py does");
-  command->add_option("--mix", options->Mix, "How often each cohort is drawn (default: by its number of cases)");
+  command->add_option(
+    "--mix", options->Mix, "How often each cohort is drawn, a number above 0 each (default: by its number of cases)");
   command->add_option("--output", options->Output, "Folder of the bundle")->required();
-  command->add_option("--leave", options->LeftCases, "Cases that are not trained on");
-  command->add_option("--leave-site", options->LeftSites, "Sites that are not trained on");
-  command->add_option("--validate", options->ValidationCases, "Cases that are not trained on but scored");
+  command->add_option("--leave", options->LeftCases, "Cases that are neither trained on nor validated");
+  command->add_option("--leave-site", options->LeftSites, "Sites that are neither trained on nor validated");
+  command->add_option(
+    "--validate",
+    options->ValidationCases,
+    "Cases that are not trained on but scored; of the set test none, since scores choose the weights");
   command
-    ->add_option("--recipe", options->Recipe, "Values of all options below: paper, or demonstration (few patients)")
+    ->add_option(
+      "--recipe",
+      options->Recipe,
+      "Values of the options that are not given: paper, whose values stand in brackets, or demonstration, for "
+      "few patients (those of TorchModelTrainer::UseDemonstrationRecipe)")
     ->check(CLI::IsMember({ "paper", "demonstration" }))
     ->capture_default_str();
   command->add_option("--cache", options->Cache, "Folder of prepared cases (default: cohort-cache beside the output)");
   command->add_option("--initial", options->Initial, "Bundle to start from");
-  command->add_flag("--resume", options->Resume, "Go on from OUTPUT.checkpoint");
-  command->add_option("--augment",
-                      options->Augmentations,
-                      "Augmentations NAME[=STRENGTH], or none; in place of the recipe's:\n" +
-                        Trainer::GetAugmentationHelp());
+  command->add_flag("--resume", options->Resume, "Go on from OUTPUT.checkpoint, with the same options");
+  command->add_option(
+    "--augment",
+    options->Augmentations,
+    "Augmentations NAME or NAME=STRENGTH, or none; in place of the recipe's. Below, the strength where "
+    "NAME stands alone:\n" +
+      Trainer::GetAugmentationHelp());
 
   OptionTable & t = *table;
-  t.Add<std::uint64_t>(
-    "--steps", "Ends after so many steps", [](Trainer & x, std::uint64_t v) { x.SetMaximumSteps(v); });
-  t.Add<double>("--minutes", "Ends after so many minutes", [](Trainer & x, double v) { x.SetMaximumMinutes(v); });
+  t.Add<std::uint64_t>("--steps",
+                       "Ends after so many steps; this or --minutes is required",
+                       [](Trainer & x, std::uint64_t v) { x.SetMaximumSteps(v); });
+  t.Add<double>("--minutes", "Ends after so many minutes; this or --steps is required", [](Trainer & x, double v) {
+    x.SetMaximumMinutes(v);
+  });
   t.Add<double>("--checkpoint-minutes", "Minutes between checkpoints (5)", [](Trainer & x, double v) {
     x.SetCheckpointMinutes(v);
   });
@@ -435,15 +474,10 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
     {
       exitCode = Train(task, *options, *table);
     }
-    catch (const itk::ExceptionObject & error)
-    {
-      std::cerr << "glioma train: " << error.GetDescription() << '\n';
-      exitCode = 1;
-    }
     catch (const std::exception & error)
     {
-      std::cerr << "glioma train: " << error.what() << '\n';
-      exitCode = 1;
+      std::cerr << "glioma train: " << WithItsList(error) << '\n';
+      exitCode = stopSignal != 0 ? 128 + stopSignal : 1;
     }
     runningTrainer = nullptr;
   });

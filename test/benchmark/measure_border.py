@@ -108,8 +108,8 @@ def make_cohort(options, kind, seed, cases):
             SimpleITK.WriteImage(image, str(folder / row["case"] / name), True)
             return f"{row['case']}/{name}"
 
-        new["seg"] = write("brain.nii.gz", brain.astype(numpy.uint8), images["t1"])
-        new["brain_mask"] = new["seg"]
+        for role, name in (("seg", "seg-of-brain.nii.gz"), ("brain_mask", "brain.nii.gz")):  # a table takes no file twice
+            new[role] = write(name, brain.astype(numpy.uint8), images["t1"])
         for role in ROLES:
             new[role] = row[role]
             if kind == "planted":

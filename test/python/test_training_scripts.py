@@ -205,6 +205,39 @@ class GliomaTrain(unittest.TestCase):
             self.assertLess(abs(columns.min() - (50 / 120 * 720 if name == "score" else 1 / 120 * 720)), 30, name)
             self.assertGreater(columns.max(), 690, name)
 
+    def test_what_cannot_be_trained_is_told(self):
+        output = self.folder / "refused"
+        for more, code, said in (
+            ([], 1, "--steps"),
+            (["--steps", "1", "--mix", "0"], 2, "--mix is 0"),
+            (["--steps", "1", "--mix", "inf"], 2, "--mix is inf"),
+            (["--steps", "1", "--minutes", "nan"], 1, "MaximumMinutes is nan"),
+        ):
+            with self.subTest(more):
+                outcome = subprocess.run(self.command(output, *more), capture_output=True, text=True)
+                self.assertEqual(outcome.returncode, code, outcome.stderr)
+                self.assertIn(said, outcome.stderr)
+                self.assertNotRegex(outcome.stderr, "ITK ERROR|0x[0-9a-f]")
+        # All that is wrong, each in a line.
+        outcome = subprocess.run(self.command(output, "--leave", "stranger"), capture_output=True, text=True)
+        self.assertEqual(sum(line.startswith("  ") for line in outcome.stderr.splitlines()), 2, outcome.stderr)
+
+    def test_interrupted_before_its_first_step(self):
+        output = self.folder / "early"
+        command = self.command(output, "--steps", 1)
+        command[command.index("--bias-correction") + 1] = "n4"
+        with open(f"{output}.log", "w") as log:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+        self.addCleanup(process.kill)
+        deadline = time.monotonic() + 120
+        while "Preparing case" not in pathlib.Path(f"{output}.log").read_text() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=120)
+        said = pathlib.Path(f"{output}.log").read_text()
+        self.assertIn("those that were done are kept", said)
+        self.assertEqual(process.returncode, 130, said)
+
     def test_an_interrupted_training_is_not_finished(self):
         for number, code, *limit in ((signal.SIGINT, 130, "--steps", 1000000), (signal.SIGTERM, 143, "--minutes", 600)):
             with self.subTest(code):
