@@ -119,7 +119,7 @@ DicomHeader::ReadElements(std::size_t end, bool isToMark, unsigned int depth)
       return this->CutOff();
     }
     if (kind == "SQ" || isUndefined || tag == 0x52009229 || tag == 0x52009230 || tag == 0x00209113 ||
-        tag == 0x00209116 || tag == 0x00289110)
+        tag == 0x00209116 || tag == 0x00289110 || tag == 0x00289145)
     {
       // What is of unknown kind is implicit.
       const bool isExplicit = m_IsExplicit;
@@ -223,6 +223,14 @@ DicomHeader::Keep(std::uint32_t tag, const std::string & value)
   else if (sequence == 0x00289110 && tag == 0x00280030)
   {
     place.Spacing = value;
+  }
+  else if (sequence == 0x00289145 && tag == 0x00281053)
+  {
+    place.Slope = value;
+  }
+  else if (sequence == 0x00289145 && tag == 0x00281052)
+  {
+    place.Intercept = value;
   }
 }
 } // namespace glioma

@@ -29,12 +29,14 @@ namespace glioma
 std::string
 WithoutDicomPadding(std::string value);
 
-/** What one frame of a file, or all of them, say of their place: texts of DICOM. */
+/** What one frame of a file, or all of them, say of their place and of what their values mean: texts of DICOM. */
 struct FramePlace
 {
   std::string Position;
   std::string Orientation;
   std::string Spacing;
+  std::string Slope;
+  std::string Intercept;
 };
 
 /** What stands before the pixels of a DICOM file. GDCM tells nothing of a file that is cut off, and ITK nothing of

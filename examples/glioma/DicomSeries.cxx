@@ -380,10 +380,19 @@ PlacesOfFrames(const DicomHeader & header, std::size_t numberOfFrames)
       places.clear();
       break;
     }
-    if ((frame.Spacing.empty() ? header.Shared : frame).Spacing !=
-        (header.Frames.front().Spacing.empty() ? header.Shared : header.Frames.front()).Spacing)
+    const auto isOneFor = [&](std::string FramePlace::* what) {
+      const auto of = [&](const FramePlace & each) { return (each.*what).empty() ? header.Shared.*what : each.*what; };
+      return of(frame) == of(header.Frames.front());
+    };
+    if (!isOneFor(&FramePlace::Spacing))
     {
       throw std::runtime_error("its frames have several pixel spacings; give a series of one");
+    }
+    // GDCM scales all frames alike.
+    if (!isOneFor(&FramePlace::Slope) || !isOneFor(&FramePlace::Intercept))
+    {
+      throw std::runtime_error("its frames scale their values in several ways (0028|9145), which is not read reliably; "
+                               "give a file in another format");
     }
     places.push_back({ NumbersOf<3>(position, imagePosition), NumbersOf<6>(axes, imageOrientation) });
   }
@@ -496,6 +505,22 @@ CheckSlices(const std::vector<SlicePlace> & slices)
   }
 }
 
+/** The sides of a pixel down and along a row, in mm. Where nothing is said GDCM takes 1 mm. */
+std::array<double, 2>
+SidesOfPixel(const std::string & text)
+{
+  if (text.empty())
+  {
+    throw std::runtime_error("it does not say how large its pixels are (0028|0030); give the series of the scanner");
+  }
+  const std::array<double, 2> sides = NumbersOf<2>(text, pixelSpacing);
+  if (!(sides[0] > 0.0 && sides[1] > 0.0))
+  {
+    throw std::runtime_error("its pixel spacing is " + Printable(text) + " mm; get it again");
+  }
+  return sides;
+}
+
 /** The grid of frames that CheckSlices() passed, from what they say themselves: GDCM may take 1 mm for their distance.
  */
 void
@@ -519,16 +544,9 @@ PlaceFrames(itk::Image<float, 3> * image, const std::vector<SlicePlace> & places
   normal *= height < 0.0 ? -1.0 : 1.0;
   itk::Image<float, 3>::SpacingType spacing = image->GetSpacing();
   spacing[2] = std::abs(height) / static_cast<double>(places.size() - 1);
-  if (!inPlane.empty())
-  {
-    const std::array<double, 2> sides = NumbersOf<2>(inPlane, pixelSpacing);
-    if (!(sides[0] > 0.0 && sides[1] > 0.0))
-    {
-      throw std::runtime_error("its pixel spacing is " + Printable(inPlane) + " mm; get it again");
-    }
-    spacing[0] = sides[1];
-    spacing[1] = sides[0];
-  }
+  const std::array<double, 2> sides = SidesOfPixel(inPlane);
+  spacing[0] = sides[1];
+  spacing[1] = sides[0];
   itk::Image<float, 3>::DirectionType direction;
   for (unsigned int d = 0; d < 3; ++d)
   {
@@ -703,6 +721,7 @@ ReadDicomSeries(const DicomSeries & series, const std::string & role)
     else
     {
       CheckSameForAll(series.Files, slices);
+      SidesOfPixel(ValueOf(*slices.front(), pixelSpacing));
       for (const itk::MetaDataDictionary * const slice : slices)
       {
         places.push_back({ NumbersOf<3>(ValueOf(*slice, imagePosition), imagePosition),

@@ -95,7 +95,7 @@ def element(tag, kind, value, implicit=False):
     return head + kind.encode() + struct.pack("<H", len(value)) + value
 
 
-def write_frames(image, folder, name, order=None, implicit=False, place=True, turned=(), spacing=None):
+def write_frames(image, folder, name, order=None, implicit=False, place=True, turned=(), spacing=None, slopes=None, sized=True):
     """All slices in one file, as enhanced MR stores them: what lies where is said in sequences of items."""
     image = sitk.Cast(image, sitk.sitkInt16)
     order = list(range(image.GetDepth())) if order is None else order
@@ -130,6 +130,10 @@ def write_frames(image, folder, name, order=None, implicit=False, place=True, tu
         position = "\\".join(f"{number:.6f}" for number in image.TransformIndexToPhysicalPoint((0, 0, k)))
         frame = sequence((0x0020, 0x9113), [one((0x0020, 0x0032), "DS", position)]) if place else b""
         frame += axes(k) if turned else b""
+        if slopes:
+            frame += sequence(
+                (0x0028, 0x9145), [one((0x0028, 0x1052), "DS", "0") + one((0x0028, 0x1053), "DS", str(slopes[k % len(slopes)]))]
+            )
         frames.append(frame + (measures(spacing) if spacing and k == order[-1] else b""))
     array = sitk.GetArrayFromImage(image)
     uid = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1"
@@ -144,7 +148,7 @@ def write_frames(image, folder, name, order=None, implicit=False, place=True, tu
     for number, value in ((0x0010, array.shape[1]), (0x0011, array.shape[2]), (0x0100, 16), (0x0101, 16), (0x0102, 15), (0x0103, 1)):
         data += one((0x0028, number), "US", struct.pack("<H", value))
     if place:
-        data += sequence((0x5200, 0x9229), [measures(sides) + (b"" if turned else axes(0))])
+        data += sequence((0x5200, 0x9229), [(measures(sides) if sized else b"") + (b"" if turned else axes(0))])
         data += sequence((0x5200, 0x9230), frames)
     data += one((0x7FE0, 0x0010), "OW", array[order].tobytes())
     os.makedirs(folder)
@@ -347,6 +351,15 @@ class RealScans(unittest.TestCase):
                 self.refuse(broken(cut(place), whole), says=["T2", "cut off"])
         self.refuse(broken(lambda files: [os.remove(file) for file in files]), says=["T2", "no DICOM series"])
         self.refuse(broken(lambda files: [os.remove(file) for file in files[1:]]), says=["T2", "one slice"])
+
+        def unsized(files):
+            for path in files:
+                data = open(path, "rb").read()
+                place = data.index(b"\x28\0\x30\0")  # implicit: four bytes say its length
+                with open(path, "wb") as file:
+                    file.write(data[:place] + data[place + 8 + data[place + 4] :])
+
+        self.refuse(broken(unsized), says=["T2", "how large its pixels are"])
         one = next(entry.path for entry in os.scandir(self.dicom["t2"]))
         self.refuse(dict(self.dicom, t2=one), says=["T2", "one slice", "folder"])
         turned = sitk.Image(self.images["t2"])
@@ -385,6 +398,8 @@ class RealScans(unittest.TestCase):
         self.refuse(frames(every, order=interleaved), says=["T1", "not equidistant", "order"])
         self.refuse(frames(every, turned=range(20, depth)), says=["T1", "orientations"])
         self.refuse(frames(every, spacing=(1, 1)), says=["T1", "pixel spacings"])
+        self.refuse(frames(every, sized=False), says=["T1", "how large its pixels are"])
+        self.refuse(frames(every, slopes=(1, 2)), says=["T1", "scale their values", "another format"])
         self.refuse(frames(every, place=False), says=["T1", "do not say where each lies", "secondary capture", "another format"])
 
     def test_a_slice_that_is_lost_at_an_end(self):
