@@ -121,6 +121,20 @@ TEST(GradeStatistics, IntervalsHaveTheirClosedForms)
   EXPECT_EQ(area.Method, "DeLong");
   // A tie counts one half.
   EXPECT_DOUBLE_EQ(glioma::AreaUnderCurve({ 2.0, 1.0, 2.0 }, { true, false, false }).Value, 0.75);
+  // One LGG tells nothing of how LGG vary: DeLong's interval would be that of the HGG alone.
+  std::vector<double> single{ 0.5 };
+  std::vector<bool>   isHigh{ false };
+  for (int i = 0; i < 20; ++i)
+  {
+    single.push_back(i < 9 ? 0.9 : 0.1);
+    isHigh.push_back(true);
+  }
+  const Estimate wide = glioma::AreaUnderCurve(single, isHigh);
+  EXPECT_NEAR(wide.Value, 0.45, 1e-12);
+  EXPECT_EQ(wide.Method, "Wilson over the smaller class, since one case has no variance");
+  EXPECT_LT(wide.Low, 0.1);
+  EXPECT_GT(wide.High, 0.85);
+
   // All in order: DeLong's interval would be the point 1 alone.
   const Estimate perfect = glioma::AreaUnderCurve({ 5.0, 4.0, 3.0, 1.0, 2.0 }, { true, true, true, false, false });
   EXPECT_EQ(perfect.Value, 1.0);
@@ -197,6 +211,16 @@ TEST(GradeStatistics, SaysWhatIsUndefinedAndWhy)
   ExpectUndefined(glioma::AreaUnderCurve(high), "no case is a graded LGG");
   EXPECT_TRUE(glioma::ReceiverCurve(high).empty());
   ExpectUndefined(glioma::FitTemperature(high), "no case is a graded LGG");
+  // An HGG and an LGG, of which nearly the same is said: the best temperature is about 8500.
+  std::vector<GradedCase> nearlyChance(2);
+  nearlyChance[0].IsHGG = true;
+  nearlyChance[0].ProbabilityHGG = 0.9999;
+  nearlyChance[1].ProbabilityHGG = 0.999899;
+  ExpectUndefined(glioma::FitTemperature(nearlyChance),
+                  "the probabilities tell next to nothing: the best is beyond 0.001 to 1000");
+  const auto pair = glioma::ComparePaired(Cases(1, 0, 3, 2), Cases(0, 1, 4, 1));
+  EXPECT_EQ(pair.AucDifference.IntervalUndefined, "a class has one case");
+  EXPECT_TRUE(std::isnan(pair.AucP));
   EXPECT_EQ(glioma::FitTemperature(Cases(2, 0, 2, 0)).Undefined,
             "every case is right: the colder, the better, without an end");
   EXPECT_NE(glioma::FitTemperature(Cases(1, 2, 1, 2)).Undefined, "");

@@ -169,6 +169,29 @@ ReadMask(const std::string & path, const std::string & role, const std::vector<s
   return mask;
 }
 
+SequenceImageType::Pointer
+ReadStripped(const std::string & path, const std::string & role, const std::string & brainMask)
+{
+  const SequenceImageType::Pointer image = ReadSequence(path, role);
+  if (!brainMask.empty())
+  {
+    const MaskImageType::Pointer mask = ReadMask(brainMask, "the brain mask");
+    const auto                   size = image->GetBufferedRegion().GetSize();
+    if (mask->GetBufferedRegion().GetSize() != size)
+    {
+      throw std::runtime_error("The brain mask " + brainMask + " and " + path +
+                               " differ in size; give them on one grid.");
+    }
+    float * const voxels = image->GetBufferPointer();
+    std::transform(voxels,
+                   voxels + image->GetBufferedRegion().GetNumberOfPixels(),
+                   mask->GetBufferPointer(),
+                   voxels,
+                   [](float value, unsigned char inside) { return inside ? value : 0.0F; });
+  }
+  return image;
+}
+
 MaskImageType::Pointer
 ReadLabels(const std::string & path, const std::string & role, const std::vector<std::string> & series)
 {

@@ -38,6 +38,11 @@ ReadSequence(const std::string & path, const std::string & role, const std::vect
 MaskImageType::Pointer
 ReadMask(const std::string & path, const std::string & role, const std::vector<std::string> & series = {});
 
+/** Reads a sequence that lies on the grid of \a brainMask; 0 outside it, as skull-stripped images have it. Without a
+ * mask (empty) the image is as it is. */
+SequenceImageType::Pointer
+ReadStripped(const std::string & path, const std::string & role, const std::string & brainMask);
+
 /** Reads an image of labels the same way; what is not a whole number of 0 to 255 is refused. */
 MaskImageType::Pointer
 ReadLabels(const std::string & path, const std::string & role, const std::vector<std::string> & series = {});

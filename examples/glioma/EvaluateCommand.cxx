@@ -26,8 +26,10 @@
 #include "GradeCommand.h"
 #include "HealthyHalf.h"
 #include "OutputFolder.h"
+#include "ResultDocument.h"
 
 #include "itkCohortReader.h"
+#include "itkImageFileCheck.h"
 #include "itkImageFileWriter.h"
 #include "itkTorchModel.h"
 
@@ -206,7 +208,9 @@ ReadRow(const std::string &        name,
         std::vector<std::string> & problems)
 {
   EvaluationRow         row;
+  Json                  grading = Json::object();
   std::set<std::string> models;
+  std::set<std::string> rowsOfPaper;
   for (const auto * const list : { &chosen.Scored, &chosen.Validation })
   {
     for (const CohortCase & c : *list)
@@ -214,9 +218,13 @@ ReadRow(const std::string &        name,
       try
       {
         CasePrediction prediction = ReadPrediction(c, (fs::path(folder) / c.Name).string());
-        if (prediction.Models.is_object() && prediction.Models.contains("grading"))
+        // Without a tumour no grader was asked.
+        if (prediction.Graded.HasGrade() && prediction.Models.is_object() && prediction.Models.contains("grading") &&
+            prediction.Models["grading"].is_object())
         {
-          models.insert(prediction.Models["grading"].value("sha256", ""));
+          grading = prediction.Models["grading"];
+          models.insert(grading.value("sha256", ""));
+          rowsOfPaper.insert(NameOfRow(grading));
         }
         (list == &chosen.Scored ? row.Cases : row.Validation).push_back(std::move(prediction));
       }
@@ -226,12 +234,19 @@ ReadRow(const std::string &        name,
       }
     }
   }
-  const Json grading = row.Cases.empty() || !row.Cases.front().Models.is_object()
-                         ? Json::object()
-                         : row.Cases.front().Models.value("grading", Json::object());
+  if (grading.empty() && !row.Cases.empty() && row.Cases.front().Models.is_object())
+  {
+    grading = row.Cases.front().Models.value("grading", Json());
+    grading = grading.is_object() ? grading : Json::object();
+  }
   row.Region = grading.value("region", "tumour") == "brain" ? "brain" : "tumour";
   row.Standardization = grading.value("standardization", "brain") == "image" ? "image" : "brain";
   row.Name = name.empty() ? NameOfRow(grading) : name;
+  if (rowsOfPaper.size() > 1)
+  {
+    problems.push_back(folder + ": its cases were graded in different regions or standardizations (" +
+                       NameOfRow(grading) + " and others): they are no one row");
+  }
   if (models.size() > 1)
   {
     std::cerr << "glioma evaluate: " << row.Name << ": the cases were graded by " << models.size()
@@ -280,14 +295,15 @@ IsPhantom(const CasePrediction & prediction)
   return json.is_object() && json.value("phantom", Json()) == true;
 }
 
-/** Whether an earlier run has graded this case with these models, from these files, with maps where they are asked. */
+/** Whether an earlier run has graded this case with these models, in this way, from these files, with maps where they
+ * are asked. */
 bool
 IsGraded(const CohortCase &      c,
          const fs::path &        folder,
          const itk::TorchModel * segmentation,
          const itk::TorchModel & grading,
          const std::string &     tumourMask,
-         bool                    explain)
+         const EvaluateOptions & options)
 {
   std::ifstream file(folder / "result.json", std::ios::binary);
   if (!file)
@@ -305,22 +321,32 @@ IsGraded(const CohortCase &      c,
              (manifest.Task != "grading" || said.value("temperature", 1.0) == manifest.Temperature);
     };
     if (!hasModel("grading", grading) || (segmentation && !hasModel("segmentation", *segmentation)) ||
-        (explain && !json.at("grade").is_null() && json.at("explanation").is_null()))
+        (options.explain && !json.at("grade").is_null() && json.at("explanation").is_null()))
     {
       return false;
     }
+    const Json & parameters = json.at("provenance").at("parameters");
+    const Json & inputs = json.at("provenance").at("inputs");
+    if (parameters.at("device") != options.device || parameters.at("precision") != options.precision)
+    {
+      return false;
+    }
+    const auto isOf = [&inputs](const char * role, const std::vector<std::string> & files) {
+      return inputs.at(role).at("sha256") == DigestOfFiles(files);
+    };
     const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
     for (unsigned int i = 0; i < 4; ++i)
     {
       std::vector<std::string> used;
       const auto               files = FilesOfInput(c.Sequences[i], roles[i], {}, used);
-      if (json.at("provenance").at("inputs").at(roles[i]).at("sha256") != DigestOfFiles(files))
+      if (!isOf(roles[i], files))
       {
         return false;
       }
     }
-    return segmentation != nullptr ||
-           json.at("provenance").at("inputs").at("tumour-mask").at("sha256") == DigestOfFiles({ tumourMask });
+    return (c.BrainMask.empty() ? !inputs.contains("brain-mask")
+                                : isOf("brain-mask", itk::ImageFileCheck::FilesOf(c.BrainMask))) &&
+           (segmentation != nullptr || isOf("tumour-mask", { tumourMask }));
   }
   catch (const std::exception &)
   {
@@ -347,6 +373,32 @@ IsEmpty(const std::string & path)
     first, first + mask->GetBufferedRegion().GetNumberOfPixels(), [](unsigned char value) { return value == 0; });
 }
 
+void
+WriteText(const std::string & path, const std::string & text)
+{
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file)
+  {
+    throw std::runtime_error("Cannot write " + fs::path(path).filename().string() +
+                             "; free some space, or choose another --output.");
+  }
+}
+
+/** A copied result without a grade belongs to the row of this grader. */
+void
+NameGrader(const fs::path & path, const itk::TorchModel & grading)
+{
+  std::ifstream file(path, std::ios::binary);
+  Json          json = Json::parse(file, nullptr, false);
+  if (json.is_object() && json.contains("provenance"))
+  {
+    json["provenance"]["models"]["grading"] = DescribeModel(&grading);
+    WriteText(path.string(), json.dump(2) + '\n');
+  }
+}
+
 /** Grades every case that is not graded yet, each as `glioma grade` does, into OUTPUT/cases. */
 void
 GradeCases(const EvaluateOptions & options, Chosen & chosen)
@@ -357,25 +409,37 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
   const auto            segmentation = options.tumourMasks.empty() ? LoadModel(segmentationPath, options) : nullptr;
   const auto            grading = LoadModel(gradingPath, options);
   std::set<std::string> trained;
+  std::set<std::string> validated;
   for (const itk::TorchModel * const model : { segmentation.GetPointer(), grading.GetPointer() })
   {
-    for (const auto & c :
-         model ? model->GetManifest().TrainingCases : std::vector<itk::TorchModelManifest::TrainingCase>())
+    if (model)
     {
-      trained.insert(c.Case);
+      for (const auto & c : model->GetManifest().TrainingCases)
+      {
+        trained.insert(c.Case);
+      }
+      for (const auto & c : model->GetManifest().ValidationCases)
+      {
+        validated.insert(c.Case);
+      }
     }
   }
-  std::size_t known = 0;
-  for (const CohortCase & c : chosen.Scored)
-  {
-    known += trained.count(c.Name);
-  }
-  if (known > 0)
-  {
-    chosen.Notes.push_back("WARNING: the models were trained on " + std::to_string(known) + " of the " +
-                           std::to_string(chosen.Scored.size()) +
-                           " cases: these numbers say nothing of cases that they have not seen.");
-  }
+  const auto warnOf = [&](const std::string &             how,
+                          const std::set<std::string> &   names,
+                          const std::vector<CohortCase> & cases,
+                          const std::string &             what) {
+    const auto known =
+      std::count_if(cases.begin(), cases.end(), [&](const CohortCase & c) { return names.count(c.Name) > 0; });
+    if (known > 0)
+    {
+      chosen.Notes.push_back("WARNING: the models were " + how + ' ' + std::to_string(known) + " of the " +
+                             std::to_string(cases.size()) + what);
+    }
+  };
+  warnOf("trained on", trained, chosen.Scored, " cases: these numbers say nothing of cases that they have not seen.");
+  warnOf("chosen by", validated, chosen.Scored, " cases: these numbers are too good for others.");
+  warnOf(
+    "trained on", trained, chosen.Validation, " cases that the temperature is fitted on: it is too low for others.");
 
   const std::vector<CohortCase> all = chosen.All();
   const auto                    maskOf = [&options](const CohortCase & c) {
@@ -386,7 +450,7 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
   for (const CohortCase & c : all)
   {
     const fs::path folder = fs::path(options.output) / "cases" / c.Name;
-    isGraded.push_back(IsGraded(c, folder, segmentation, *grading, maskOf(c), options.explain));
+    isGraded.push_back(IsGraded(c, folder, segmentation, *grading, maskOf(c), options));
     const bool isCopied = !maskOf(c).empty() && IsEmpty(maskOf(c));
     if (!isGraded.back() && !isCopied && !options.force && fs::exists(folder / "result.json"))
     {
@@ -435,6 +499,7 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
         fs::create_directories(folder);
         fs::copy(
           fs::path(mask).parent_path(), folder, fs::copy_options::overwrite_existing | fs::copy_options::recursive);
+        NameGrader(folder / "result.json", *grading);
         std::cerr << "no tumour was found" << std::endl;
         continue;
       }
@@ -467,19 +532,6 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
       text += "\n  " + failure;
     }
     throw std::runtime_error(text);
-  }
-}
-
-void
-WriteText(const std::string & path, const std::string & text)
-{
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file)
-  {
-    throw std::runtime_error("Cannot write " + fs::path(path).filename().string() +
-                             "; free some space, or choose another --output.");
   }
 }
 
@@ -517,7 +569,7 @@ ControlCases(const EvaluateOptions & options, const Chosen & chosen)
       std::array<SequenceImageType::Pointer, 4> sequences;
       for (unsigned int s = 0; s < 4; ++s)
       {
-        sequences[s] = ReadSequence(c.Sequences[s], roles[s]);
+        sequences[s] = ReadStripped(c.Sequences[s], roles[s], c.BrainMask);
       }
       const HealthyHalf healthy = ReplaceTumour(sequences, ReadMask(tumour, "the tumour mask"));
       json["filled_share"] = healthy.FilledShare;
@@ -596,7 +648,13 @@ StoreTemperature(const std::string & bundle, double temperature)
     throw std::runtime_error("Cannot store a temperature in " + bundle +
                              ": it is no bundle with the keys of this module in configs/metadata.json.");
   }
-  json["gliomagrading"]["temperature"] = temperature * json["gliomagrading"].value("temperature", 1.0);
+  const double product = temperature * json["gliomagrading"].value("temperature", 1.0);
+  if (!(product >= lowestTemperature && product <= highestTemperature))
+  {
+    throw std::runtime_error("The temperature " + std::to_string(product) + " cannot be stored in " + bundle +
+                             ": bundles take 0.001 to 1000. Leave --store-temperature out; the graded cases are kept.");
+  }
+  json["gliomagrading"]["temperature"] = product;
   const fs::path partial = path.string() + ".partial";
   {
     std::ofstream out(partial, std::ios::binary);
@@ -624,10 +682,20 @@ Evaluate(EvaluateOptions options)
 {
   const double start = Now();
   options.temperature = options.temperature || options.storeTemperature;
-  const bool runsModels = options.predictions.empty();
+  const bool               runsModels = options.predictions.empty();
+  std::vector<std::string> names = options.predictions;
+  names.push_back(options.name);
   if (options.storeTemperature && (!runsModels || options.gradingModel.empty()))
   {
     throw std::runtime_error("--store-temperature wants the bundle: pass --grading-model BUNDLE, not --predictions.");
+  }
+  options.device = itk::TorchModel::ResolveDevice(options.device);
+  for (const std::string & name : names)
+  {
+    if (std::any_of(name.begin(), name.end(), [](unsigned char c) { return c < 32 || c == 127; }))
+    {
+      throw std::runtime_error("A row's name has a control character (a new line?); leave it out.");
+    }
   }
   if (!runsModels &&
       (!options.segmentationModel.empty() || !options.gradingModel.empty() || !options.tumourMasks.empty()))
@@ -645,6 +713,14 @@ Evaluate(EvaluateOptions options)
   }
   std::vector<std::string> problems;
   Chosen                   chosen = ChooseCases(options, problems);
+  const auto fitted = std::count_if(chosen.Scored.begin(), chosen.Scored.end(), [&](const CohortCase & c) {
+    return options.temperature && c.Set == "validation";
+  });
+  if (fitted > 0)
+  {
+    chosen.Notes.push_back("The temperature is fitted on " + std::to_string(fitted) +
+                           " of the scored cases: the numbers with it say nothing of others.");
+  }
   if (options.temperature && chosen.Validation.empty())
   {
     chosen.Notes.push_back(undefinedTemperature + std::string(": no case is in the set validation."));
@@ -712,18 +788,18 @@ Evaluate(EvaluateOptions options)
                            arePhantoms);
   }
 
-  std::vector<std::string> names{ "evaluation.md", "evaluation.tex", "roc.png", "reliability.png", "evaluation.json" };
+  std::vector<std::string> files{ "evaluation.md", "evaluation.tex", "roc.png", "reliability.png", "evaluation.json" };
   std::vector<std::string> meanMaps;
   for (std::size_t i = 0; i < std::max<std::size_t>(4, rows.size()); ++i)
   {
     for (const char * const map : explainedMaps)
     {
-      const auto files = MeanMaps::GetFileNames(StemOfMeanMap(i, map));
-      (i < rows.size() && options.explain ? names : meanMaps)
-        .insert((i < rows.size() && options.explain ? names : meanMaps).end(), files.begin(), files.end());
+      const auto maps = MeanMaps::GetFileNames(StemOfMeanMap(i, map));
+      auto &     list = i < rows.size() && options.explain ? files : meanMaps;
+      list.insert(list.end(), maps.begin(), maps.end());
     }
   }
-  OutputFolder output(options.output, names, meanMaps, "evaluation.json", options.force);
+  OutputFolder output(options.output, files, meanMaps, "evaluation.json", options.force);
   const auto   pathOf = [&output](const std::string & name) { return output.PathOf(name); };
 
   for (std::size_t i = 0; i < rows.size() && options.explain; ++i)
@@ -753,6 +829,7 @@ Evaluate(EvaluateOptions options)
         FindNetworkFreeBaselines(chosen.Scored[c], FindImage(rows[i].Cases[c].Folder, "tumour")));
     }
   }
+  Estimate stored = UndefinedEstimate("");
   if (options.storeTemperature)
   {
     std::vector<GradedCase> validation;
@@ -760,12 +837,8 @@ Evaluate(EvaluateOptions options)
     {
       validation.push_back(c.Graded);
     }
-    const Estimate temperature = FitTemperature(validation);
-    if (temperature.Undefined.empty())
-    {
-      StoreTemperature(options.gradingModel, temperature.Value);
-      rows.front().TemperatureStoredIn = BaseName(options.gradingModel);
-    }
+    stored = FitTemperature(validation);
+    rows.front().TemperatureStoredIn = stored.Undefined.empty() ? BaseName(options.gradingModel) : "";
   }
 
   EvaluationContext context;
@@ -785,6 +858,11 @@ Evaluate(EvaluateOptions options)
   WriteText(output.PathOf("evaluation.md"), WriteMarkdown(evaluation));
   WriteText(output.PathOf("evaluation.tex"), WriteLatex(evaluation));
   WriteText(output.PathOf("evaluation.json"), evaluation.dump(2, ' ', false, Json::error_handler_t::replace) + '\n');
+  // Once all is written: a full disk leaves the bundle as it was.
+  if (!std::isnan(stored.Value))
+  {
+    StoreTemperature(options.gradingModel, stored.Value);
+  }
   output.Commit();
 
   for (const std::string & note : chosen.Notes)
@@ -799,12 +877,15 @@ Evaluate(EvaluateOptions options)
       {
         return "undefined, " + estimate.value("undefined", "");
       }
-      std::snprintf(line,
-                    sizeof(line),
-                    "%.3f (95 %% %.2f to %.2f)",
-                    estimate["value"].get<double>(),
-                    estimate["low"].is_number() ? estimate["low"].get<double>() : NAN,
-                    estimate["high"].is_number() ? estimate["high"].get<double>() : NAN);
+      int used = std::snprintf(line, sizeof(line), "%.3f", estimate["value"].get<double>());
+      if (estimate["low"].is_number())
+      {
+        std::snprintf(line + used,
+                      sizeof(line) - used,
+                      " (95 %% %.2f to %.2f)",
+                      estimate["low"].get<double>(),
+                      estimate["high"].get<double>());
+      }
       return std::string(line);
     };
     std::cout << row["name"].get<std::string>() << ": accuracy " << text(row["accuracy"]) << ", ROC-AUC "
@@ -852,8 +933,10 @@ AddEvaluateCommand(CLI::App & application, int & exitCode)
                       options->tumourMasks,
                       "DIR/CASE/tumour.nii.gz are taken instead of a segmentation: those of another row");
   command->add_option("--name", options->name, "Name of the row (default: region and standardization)");
-  command->add_flag("--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript)");
-  command->add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
+  command->add_flag(
+    "--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript, .pt2)");
+  command->add_option("--device", options->device, "cpu, cuda, cuda:N, or auto: a GPU where there is one")
+    ->capture_default_str();
   command->add_option("--precision", options->precision, "Arithmetic of the segmentation")
     ->capture_default_str()
     ->check(CLI::IsMember({ "float32", "bfloat16" }));

@@ -363,6 +363,28 @@ Escaped(const std::string & text, const std::string & special)
   return result;
 }
 
+/** A path as the target of a link of Markdown. */
+std::string
+AsTarget(const std::string & path)
+{
+  std::string result;
+  for (const char c : path)
+  {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte <= 32 || byte == 127 || std::string("()<>\\%\"").find(c) != std::string::npos)
+    {
+      char text[4];
+      std::snprintf(text, sizeof(text), "%%%02X", byte);
+      result += text;
+    }
+    else
+    {
+      result += c;
+    }
+  }
+  return result;
+}
+
 std::string
 EscapedForLatex(const std::string & text)
 {
@@ -644,8 +666,8 @@ WriteMarkdown(const Json & evaluation)
       }
       any = true;
       const std::string name = Escaped(c["case"], "_");
-      out << "- " << (c["report"].is_null() ? name : "[" + name + "](" + c["report"].get<std::string>() + ")")
-          << ": is " << c["grade"].get<std::string>() << ", called " << c["called"].get<std::string>() << ", P(HGG) "
+      out << "- " << (c["report"].is_null() ? name : "[" + name + "](" + AsTarget(c["report"]) + ")") << ": is "
+          << c["grade"].get<std::string>() << ", called " << c["called"].get<std::string>() << ", P(HGG) "
           << Number(c["probability_hgg"]) << ", Dice " << Number(c["dice"]) << ", verdict "
           << c["verdict"].get<std::string>() << "\n";
     }

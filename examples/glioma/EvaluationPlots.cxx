@@ -175,7 +175,11 @@ Interval(const Estimate & estimate)
     return "undefined: " + estimate.Undefined;
   }
   char text[64];
-  std::snprintf(text, sizeof(text), "%.3f (95 %% %.2f to %.2f)", estimate.Value, estimate.Low, estimate.High);
+  int  used = std::snprintf(text, sizeof(text), "%.3f", estimate.Value);
+  if (std::isfinite(estimate.Low))
+  {
+    std::snprintf(text + used, sizeof(text) - used, " (95 %% %.2f to %.2f)", estimate.Low, estimate.High);
+  }
   return text;
 }
 } // namespace

@@ -253,7 +253,7 @@ MeanMaps::Add(const itk::CohortCase & cohortCase, const CasePrediction & predict
   {
     return;
   }
-  const ImageType::Pointer first = ReadSequence(cohortCase.Sequences[0], "T1");
+  const ImageType::Pointer first = ReadStripped(cohortCase.Sequences[0], "T1", cohortCase.BrainMask);
   const auto               box = FindBrainBox(first);
   std::vector<float>       map = ToCommonSpace(ReadMap(path), box);
   double                   sum = 0.0;

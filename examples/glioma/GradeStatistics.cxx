@@ -350,8 +350,9 @@ AreaOf(const std::vector<double> & scores,
   const Placements placements = FindPlacements(scores, positive);
   Estimate         estimate;
   estimate.Value = placements.Area;
-  const double variance = DeLongCovariance(placements, placements);
-  if (variance > 1e-20)
+  const double      variance = DeLongCovariance(placements, placements);
+  const std::size_t smaller = std::min(placements.Positives.size(), placements.Negatives.size());
+  if (variance > 1e-20 && smaller > 1)
   {
     const double half = z95 * std::sqrt(variance);
     estimate.Low = std::max(0.0, estimate.Value - half);
@@ -360,9 +361,10 @@ AreaOf(const std::vector<double> & scores,
   }
   else
   {
-    const auto smaller = static_cast<double>(std::min(placements.Positives.size(), placements.Negatives.size()));
-    AddWilson(estimate, estimate.Value * smaller, smaller);
-    estimate.Method = "Wilson over the smaller class, since DeLong's variance is 0";
+    const auto count = static_cast<double>(smaller);
+    AddWilson(estimate, estimate.Value * count, count);
+    estimate.Method = smaller > 1 ? "Wilson over the smaller class, since DeLong's variance is 0"
+                                  : "Wilson over the smaller class, since one case has no variance";
   }
   return estimate;
 }
@@ -532,6 +534,10 @@ FitTemperature(const std::vector<GradedCase> & cases)
   }
   Estimate estimate;
   estimate.Value = 2.0 / (low + high);
+  if (!(estimate.Value >= lowestTemperature && estimate.Value <= highestTemperature))
+  {
+    return UndefinedEstimate("the probabilities tell next to nothing: the best is beyond 0.001 to 1000");
+  }
   estimate.IntervalUndefined = "none is computed";
   return estimate;
 }
@@ -599,7 +605,11 @@ ComparePaired(const std::vector<GradedCase> & first, const std::vector<GradedCas
   comparison.AucDifference.Value = a.Area - b.Area;
   comparison.AucDifference.Method = "DeLong";
   const double variance = DeLongCovariance(a, a) + DeLongCovariance(b, b) - 2.0 * DeLongCovariance(a, b);
-  if (variance > 1e-20)
+  if (std::min(a.Positives.size(), a.Negatives.size()) < 2)
+  {
+    comparison.AucDifference.IntervalUndefined = "a class has one case";
+  }
+  else if (variance > 1e-20)
   {
     const double error = std::sqrt(variance);
     comparison.AucDifference.Low = comparison.AucDifference.Value - z95 * error;

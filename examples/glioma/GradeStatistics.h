@@ -97,7 +97,7 @@ Estimate
 Accuracy(const ConfusionMatrix & matrix);
 
 /** Area under the ROC curve, ties one half; DeLong's interval (DeLong et al. 1988), cut at 0 and 1. Where its variance
- * is 0 (every pair in order) Wilson's over the smaller class stands in. */
+ * is 0 (every pair in order) or not known (one case of a class) Wilson's over the smaller class stands in. */
 Estimate
 AreaUnderCurve(const std::vector<double> & scores, const std::vector<bool> & positive);
 Estimate
@@ -125,8 +125,12 @@ ReliabilityBins(const std::vector<GradedCase> & cases, unsigned int bins = 10);
 Estimate
 CalibrationError(const std::vector<GradedCase> & cases, unsigned int bins = 10);
 
+/** What a bundle may say (see itk::TorchModelManifest). */
+constexpr double lowestTemperature = 1e-3;
+constexpr double highestTemperature = 1e3;
+
 /** T > 0 that minimizes the cross-entropy of P(HGG) = 1 / (1 + exp(-z / T)) for the logits z of the given
- * probabilities (Guo et al. 2017). Undefined where no finite one does. No interval. */
+ * probabilities (Guo et al. 2017). Undefined where none that a bundle may say does. No interval. */
 Estimate
 FitTemperature(const std::vector<GradedCase> & cases);
 double

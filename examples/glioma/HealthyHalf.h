@@ -36,7 +36,8 @@ struct HealthyHalf
 /** Everything within 4 mm of the tumour is taken from the mirrored place, softly blended; where that is tumour too, or
  * outside the brain, the mean of the healthy brain is. The mirror is the plane, near the middle of the axis that runs
  * from right to left, with the highest correlation of the first sequence's halves beside the tumour. The brain is where
- * any sequence is not 0; all images are on one grid. Undefined where more than 30 % of the tumour must be filled. */
+ * any sequence is not 0 (see ReadStripped()); all images are on one grid. Undefined where more than 30 % of the tumour
+ * must be filled. */
 HealthyHalf
 ReplaceTumour(const std::array<SequenceImageType::Pointer, 4> & sequences, const MaskImageType * tumour);
 } // namespace glioma

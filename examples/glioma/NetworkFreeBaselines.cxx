@@ -26,6 +26,7 @@
 
 #include <array>
 #include <cmath>
+#include <stdexcept>
 #include <vector>
 
 namespace glioma
@@ -80,7 +81,7 @@ FindNetworkFreeBaselines(const itk::CohortCase & cohortCase, const std::string &
   const std::array<const char *, 4>         roles{ { "T1", "T1c", "T2", "FLAIR" } };
   for (unsigned int i = 0; i < 4; ++i)
   {
-    sequences[i] = ReadSequence(cohortCase.Sequences[i], roles[i]);
+    sequences[i] = ReadStripped(cohortCase.Sequences[i], roles[i], cohortCase.BrainMask);
   }
   const std::size_t voxels = sequences[0]->GetBufferedRegion().GetNumberOfPixels();
   std::vector<bool> brain(voxels);
@@ -122,7 +123,11 @@ FindNetworkFreeBaselines(const itk::CohortCase & cohortCase, const std::string &
   }
   if (!predicted.empty())
   {
-    const auto  mask = ReadMask(predicted, "the predicted tumour");
+    const auto mask = ReadMask(predicted, "the predicted tumour");
+    if (mask->GetBufferedRegion().GetSize() != sequences[0]->GetBufferedRegion().GetSize())
+    {
+      throw std::runtime_error("case " + cohortCase.Name + ": " + predicted + " is not on the grid of its sequences");
+    }
     const auto  t1 = MeanAndDeviation(sequences[0], brain);
     const auto  t1c = MeanAndDeviation(sequences[1], brain);
     std::size_t inside = 0;

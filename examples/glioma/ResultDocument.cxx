@@ -53,34 +53,6 @@ Three(const TArray & values)
   return Json::array({ values[0], values[1], values[2] });
 }
 
-Json
-DescribeModel(const itk::TorchModel * model)
-{
-  if (model == nullptr)
-  {
-    return nullptr;
-  }
-  const itk::TorchModelManifest & manifest = model->GetManifest();
-  Json                            json;
-  json["bundle"] = BaseName(model->GetPath());
-  json["name"] = manifest.Name;
-  json["version"] = manifest.Version;
-  json["sha256"] = manifest.WeightsSha256.empty() ? DigestOfInput(model->GetPath()) : manifest.WeightsSha256;
-  json["demonstration"] = manifest.Demonstration;
-  json["training_data"] = manifest.TrainingData;
-  json["intended_use"] = manifest.IntendedUse;
-  json["spacing"] = Three(manifest.Spacing);
-  json["bias_correction"] = manifest.BiasCorrection;
-  json["standardization"] = manifest.Standardization;
-  json["quantiles"] = Json::array({ manifest.LowerQuantile, manifest.UpperQuantile });
-  if (manifest.Task == "grading")
-  {
-    json["region"] = manifest.Region;
-    json["temperature"] = manifest.Temperature;
-  }
-  return json;
-}
-
 using NamedModels = std::vector<std::pair<std::string, const itk::TorchModel *>>;
 
 /** The models that made the result, by their task. */
@@ -131,6 +103,34 @@ TrainedOn(const ResultDocument::FilterType & filter)
   return isOne && !statements.empty() ? statements.front() : each;
 }
 } // namespace
+
+Json
+DescribeModel(const itk::TorchModel * model)
+{
+  if (model == nullptr)
+  {
+    return nullptr;
+  }
+  const itk::TorchModelManifest & manifest = model->GetManifest();
+  Json                            json;
+  json["bundle"] = BaseName(model->GetPath());
+  json["name"] = manifest.Name;
+  json["version"] = manifest.Version;
+  json["sha256"] = manifest.WeightsSha256.empty() ? DigestOfInput(model->GetPath()) : manifest.WeightsSha256;
+  json["demonstration"] = manifest.Demonstration;
+  json["training_data"] = manifest.TrainingData;
+  json["intended_use"] = manifest.IntendedUse;
+  json["spacing"] = Three(manifest.Spacing);
+  json["bias_correction"] = manifest.BiasCorrection;
+  json["standardization"] = manifest.Standardization;
+  json["quantiles"] = Json::array({ manifest.LowerQuantile, manifest.UpperQuantile });
+  if (manifest.Task == "grading")
+  {
+    json["region"] = manifest.Region;
+    json["temperature"] = manifest.Temperature;
+  }
+  return json;
+}
 
 void
 ResultDocument::AddInput(const std::string & role, const std::string & path, const std::vector<std::string> & files)

@@ -31,6 +31,10 @@ namespace glioma
 {
 class RegisteredCase;
 
+/** What a result says of a model; null for none. */
+nlohmann::ordered_json
+DescribeModel(const itk::TorchModel * model);
+
 /** What `glioma grade` tells beside the images: result.json, described by result.schema.json. */
 class ResultDocument
 {

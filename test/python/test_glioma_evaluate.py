@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import urllib.parse
 
 try:
     import jsonschema
@@ -485,6 +486,125 @@ class GliomaEvaluate(unittest.TestCase):
             validation[name] = 1 / (1 + (1 / probability - 1) ** (1 / temperature["value"]))
         self.assertAlmostEqual(store()["value"], 1, 9)
         self.assertAlmostEqual(stored(), 0.5 * temperature["value"], 9)
+
+        # More than a bundle takes is not stored, and nothing is half done.
+        document["gliomagrading"]["temperature"] = 900
+        manifest.write_text(json.dumps(document))
+        (self.output / "evaluation.json").unlink()
+        validation = dict(zip(SUBJECTS, (0.9, 0.2, 0.97, 0.99)))  # the last is an LGG
+        with self.assertRaisesRegex(AssertionError, "cannot be stored.*0.001 to 1000"):
+            store()
+        self.assertEqual(stored(), 900)
+        self.assertFalse((self.output / "evaluation.json").exists())
+
+    def test_a_case_without_tumour_belongs_to_its_row(self):
+        test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
+        masks = self.masks(test)
+        path = masks / test[0] / "tumour.nii.gz"
+        sitk.WriteImage(sitk.ReadImage(str(path)) * 0, str(path))
+        # As row 1 left it, with a grader of the tumour's region.
+        self.write_result(masks / test[0], None)
+        brain = self.work / "brain"
+        shutil.copytree(self.folder / "grading", brain)
+        manifest = json.loads((brain / "configs/metadata.json").read_text())
+        manifest["gliomagrading"]["region"].update({"of": "brain", "fit_mode": "stretch", "margin": 0})
+        (brain / "configs/metadata.json").write_text(json.dumps(manifest))
+        row = self.evaluate("--grading-model", brain, "--tumour-masks", masks)["rows"][0]
+        self.assertEqual((row["cases"][0]["case"], row["cases"][0]["probability_hgg"]), (test[0], None))
+        self.assertEqual((row["name"], row["region"]), ("whole brain, brain mask", "brain"))
+        said = json.loads((self.output / "cases" / test[0] / "result.json").read_text())["provenance"]["models"]["grading"]
+        self.assertEqual((said["region"], said["standardization"]), ("brain", "brain"))
+        # Graded cases of two rows of Table 1 are no row.
+        self.write_result(self.output / "cases" / test[0], 0.7)
+        outcome = self.run_evaluate("--predictions", self.output, output=self.work / "mixed")
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn("no one row", outcome.stderr)
+
+    def test_what_was_graded_otherwise_is_not_kept(self):
+        test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
+        table = self.table(dict.fromkeys(test, "test"))
+        command = ["--grading-model", self.folder / "grading", "--tumour-masks", self.masks(test), "--device", "auto"]
+        first = self.evaluate(*command, cohort=table, split=False)["rows"][0]
+        lines = table.read_text().splitlines()
+        for i, name in enumerate(test, start=1):
+            t1 = sitk.ReadImage(str(self.image(name, "t1")))
+            mask = sitk.GetArrayFromImage(t1) > 0
+            mask[:, ::2] = False
+            mask = sitk.GetImageFromArray(mask.astype(np.uint8))
+            mask.CopyInformation(t1)
+            sitk.WriteImage(mask, str(self.work / f"{name}-brain.nii.gz"))
+            lines[i] += f",{self.work / name}-brain.nii.gz"
+        table.write_text("\n".join([lines[0] + ",brain_mask", *lines[1:]]) + "\n")
+        (self.output / "evaluation.json").unlink()
+        outcome = self.run_evaluate(*command, cohort=table, split=False)
+        self.assertEqual((outcome.returncode, outcome.stderr.count("of other models")), (1, 2), outcome.stderr)
+        second = self.evaluate(*command, "--force", cohort=table, split=False)["rows"][0]
+        for before, after in zip(first["cases"], second["cases"]):
+            self.assertNotEqual(before["probability_hgg"], after["probability_hgg"])
+        outcome = self.run_evaluate(*command, "--force", cohort=table, split=False)
+        self.assertEqual((outcome.returncode, outcome.stderr.count("graded before")), (0, 2), outcome.stderr)
+        outcome = self.run_evaluate(*command, "--force", "--precision", "bfloat16", cohort=table, split=False)
+        self.assertNotIn("graded before", outcome.stderr)
+
+    def test_rules_without_a_network_look_inside_the_brain_mask(self):
+        names = list(SUBJECTS)[4:]
+        folder = self.predict("one", dict(zip(names, (0.9, 0.2))))
+        options = ["--predictions", folder, "--baselines", "--explain"]
+        expected = self.evaluate(*options, cohort=self.table(dict.fromkeys(names, "test")), split=False)["rows"][0]["baselines"]
+        rows = ["case,t1,t1c,t2,flair,seg,grade,brain_mask"]
+        for name in names:
+            images = [sitk.ReadImage(str(self.image(name, suffix))) for suffix in ("t1", "t1ce", "t2", "flair")]
+            brain = np.any([sitk.GetArrayFromImage(image) != 0 for image in images], axis=0)
+            files = []
+            for i, image in enumerate(images):  # with a bright skull, and what is no number
+                values = sitk.GetArrayFromImage(image).astype(np.float32)
+                values[~brain] = 5 * values.max()
+                values[0, 0, 0] = np.nan
+                head = sitk.GetImageFromArray(values)
+                head.CopyInformation(image)
+                files.append(str(self.work / f"{name}-{i}.nrrd"))
+                sitk.WriteImage(head, files[-1])
+            mask = sitk.GetImageFromArray(brain.astype(np.uint8))
+            mask.CopyInformation(images[0])
+            sitk.WriteImage(mask, str(self.work / f"{name}-brain.nrrd"))
+            rows.append(",".join([name, *files, str(self.image(name, "seg")), SUBJECTS[name][0], str(self.work / f"{name}-brain.nrrd")]))
+        table = self.work / "heads.csv"
+        table.write_text("\n".join(rows) + "\n")
+        found = self.evaluate(*options, "--force", cohort=table, split=False)["rows"][0]["baselines"]
+        self.assertEqual(found["cases"], expected["cases"])
+
+    def test_names_and_links_of_any_text(self):
+        test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
+        folder = self.predict("a (b) c", dict(zip(test, (0.2, 0.2))))
+        (row,) = self.evaluate("--predictions", folder)["rows"]
+        wrong = next(case for case in row["cases"] if not case["right"])
+        (target,) = re.findall(r"\]\(([^ ()]*)\): is HGG", (self.output / "evaluation.md").read_text())
+        self.assertEqual(urllib.parse.unquote(target), wrong["report"])
+        self.assertIn("(b)", wrong["report"])
+        outcome = self.run_evaluate(f"--predictions=x\ny={folder}", "--force")
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn("control character", outcome.stderr)
+
+    def test_says_where_the_temperature_knows_the_scored_cases(self):
+        folder = self.predict("one", dict(zip(SUBJECTS, (0.9, 0.2, 0.7, 0.6, 0.8, 0.4))))
+        notes = self.evaluate("--predictions", folder, "--temperature", "--set", "validation")["notes"]
+        self.assertTrue(any("fitted on 2 of the scored cases" in note for note in notes), notes)
+        self.assertEqual(self.evaluate("--predictions", folder, "--temperature", "--force")["notes"], [])
+
+    def test_says_which_cases_the_models_know(self):
+        bundle = self.work / "taught"
+        shutil.copytree(self.folder / "grading", bundle)
+        document = json.loads((bundle / "configs/metadata.json").read_text())
+        case = lambda name: {"case": name, "licence": "none", "attribution": "none"}
+        names = list(SUBJECTS)
+        document["gliomagrading"]["training"] = {"data": "none", "cases": [case(names[2])], "validation": [case(names[4])]}
+        (bundle / "configs/metadata.json").write_text(json.dumps(document))
+        masks = self.masks(names)
+        notes = self.evaluate("--grading-model", bundle, "--tumour-masks", masks, "--temperature", "--cases", *names[4:])["notes"]
+        said = "\n".join(notes)
+        self.assertIn("chosen by 1 of the 2 cases: these numbers are too good", said)
+        self.assertIn("trained on 1 of the 2 cases that the temperature is fitted on", said)
+        self.assertNotIn("say nothing of cases", said)
 
     def test_one_grade_alone(self):
         high = [name for name, (grade, _) in SUBJECTS.items() if grade == "HGG"]
