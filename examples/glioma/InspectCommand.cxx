@@ -157,10 +157,14 @@ InspectBundle(const InspectOptions & options)
   Line("weights", manifest.WeightsFile + ", " + std::to_string(manifest.WeightsBytes) + " bytes");
   Line("SHA-256", manifest.WeightsSha256);
   Line("golden pair", manifest.GoldenOutput.empty() ? "none" : "seed " + std::to_string(manifest.GoldenSeed));
-  if (!manifest.TrainingCases.empty())
+  for (const auto & [title, cases] :
+       { std::make_pair("training", &manifest.TrainingCases), std::make_pair("validation", &manifest.ValidationCases) })
   {
-    std::cout << "  training cases\n";
-    for (const auto & one : manifest.TrainingCases)
+    if (!cases->empty())
+    {
+      std::cout << "  " << title << " cases\n";
+    }
+    for (const auto & one : *cases)
     {
       std::cout << "    " << Shown(one.Case) << "  " << Shown(one.Licence) << "  " << Shown(one.Attribution) << '\n';
     }
@@ -286,8 +290,11 @@ AddInspectCommand(CLI::App & application, int & exitCode)
   const auto       options = std::make_shared<InspectOptions>();
   CLI::App * const command = application.add_subcommand(
     "inspect", "Show what a model bundle or file holds, or an image's geometry and dictionary");
-  command->add_option("path", options->path, "Folder of a bundle, a TorchScript file, or an image")->required();
-  command->add_flag("--trust-model", options->trustModel, "Load a model file that is a program (TorchScript)");
+  command->add_option("path", options->path, "Folder of a bundle, a TorchScript or .pt2 file, or an image file")
+    ->required();
+  command->add_flag("--trust-model",
+                    options->trustModel,
+                    "Load the program of a bundle (TorchScript, .pt2) and list the layers that can be explained");
   command->callback([options, &exitCode] { exitCode = RunInspect(*options); });
 }
 

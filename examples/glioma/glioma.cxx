@@ -48,6 +48,10 @@ main(int argc, char * argv[])
   glioma::AddInspectCommand(application, exitCode);
   glioma::AddSynthesizeCommand(application, exitCode);
   glioma::AddTrainCommand(application, exitCode);
+  for (CLI::App * const command : application.get_subcommands(nullptr))
+  {
+    command->footer("Research use only.");
+  }
   try
   {
     application.parse(argc, argv);

@@ -14,10 +14,10 @@
 #   --segmentation-model B    a bundle to take in place of training one
 #   --rows "LIST"             of tumour-brain tumour-image brain-brain brain-image: region, then statistics (default: all four)
 #   --threads N, --device D, --precision P   as `glioma train` takes them
-#   --train OPTION            one more option of the graders' `glioma train`; repeat it for more
+#   --train OPTION=VALUE      one more option of the graders' `glioma train`, as --train --rate=1e-3; repeat it for more
 #
-# All four rows take the masks of one segmentation, standardized in the brain's mask: the paper does not say. What is done is kept:
-# run it again after an interruption. GLIOMA names the program (default: build/bin/glioma of this checkout).
+# Research use only. All four rows take the masks of one segmentation, standardized in the brain's mask: the paper does not say. What is
+# done is kept: run it again after an interruption. GLIOMA names the program (default: build/bin/glioma of this checkout).
 set -euo pipefail
 
 usage() { sed -n '5,22p' "$0" | sed 's/^# \{0,1\}//'; }
@@ -96,4 +96,4 @@ for row in $rows; do
   predictions+=(--predictions "$output/$row")
 done
 "$glioma" evaluate --cohort "$table" "${predictions[@]}" --temperature --explain --output "$output/table" --force
-echo "The table is $output/table/evaluation.md"
+echo "The table is $output/table/evaluation.md. Research use only."

@@ -138,6 +138,34 @@ class GliomaGrade(unittest.TestCase):
 
     # What it writes
 
+    def test_a_bundle_of_ones_own_as_the_readme_says(self):
+        try:
+            import torch
+        except ImportError as error:
+            self.skipTest(f"{error}; the test writes a TorchScript file")
+        with open(os.path.join(os.path.dirname(SCHEMA), "README.md")) as file:
+            (manifest,) = re.findall(r"```json\n(.*?)```", file.read(), re.DOTALL)
+        bundle = tempfile.mkdtemp(dir=self.folder)
+        for folder in ("configs", "models"):
+            os.makedirs(os.path.join(bundle, folder))
+        with open(os.path.join(bundle, "configs", "metadata.json"), "w") as file:
+            file.write(manifest)
+        nn = torch.nn
+        features = nn.Sequential(nn.Conv3d(4, 8, 3), nn.ReLU(), nn.Conv3d(8, 8, 3, stride=2), nn.ReLU())
+        network = nn.Sequential()
+        network.add_module("features", features)
+        network.add_module("head", nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, 2)))
+        torch.jit.script(network.eval()).save(os.path.join(bundle, "models", "model.ts"))
+        self.refuse(says="--trust-model", grading=bundle)
+        outcome = self.run_glioma("--trust-model", grading=bundle)
+        (line,) = re.findall(r"gliomagrading.json': (\{.*\}\})", outcome.stderr)
+        with open(os.path.join(bundle, "gliomagrading.json"), "w") as file:
+            file.write(line)
+        self.grade("--trust-model", grading=bundle)
+        self.assertTrue(os.path.exists(os.path.join(self.output, "gradcam-features.2.nii.gz")), os.listdir(self.output))
+        with open(os.path.join(self.output, "result.json")) as file:
+            self.assertEqual(json.load(file)["provenance"]["models"]["grading"]["name"], json.loads(manifest)["name"])
+
     def test_writes_everything_on_the_inputs_grid(self):
         text = self.grade()
         reference = sitk.ReadImage(self.case["t1"])

@@ -21,10 +21,13 @@ PREPARATION = {
 }
 
 
+REGION = {"tumour": "the cube around the tumour with its margin", "brain": "the brain's box, stretched"}
+
 COLUMNS = (
     "Columns: `dice`, of the segmentation; `dice_threshold`, of a threshold of FLAIR and T2; `p_hgg` and `p_hgg_brain`, the probability of HGG by the "
     "grader of the tumour and by that of the whole brain; `enhancing_share`, the share of the predicted tumour where T1c exceeds T1 by one deviation; "
-    "`gradcam` and `guided`, the shares of the explanations' energy in the predicted tumour; `verdict`, of the grader of the tumour."
+    "`gradcam` and `guided`, the shares of the explanations' energy in the predicted tumour; `verdict`, of the grader of the tumour. "
+    "Intervals: Wilson (accuracy), Hanley and McNeil (AUC), bootstrap (Brier score)."
 )
 
 
@@ -76,6 +79,8 @@ def card(bundle, scores):
         f"{preparation['upper_quantile']:g} of the brain, {PREPARATION[preparation['standardization']]}."
     )
     yield f"- Licence of the weights: {ours['licence']}."
+    if ours["task"] == "grading":
+        yield f"- Region: {REGION[ours['region']['of']]}, {ours['region']['output_size']} voxels a side."
     yield "- Made by `examples/glioma/models/rebuild.sh`, which says every option.\n"
     yield "## Training cases\n"
     patients = [case for case in cases if not case["case"].startswith("phantom-")]
