@@ -20,6 +20,7 @@
 #include "CaseEstimate.h"
 #include "CaseReader.h"
 #include "DefaultModels.h"
+#include "GridComparison.h"
 #include "ImageOutput.h"
 #include "OutputFolder.h"
 #include "OverviewPicture.h"
@@ -39,13 +40,11 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <iostream>
 #include <memory>
-#include <sstream>
 #include <stdexcept>
 
 namespace glioma
@@ -337,32 +336,6 @@ WriteReport(const FilterType & filter, const ResultDocument & document, const st
   page.Write(path);
 }
 
-std::string
-DescribeGrid(const itk::ImageBase<3> * image)
-{
-  std::ostringstream text;
-  text << image->GetLargestPossibleRegion().GetSize() << " voxels of " << image->GetSpacing() << " mm at "
-       << image->GetOrigin();
-  return text.str();
-}
-
-bool
-IsOnGridOf(const itk::ImageBase<3> * image, const itk::ImageBase<3> * reference, double tolerance)
-{
-  bool isSame = image->GetLargestPossibleRegion().GetSize() == reference->GetLargestPossibleRegion().GetSize();
-  for (unsigned int d = 0; d < 3; ++d)
-  {
-    const double voxel = reference->GetSpacing()[d];
-    isSame = isSame && std::abs(image->GetSpacing()[d] - voxel) <= tolerance * voxel &&
-             std::abs(image->GetOrigin()[d] - reference->GetOrigin()[d]) <= tolerance * voxel;
-    for (unsigned int c = 0; c < 3; ++c)
-    {
-      isSame = isSame && std::abs(image->GetDirection()[d][c] - reference->GetDirection()[d][c]) <= tolerance;
-    }
-  }
-  return isSame;
-}
-
 /** Masks are on the grid of the reference, whatever the grids of the other sequences are. */
 void
 RefuseOtherGrid(const MaskImageType *     mask,
@@ -410,6 +383,48 @@ LoadBrainGradingModel(const GradeOptions & options)
   return LoadModel(demonstration ? "" : options.brainGradingModel, "brain-grading", options);
 }
 
+/** Number of the sequence on whose grid masks lie and results come. */
+std::size_t
+ReferenceOf(const GradeOptions & options)
+{
+  const auto place = std::find(sequenceOptions.begin(), sequenceOptions.end(), options.reference);
+  return options.registers ? static_cast<std::size_t>(place - sequenceOptions.begin()) : 0;
+}
+
+/** Images as large as those that Grade() would have after a registration: on the working grid, or on the reference's
+ * where that has more voxels, since the results are written there. */
+void
+BringToOneGrid(std::vector<SequenceImageType::Pointer> & sequences,
+               MaskImageType::Pointer &                  brainMask,
+               const itk::TorchModelManifest &           manifest,
+               const GradeOptions &                      options)
+{
+  const std::vector<std::string>                name{ FilterType::GetSequenceNames()[ReferenceOf(options)] };
+  const std::vector<SequenceImageType::Pointer> image{ sequences[ReferenceOf(options)] };
+  const RegisteredCase alone(name, image, 0, brainMask, manifest.Orientation, manifest.Spacing);
+  const auto           voxelsOf = [](const SequenceImageType * one) {
+    return one->GetLargestPossibleRegion().GetNumberOfPixels();
+  };
+  const bool                      isFiner = voxelsOf(alone.GetSequence(0)) > voxelsOf(image.front());
+  const SequenceImageType * const grid = isFiner ? alone.GetSequence(0) : image.front().GetPointer();
+  for (std::size_t i = 0; i < sequences.size(); ++i)
+  {
+    sequences[i] = SequenceImageType::New();
+    sequences[i]->CopyInformation(grid);
+    sequences[i]->SetRegions(grid->GetLargestPossibleRegion());
+    sequences[i]->Allocate();
+    // Equal images would be refused.
+    std::transform(grid->GetBufferPointer(),
+                   grid->GetBufferPointer() + voxelsOf(grid),
+                   sequences[i]->GetBufferPointer(),
+                   [i](float value) { return value * static_cast<float>(i + 1); });
+  }
+  if (brainMask && isFiner)
+  {
+    brainMask = alone.ToWorkingGrid(brainMask);
+  }
+}
+
 /** Says what Grade() would take, and writes nothing. */
 void
 Estimate(const GradeOptions & options)
@@ -426,7 +441,7 @@ Estimate(const GradeOptions & options)
   }
   const itk::TorchModel::Pointer gradingModel = LoadModel(options.gradingModel, "grading", options);
   const itk::TorchModel::Pointer brainGradingModel = LoadBrainGradingModel(options);
-  const double                   program = StageMemory::Resident();
+  double                         program = StageMemory::Resident();
 
   const double                            start = Now();
   const std::vector<std::string> &        names = FilterType::GetSequenceNames();
@@ -435,14 +450,28 @@ Estimate(const GradeOptions & options)
   {
     sequences.push_back(ReadSequence(options.sequences[i], names[i], options.series));
   }
-  RefuseDifferentGrids(names, sequences, options.geometryTolerance);
+  if (!options.registers)
+  {
+    RefuseDifferentGrids(names, sequences, options.geometryTolerance);
+  }
   MaskImageType::Pointer brainMask;
   if (!options.brainMask.empty())
   {
     brainMask = ReadMask(options.brainMask, "the brain mask", options.series);
-    RefuseOtherGrid(brainMask, "brain-mask", sequences.front(), options);
+    RefuseOtherGrid(brainMask, "brain-mask", sequences[ReferenceOf(options)], options);
   }
   const double reading = Now() - start;
+  if (options.registers)
+  {
+    for (const SequenceImageType::Pointer & sequence : sequences)
+    {
+      // They stay beside those on one grid.
+      program +=
+        static_cast<double>(sequence->GetLargestPossibleRegion().GetNumberOfPixels()) * sizeof(float) / 1048576.0;
+    }
+    const itk::TorchModelManifest & manifest = (segmentationModel ? segmentationModel : gradingModel)->GetManifest();
+    BringToOneGrid(sequences, brainMask, manifest, options);
+  }
 
   auto filter = FilterType::New();
   filter->SetGradingModel(gradingModel);
@@ -465,6 +494,10 @@ Estimate(const GradeOptions & options)
   for (const auto & stage : estimate.Stages)
   {
     std::printf("  %-36s %.1f s\n", stage.first.c_str(), stage.second);
+  }
+  if (options.registers)
+  {
+    std::printf("  %-36s %s\n", "register", "not estimated");
   }
   if (segmentationModel)
   {
@@ -602,11 +635,7 @@ Grade(const GradeOptions & options)
                                "; leave the option out, or check the UID.");
     }
   }
-  const std::size_t reference =
-    options.registers
-      ? static_cast<std::size_t>(std::find(sequenceOptions.begin(), sequenceOptions.end(), options.reference) -
-                                 sequenceOptions.begin())
-      : 0;
+  const std::size_t               reference = ReferenceOf(options);
   const itk::MetaDataDictionary & dictionary = sequences[reference]->GetMetaDataDictionary();
   bool                            isPhantom = false;
   for (const char * const key : { "aux_file", "ITK_FileNotes" })
@@ -1010,8 +1039,8 @@ AddGradeCommand(CLI::App & application, int & exitCode)
   command
     ->add_option("--series",
                  options->series,
-                 "UID of the series to take from a DICOM folder of several; t1=UID, t1c=UID ... names it for one "
-                 "sequence. Repeat it for more")
+                 "UID of the series to take from a DICOM folder of several; t1=UID, t1c=UID ... brain-mask=UID, "
+                 "tumour-mask=UID, regions=UID names it for one image. Repeat it for more")
     ->expected(1)
     ->take_all()
     ->check([](const std::string & entry) {
@@ -1021,7 +1050,8 @@ AddGradeCommand(CLI::App & application, int & exitCode)
       const bool isKnown = equals == std::string::npos || std::find(roles.begin(), roles.end(), role) != roles.end();
       return isKnown && !entry.empty() && equals + 1 != entry.size()
                ? std::string()
-               : "--series " + entry + " is neither UID nor t1=UID, t1c=UID, t2=UID, flair=UID";
+               : "--series " + entry +
+                   " is neither UID nor t1=UID, t1c=, t2=, flair=, brain-mask=, tumour-mask= or regions=";
     });
   command->add_option(
     "--brain-mask", options->brainMask, "Not 0 in the brain; then the head need not be skull-stripped");
@@ -1046,11 +1076,15 @@ AddGradeCommand(CLI::App & application, int & exitCode)
                       "Bundle of a second grader, which sees the whole brain, or demonstration (default: none)");
   CLI::Option * const regions = command->add_option(
     "--regions", options->regions, "Image of labels, such as ventricles: how much of each map lies in each");
-  command->add_flag("--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript)");
+  command->add_flag(
+    "--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript, .pt2)");
   command->add_flag("--verify", options->verify, "Run each model's golden pair before the case");
   command->add_option("--standardize", options->standardize, "Refuse models that were trained otherwise")
     ->check(CLI::IsMember({ "brain", "image" }));
-  command->add_option("--bias-correction", options->biasCorrection, "Refuse models that were trained otherwise")
+  command
+    ->add_option("--bias-correction",
+                 options->biasCorrection,
+                 "Refuse models that were trained otherwise (the two of the demonstration differ)")
     ->check(CLI::IsMember({ "n4", "none" }));
   command->add_option("--explain", options->explain, "Which maps explain the grade")
     ->capture_default_str()
@@ -1059,7 +1093,8 @@ AddGradeCommand(CLI::App & application, int & exitCode)
     command->add_flag("--test-explanation",
                       options->testExplanation,
                       "Delete and insert what the maps point at, and make weights random; a minute more");
-  command->add_option("--device", options->device, "cpu, cuda or cuda:N")->capture_default_str();
+  command->add_option("--device", options->device, "cpu, cuda, cuda:N, or auto: a GPU where there is one")
+    ->capture_default_str();
   command->add_option("--precision", options->precision, "Arithmetic of the segmentation")
     ->capture_default_str()
     ->check(CLI::IsMember({ "float32", "bfloat16" }));
@@ -1076,12 +1111,11 @@ AddGradeCommand(CLI::App & application, int & exitCode)
     ->check(CLI::IsMember({ "nii.gz", "nrrd", "mha" }));
   command->add_flag("--keep-identifiers",
                     options->keepIdentifiers,
-                    "Keep all keys of the first sequence's header, a patient's name too");
+                    "Keep all keys of the header of the image whose grid a result is on, a patient's name too");
   command->add_flag("--force", options->force, "Replace the results of an earlier run");
   command
     ->add_flag(
       "--estimate", options->estimate, "Say how long the case would take and how much memory, and write nothing")
-    ->excludes(registers)
     ->excludes(tests)
     ->excludes(regions)
     ->excludes(output);
@@ -1090,6 +1124,7 @@ AddGradeCommand(CLI::App & application, int & exitCode)
     {
       throw CLI::RequiredError("--output");
     }
+    options->device = itk::TorchModel::ResolveDevice(options->device);
     exitCode = RunGrade(*options);
   });
 }

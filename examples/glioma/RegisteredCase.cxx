@@ -23,6 +23,8 @@
 
 #include <algorithm>
 #include <exception>
+#include <mutex>
+#include <numeric>
 #include <stdexcept>
 #include <thread>
 
@@ -102,7 +104,8 @@ RegisteredCase::RegisteredCase(const std::vector<std::string> &                n
                                std::size_t                                     reference,
                                const MaskImageType *                           brainMask,
                                const std::string &                             orientation,
-                               const std::array<double, 3> &                   spacing)
+                               const std::array<double, 3> &                   spacing,
+                               const ProgressFunctionType &                    progress)
   : m_Reference(reference)
   , m_Original(sequences)
   , m_Registered(sequences.size())
@@ -123,6 +126,8 @@ RegisteredCase::RegisteredCase(const std::vector<std::string> &                n
 
   // A registration runs in one thread, so that it gives the same bits everywhere; the sequences run side by side.
   std::vector<std::exception_ptr> errors(sequences.size());
+  std::vector<double>             done(sequences.size(), 0.0);
+  std::mutex                      mutex;
   const auto                      run = [&](std::size_t i) {
     try
     {
@@ -147,6 +152,16 @@ RegisteredCase::RegisteredCase(const std::vector<std::string> &                n
       grid->CopyInformation(m_WorkingGrid);
       grid->SetLargestPossibleRegion(m_WorkingGrid->GetLargestPossibleRegion());
       filter->SetOutputGrid(grid);
+      RegistrationType * const running = filter.GetPointer();
+      filter->AddObserver(itk::ProgressEvent(), [&, i, running](const itk::EventObject &) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        done[i] = running->GetProgress();
+        const double others = static_cast<double>(done.size()) - 1.0; // than the reference
+        if (progress && !progress(std::accumulate(done.begin(), done.end(), 0.0) / others))
+        {
+          running->AbortGenerateDataOn();
+        }
+      });
       filter->Update();
       m_Registered[i] = filter->GetOutput();
       m_Registered[i]->DisconnectPipeline();
@@ -181,6 +196,10 @@ RegisteredCase::RegisteredCase(const std::vector<std::string> &                n
       try
       {
         std::rethrow_exception(errors[i]);
+      }
+      catch (const itk::ProcessAborted &)
+      {
+        throw;
       }
       catch (const itk::ExceptionObject & error)
       {

@@ -25,6 +25,7 @@
 #include "itkVersorRigid3DTransform.h"
 
 #include <array>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,10 @@ public:
     double                      MeanDisplacement{ 0.0 };
   };
 
+  /** Takes how far the registrations are, 0 to 1; false ends them with itk::ProcessAborted. Is called from several
+   * threads, one at a time. */
+  using ProgressFunctionType = std::function<bool(double)>;
+
   /** \a names and \a sequences belong together; \a brainMask is on the reference's grid and may be null. \a spacing 0
    * keeps the reference's. Throws, naming the sequence, where it cannot be registered. */
   RegisteredCase(const std::vector<std::string> &                names,
@@ -58,7 +63,8 @@ public:
                  std::size_t                                     reference,
                  const MaskImageType *                           brainMask,
                  const std::string &                             orientation,
-                 const std::array<double, 3> &                   spacing);
+                 const std::array<double, 3> &                   spacing,
+                 const ProgressFunctionType &                    progress = nullptr);
 
   const std::vector<Report> &
   GetReports() const

@@ -19,6 +19,7 @@
 
 #include "CaseReader.h"
 #include "ForwardParameter.h"
+#include "GridComparison.h"
 #include "RegisteredCase.h"
 #include "ResultDocument.h"
 #include "itkGliomaGradingFilter.h"
@@ -45,6 +46,25 @@ CopyOf(const glioma::MaskImageType * mask)
   return Volume(duplicator->GetOutput());
 }
 
+/** The program glioma refuses it too: the mask would be cut and moved. */
+void
+RefuseOtherGrid(const glioma::MaskImageType *     mask,
+                const std::string &               name,
+                const glioma::SequenceImageType * reference,
+                const std::string &               nameOfReference,
+                double                            tolerance)
+{
+  if (mask && !glioma::IsOnGridOf(mask, reference, tolerance))
+  {
+    throw InputException("The " + name + " is not on the grid of the reference " + nameOfReference + ": " +
+                         glioma::DescribeGrid(mask) + "; the reference has " + glioma::DescribeGrid(reference) +
+                         ". Give it on the reference's grid, or choose another reference.");
+  }
+}
+
+/** Of the progress of a case, where there is a registration. */
+constexpr double shareOfRegistration = 0.3;
+
 /** Those of the layers that have a map. */
 template <typename TMapOf>
 std::vector<std::string>
@@ -70,6 +90,8 @@ struct CaseGrading::Case
   glioma::MaskImageType::Pointer                            RegionLabels;
   std::string                                               Reference;
   std::unique_ptr<glioma::RegisteredCase>                   Registered;
+  bool                                                      IsRegistering{ false };
+  double                                                    Registration{ 0.0 };
   glioma::ResultDocument                                    Document;
 
   /** An image of the graded grid on that of the sequences, or of the reference of a registration. */
@@ -77,7 +99,12 @@ struct CaseGrading::Case
   Volume
   OnReference(const TImage * image) const
   {
-    return Registered ? Volume(Registered->ToSequence(image, Registered->GetReference()).GetPointer()) : Volume(image);
+    if (!Registered)
+    {
+      return Volume(image);
+    }
+    const glioma::RegisteredCase & registered = *Registered;
+    return ResultOfThread([&] { return Volume(registered.ToSequence(image, registered.GetReference()).GetPointer()); });
   }
 
   std::size_t
@@ -106,18 +133,21 @@ CaseGrading::SetSequence(const std::string & name, const Volume & image)
   m_Case->Sequences[name] = image.AsRealImage();
 }
 
-void
+std::vector<std::string>
 CaseGrading::AddInputFile(const std::string & name, const std::string & path, const std::vector<std::string> & series)
 {
-  try
-  {
-    std::vector<std::string> used;
-    m_Case->Document.AddInput(name, path, glioma::FilesOfInput(path, name, series, used));
-  }
-  catch (const std::exception & error)
-  {
-    throw InputException(DescribeError(error));
-  }
+  return ResultOfThread([&] {
+    try
+    {
+      std::vector<std::string> used;
+      m_Case->Document.AddInput(name, path, glioma::FilesOfInput(path, name, series, used));
+      return used;
+    }
+    catch (const std::exception & error)
+    {
+      throw InputException(DescribeError(error));
+    }
+  });
 }
 
 void
@@ -184,14 +214,25 @@ CaseGrading::SetGeometryTolerance(double tolerance)
 void
 CaseGrading::AddParameter(const std::string & name, const std::string & value)
 {
-  m_Case->Document.AddParameter(name, value);
+  m_Case->Document.AddParameter(name, nlohmann::ordered_json::parse(value));
 }
 
 std::string
 CaseGrading::GetStage() const
 {
   const std::string stage = FilterOf<FilterType>(this)->GetCurrentStage();
-  return stage.empty() ? "grade" : stage;
+  return m_Case->IsRegistering ? "register" : stage.empty() ? "grade" : stage;
+}
+
+double
+CaseGrading::GetProgress() const
+{
+  if (m_Case->IsRegistering)
+  {
+    return shareOfRegistration * m_Case->Registration;
+  }
+  const double start = m_Case->Registered ? shareOfRegistration : 0.0;
+  return start + (1.0 - start) * FilterRun::GetProgress();
 }
 
 void
@@ -225,12 +266,31 @@ CaseGrading::Run()
     {
       throw InputException("A model is missing: the registration brings the sequences to its grid.");
     }
+    const double tolerance = filter->GetCoordinateTolerance();
+    RefuseOtherGrid(patient.BrainMask, "brain mask", sequences[reference], patient.Reference, tolerance);
+    RefuseOtherGrid(patient.TumourMask, "tumour mask", sequences[reference], patient.Reference, tolerance);
+    // The filter does not run yet: its flag and its observers serve the registration.
+    const auto progress = [&patient, filter](double done) {
+      patient.Registration = done;
+      filter->InvokeEvent(itk::ProgressEvent());
+      return !filter->GetAbortGenerateData();
+    };
+    patient.IsRegistering = true;
     try
     {
-      patient.Registered = std::make_unique<glioma::RegisteredCase>(
-        names, sequences, reference, patient.BrainMask, model->GetManifest().Orientation, model->GetManifest().Spacing);
+      patient.Registered = std::make_unique<glioma::RegisteredCase>(names,
+                                                                    sequences,
+                                                                    reference,
+                                                                    patient.BrainMask,
+                                                                    model->GetManifest().Orientation,
+                                                                    model->GetManifest().Spacing,
+                                                                    progress);
     }
     catch (const std::bad_alloc &)
+    {
+      throw;
+    }
+    catch (const itk::ProcessAborted &)
     {
       throw;
     }
@@ -238,6 +298,7 @@ CaseGrading::Run()
     {
       throw InputException(DescribeError(error));
     }
+    patient.IsRegistering = false;
     patient.Document.SetRegistration(*patient.Registered);
     patient.Document.AddStage("register", Now() - start);
   }
@@ -284,9 +345,12 @@ CaseGrading::GetTumour() const
   {
     return CopyOf(m_Case->TumourMask);
   }
-  const std::size_t reference = m_Case->Registered->GetReference();
-  return Volume(
-    m_Case->Registered->LabelsToSequence(filter->GetOutput(), filter->GetTumourProbability(), reference).GetPointer());
+  const glioma::RegisteredCase & registered = *m_Case->Registered;
+  return ResultOfThread([&] {
+    const auto labels =
+      registered.LabelsToSequence(filter->GetOutput(), filter->GetTumourProbability(), registered.GetReference());
+    return Volume(labels.GetPointer());
+  });
 }
 
 Volume

@@ -35,8 +35,8 @@ public:
   void
   SetSequence(const std::string & name, const Volume & image);
   /** A file or DICOM folder that the sequence or mask ("brain-mask", "tumour-mask") was read from, for the provenance.
-   */
-  void
+   * Gives those of \a series that named its series. */
+  std::vector<std::string>
   AddInputFile(const std::string & name, const std::string & path, const std::vector<std::string> & series);
   void
   SetBrainMask(const Volume & mask);
@@ -64,6 +64,7 @@ public:
   /** Share of a voxel, and of a direction cosine, by which grids may differ. */
   void
   SetGeometryTolerance(double tolerance);
+  /** The value is JSON. */
   void
   AddParameter(const std::string & name, const std::string & value);
 
@@ -106,6 +107,8 @@ protected:
   Run() override;
   std::string
   GetStage() const override;
+  double
+  GetProgress() const override;
 
 private:
   struct Case;

@@ -28,6 +28,8 @@
 #include <mutex>
 #include <thread>
 
+#include <unistd.h>
+
 namespace gliomagrading
 {
 namespace
@@ -112,6 +114,40 @@ private:
   PyThreadState * m_State;
 };
 
+/** One that runs. They are counted under Python's lock; a forked child has none of those of its parent. */
+class CountedRun
+{
+public:
+  CountedRun()
+  {
+    s_Number = s_Process == getpid() ? s_Number + 1 : 1;
+    s_Process = getpid();
+  }
+  ~CountedRun() { --s_Number; }
+  CountedRun(const CountedRun &) = delete;
+  CountedRun &
+  operator=(const CountedRun &) = delete;
+
+  static bool
+  IsAnyThere()
+  {
+    return s_Process == getpid() && s_Number > 0;
+  }
+
+private:
+  static inline pid_t        s_Process{ 0 };
+  static inline unsigned int s_Number{ 0 };
+};
+
+/** The thread that ends Python, which may still run something; none before. Under Python's lock. */
+std::thread::id endingThread;
+
+bool
+MustEnd()
+{
+  return endingThread != std::thread::id() && endingThread != std::this_thread::get_id();
+}
+
 /** False where a signal or the callback raised. */
 bool
 CallBack(PyObject * callback, double progress, const std::string & stage)
@@ -124,6 +160,11 @@ CallBack(PyObject * callback, double progress, const std::string & stage)
 void
 RunAndWatch(Watch & watch, const std::function<void()> & work, const std::function<void()> & abort, PyObject * callback)
 {
+  if (MustEnd())
+  {
+    throw itk::ProcessAborted(__FILE__, __LINE__);
+  }
+  const CountedRun counted;
   WarningList::Get();
   PyObject *  type = nullptr;
   PyObject *  value = nullptr;
@@ -158,7 +199,7 @@ RunAndWatch(Watch & watch, const std::function<void()> & work, const std::functi
       progress = watch.Progress;
       stage = watch.Stage;
     }
-    if (!isAborted)
+    if (!isAborted && !MustEnd())
     {
       const bool isCalled = callback != nullptr && callback != Py_None && hasNews;
       isAborted = PyErr_CheckSignals() != 0 || (isCalled && !CallBack(callback, progress, stage));
@@ -167,7 +208,7 @@ RunAndWatch(Watch & watch, const std::function<void()> & work, const std::functi
         PyErr_Fetch(&type, &value, &trace);
       }
     }
-    if (isAborted && !isDone)
+    if ((isAborted || MustEnd()) && !isDone)
     {
       // Again and again: a filter clears its flag when it begins.
       abort();
@@ -231,14 +272,21 @@ FilterRun::GetStage() const
   return m_Filter->GetNameOfClass();
 }
 
+double
+FilterRun::GetProgress() const
+{
+  return m_Filter->GetProgress();
+}
+
 void
 FilterRun::Update(PyObject * callback)
 {
   Watch               watch;
   const unsigned long observer = m_Filter->AddObserver(itk::ProgressEvent(), [this, &watch](const itk::EventObject &) {
     const std::string                 stage = this->GetStage();
+    const double                      progress = this->GetProgress();
     const std::lock_guard<std::mutex> lock(watch.Mutex);
-    watch.Progress = m_Filter->GetProgress();
+    watch.Progress = progress;
     watch.Stage = stage;
     watch.HasNews = true;
   });
@@ -260,6 +308,23 @@ RunInThread(const std::function<void()> & work, const std::function<void()> & ab
 {
   Watch watch;
   RunAndWatch(watch, work, abort, nullptr);
+}
+
+void
+EndRuns()
+{
+  endingThread = std::this_thread::get_id();
+  while (CountedRun::IsAnyThere())
+  {
+    {
+      const WithoutLock withoutLock;
+      std::this_thread::sleep_for(betweenSignals / 5);
+    }
+    if (PyErr_CheckSignals() != 0)
+    {
+      throw PythonErrorIsSet();
+    }
+  }
 }
 
 void

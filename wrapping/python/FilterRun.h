@@ -21,7 +21,9 @@
 #include <Python.h>
 
 #include <functional>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #ifndef SWIG
@@ -66,6 +68,9 @@ protected:
   /** Name of the running stage; is asked in the filter's thread. */
   virtual std::string
   GetStage() const;
+  /** 0 to 1; is asked where GetStage() is. */
+  virtual double
+  GetProgress() const;
 
 private:
   itk::ProcessObject::Pointer m_Filter;
@@ -75,6 +80,23 @@ private:
 /** Runs something without Python's lock while signals are looked after. \a abort is called when it shall end early. */
 void
 RunInThread(const std::function<void()> & work, const std::function<void()> & abort);
+
+#ifndef SWIG
+/** What \a work gives, which runs in a thread without Python's lock. It is no filter and ends by itself. */
+template <typename TWork>
+auto
+ResultOfThread(const TWork & work)
+{
+  std::optional<decltype(work())> result;
+  RunInThread([&] { result = work(); }, [] {});
+  return std::move(*result);
+}
+#endif
+
+/** Aborts what runs in other threads, waits for its end, and lets no other begin: Python ends. Its threads that are
+ * daemons would be unwound in the midst of C++, which ends the process with an abort. */
+void
+EndRuns();
 
 /** Largest number of threads of the filters and of torch; 0: all processors. */
 void

@@ -18,6 +18,7 @@
 #include "Volume.h"
 
 #include "CaseReader.h"
+#include "FilterRun.h"
 #include "PythonErrors.h"
 #include "itkComposeImageFilter.h"
 #include "itkMetaDataObject.h"
@@ -87,6 +88,27 @@ Made(const TImage * image)
   return image;
 }
 
+/** What a reader says of a file is about the input. */
+template <typename TRead>
+auto
+ReadInThread(const TRead & read)
+{
+  return ResultOfThread([&read] {
+    try
+    {
+      return read();
+    }
+    catch (const std::bad_alloc &)
+    {
+      throw;
+    }
+    catch (const std::exception & error)
+    {
+      throw InputException(DescribeError(error));
+    }
+  });
+}
+
 template <typename TArray>
 auto
 ToList(const TArray & values)
@@ -132,15 +154,20 @@ Volume::Volume(PyObject * buffer, bool isMask, const std::vector<unsigned long> 
 Volume
 Volume::Read(const std::string & path, const std::string & role, bool isMask, const std::vector<std::string> & series)
 {
-  try
-  {
+  return ReadInThread([&] {
     return isMask ? Volume(glioma::ReadMask(path, role, series).GetPointer())
                   : Volume(glioma::ReadSequence(path, role, series).GetPointer());
-  }
-  catch (const std::exception & error)
-  {
-    throw InputException(DescribeError(error));
-  }
+  });
+}
+
+std::vector<std::string>
+Volume::UsedSeries(const std::string & path, const std::string & role, const std::vector<std::string> & series)
+{
+  return ReadInThread([&] {
+    std::vector<std::string> used;
+    glioma::FilesOfInput(path, role, series, used);
+    return used;
+  });
 }
 
 Volume
@@ -160,7 +187,11 @@ Volume::Compose(const std::vector<Volume> & images, double tolerance)
   }
   try
   {
-    compose->Update();
+    RunInThread([&] { compose->Update(); }, [&] { compose->AbortGenerateDataOn(); });
+  }
+  catch (const itk::ProcessAborted &)
+  {
+    throw;
   }
   catch (const itk::ExceptionObject & error)
   {
@@ -314,6 +345,10 @@ Volume::GetMetadata() const
       std::ostringstream out;
       m_Dictionary.Get(key)->Print(out);
       text = out.str();
+      if (text.find("[UNKNOWN_PRINT_CHARACTERISTICS]") != std::string::npos)
+      {
+        continue; // neither text nor a number
+      }
     }
     metadata[key] = text;
   }

@@ -49,6 +49,10 @@ public:
   static Volume
   Read(const std::string & path, const std::string & role, bool isMask, const std::vector<std::string> & series);
 
+  /** Those of \a series that name the series that Read() takes. */
+  static std::vector<std::string>
+  UsedSeries(const std::string & path, const std::string & role, const std::vector<std::string> & series);
+
   /** One component an image. The grids may differ by the tolerance, a share of a voxel; the first one's is taken. */
   static Volume
   Compose(const std::vector<Volume> & images, double tolerance);
@@ -67,7 +71,7 @@ public:
   GetOrigin() const;
   std::vector<double>
   GetDirection() const;
-  /** The meta-data dictionary as text. */
+  /** The meta-data dictionary as text, without what has none. */
   std::map<std::string, std::string>
   GetMetadata() const;
 

@@ -77,6 +77,8 @@
 #define GliomaGrading_EXPORT
 %ignore itk::TorchModelManifest::TrainingCase;
 %ignore itk::TorchModelManifest::TrainingCases;
+%ignore itk::TorchModelManifest::ValidationCases;
+%ignore itk::SmallestPatch;
 %ignore itk::TorchModelManifest::Layers;
 %include "itkTorchModelManifest.h"
 

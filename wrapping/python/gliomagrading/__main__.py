@@ -5,7 +5,7 @@
 import argparse
 import sys
 
-from .cohort import Status, grade_cohort
+from .cohort import Status, check_numbers, grade_cohort
 
 
 def _shown(status: Status, done: int, number: int) -> None:
@@ -32,10 +32,10 @@ def main() -> int:
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     options = parser.parse_args(given[:end])
-    if options.threads < 1 or options.retries < 0 or options.timeout < 0 or (options.workers is not None and options.workers < 1):
-        parser.error("--threads and --workers want 1 or more, --timeout and --retries 0 or more")
-    if options.memory_limit is not None and options.memory_limit < 0:
-        parser.error("--memory-limit wants 0 or more")
+    try:
+        check_numbers(options.workers, options.threads, options.timeout, options.retries, options.memory_limit)
+    except ValueError as error:
+        parser.error(f"--{str(error).replace('memory_limit', 'memory-limit')}")
     try:
         statuses = grade_cohort(
             options.cohort,

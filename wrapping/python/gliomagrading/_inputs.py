@@ -4,7 +4,8 @@
 
 inputs.json in its folder holds, for each input, the digest of result.json and a stamp (of paths, sizes and times): where
 the stamp is the same nothing is read, else the digest decides. Both are hashes, since results are passed on and folders
-may be called like patients.
+may be called like patients. "options" holds the same of each option: of its words, and of all files where a word names
+some.
 """
 
 import contextlib
@@ -14,10 +15,12 @@ import json
 import os
 import re
 import tempfile
-from typing import Any
+from typing import Any, Callable
 from collections.abc import Mapping, Sequence
 
-Record = dict[str, dict[str, str]]
+Record = dict[str, Any]
+#: The words of each option.
+Options = Mapping[str, Sequence[str]]
 
 #: Of the inputs of a case, in result.json.
 ROLES = ("T1", "T1c", "T2", "FLAIR", "brain-mask")
@@ -86,22 +89,76 @@ def _digest(files: Sequence[str]) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def record(inputs: Mapping[str, str]) -> Record:
-    """Of the files by their roles, as they are now."""
-    made: Record = {}
-    for role, path in inputs.items():
-        files = files_of(path)
-        # The stamp comes first: what changes while it is read has another one.
-        made[role] = {"stamp": _stamp(files), "sha256": _digest(files)}
+def options_of(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """The words of a command line by their options."""
+    options: dict[str, list[str]] = {}
+    name = ""
+    for word in arguments:
+        if word.startswith("--"):
+            name, equals, value = word.partition("=")
+            options.setdefault(name, []).extend([value] if equals else [])
+        else:
+            options.setdefault(name, []).append(word)
+    return options
+
+
+def _files_below(path: str) -> list[str]:
+    """All files of a bundle, which has folders; or what files_of() says of a file."""
+    if not os.path.isdir(path):
+        return files_of(path)
+    return sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+
+
+def _stamp_of_words(words: Sequence[str]) -> str:
+    told = [_stamp(_files_below(word)) if os.path.exists(word) else "" for word in words]
+    return hashlib.sha256(json.dumps([list(words), told]).encode()).hexdigest()
+
+
+#: Every case has the same options.
+_digests_of_words: dict[str, str] = {}
+
+
+def _digest_of_words(words: Sequence[str]) -> str:
+    stamp = _stamp_of_words(words)
+    if stamp not in _digests_of_words:
+        told = [
+            [[os.path.relpath(file, word), _sha256(file)] for file in _files_below(word)] if os.path.exists(word) else word
+            for word in words
+        ]
+        _digests_of_words[stamp] = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return _digests_of_words[stamp]
+
+
+def _stamp_of_input(path: str) -> str:
+    return _stamp(files_of(path))
+
+
+def _digest_of_input(path: str) -> str:
+    return _digest(files_of(path))
+
+
+def _entry(source: Any, stamp: Callable[[Any], str], digest: Callable[[Any], str]) -> dict[str, str]:
+    # The stamp comes first: what changes while it is read has another one.
+    return {"stamp": stamp(source), "sha256": digest(source)}
+
+
+def record(inputs: Mapping[str, str], options: Options) -> Record:
+    """Of the files by their roles and of the options, as they are now."""
+    made: Record = {role: _entry(path, _stamp_of_input, _digest_of_input) for role, path in inputs.items()}
+    made["options"] = {name: _entry(words, _stamp_of_words, _digest_of_words) for name, words in options.items()}
     return made
 
 
-def changed_since(before: Record, inputs: Mapping[str, str]) -> list[str]:
-    """The roles whose files are no longer as they were."""
+def _differs(before: Any, now: str, source: Any, digest: Callable[[Any], str]) -> bool:
+    return not isinstance(before, dict) or (before.get("stamp") != now and before.get("sha256") != digest(source))
+
+
+def changed_since(before: Record, inputs: Mapping[str, str], options: Options) -> list[str]:
+    """The roles and options whose files are no longer as they were."""
+    said = before["options"]
     return [
-        role
-        for role, path in inputs.items()
-        if _stamp(files_of(path)) != before[role]["stamp"] and _digest(files_of(path)) != before[role]["sha256"]
+        *(role for role, path in inputs.items() if _differs(before[role], _stamp_of_input(path), path, _digest_of_input)),
+        *(name for name, words in options.items() if _differs(said[name], _stamp_of_words(words), words, _digest_of_words)),
     ]
 
 
@@ -130,23 +187,39 @@ def _told(folder: str) -> dict[str, Any]:
     return {role: document[role] for role in ROLES if role in document}
 
 
-def other_inputs(folder: str, inputs: Mapping[str, str], of_the_options: Sequence[str] = ()) -> list[str]:
-    """The roles whose files are not those of the result in a folder, or that it says nothing of."""
-    told = _told(folder)
-    others = [role for role in told if role not in inputs and role not in of_the_options]
+def says_its_options(folder: str) -> bool:
+    """Whether the record of a result is none of an earlier version, which left the options out."""
+    return isinstance(_told(folder).get("options"), dict)
+
+
+def _compare(
+    told: Record, sources: Mapping[str, Any], stamp: Callable[[Any], str], digest: Callable[[Any], str]
+) -> tuple[Record, list[str]]:
+    """The record with the stamps of now, and where it says something else."""
     now: Record = {}
-    for role, path in inputs.items():
-        before = told.get(role)
-        files = files_of(path)
-        stamp = _stamp(files)
-        if not isinstance(before, dict):
-            others.append(role)
-        elif before.get("stamp") == stamp:
-            now[role] = {"stamp": stamp, "sha256": str(before.get("sha256"))}
-        elif before.get("sha256") == _digest(files):
-            now[role] = {"stamp": stamp, "sha256": str(before["sha256"])}
+    others: list[str] = []
+    for name, source in sources.items():
+        before: Any = told.get(name)
+        here = stamp(source)
+        if _differs(before, here, source, digest):
+            others.append(name)
         else:
-            others.append(role)
+            now[name] = {"stamp": here, "sha256": str(before.get("sha256"))}
+    return now, others
+
+
+def other_inputs(folder: str, inputs: Mapping[str, str], options: Options) -> list[str]:
+    """The roles and options whose files are not those of the result in a folder, or that it says nothing of."""
+    told = _told(folder)
+    said = told.pop("options", None)
+    others = [role for role in told if role not in inputs and f"--{role}" not in options]
+    now, changed = _compare(told, inputs, _stamp_of_input, _digest_of_input)
+    others += changed
+    if isinstance(said, dict):
+        others += [name for name in said if name not in options]
+        now["options"], changed = _compare(said, options, _stamp_of_words, _digest_of_words)
+        others += changed
+        told["options"] = said
     if not others and now != told:
         write_record(folder, now)  # so that the next run need not read them
     return others

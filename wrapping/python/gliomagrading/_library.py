@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads the extension, after a look at the LibTorch that it will meet."""
 
+import atexit
 import importlib.metadata
 import importlib.util
 import os
 import re
 import warnings
 from types import ModuleType
-from typing import Any, Optional
+from typing import Optional
 from collections.abc import Iterable
 
+from ._parameters import whole_number
 from ._version import __torch_version__
-from .errors import GliomaGradingWarning
+from .errors import GliomaGradingWarning, InputError
 
 _core: Optional[ModuleType] = None
 
@@ -86,6 +88,7 @@ def core() -> ModuleType:
             ctypes.CDLL(os.path.join(folder, "lib", "libtorch.so"))
         from . import _core as module
 
+        atexit.register(module.end_runs)
         _core = module
     return _core
 
@@ -96,22 +99,11 @@ def pass_on_warnings() -> None:
         warnings.warn(line, GliomaGradingWarning, stacklevel=4)
 
 
-def whole_number(value: Any, name: str) -> int:
-    """An integer; what int() would cut off is refused."""
-    try:
-        number: Optional[int] = int(value)
-    except (TypeError, ValueError, OverflowError):
-        number = None
-    if number is None or number != value:
-        raise ValueError(f"{name} is {value!r}; give a whole number.")
-    return number
-
-
 def set_number_of_threads(threads: int) -> None:
     """Most threads that a function uses; 0: all processors, which is the default. For the whole process."""
     threads = whole_number(threads, "threads")
-    if threads < 0:
-        raise ValueError(f"threads is {threads}; give 0 (all processors) or more.")
+    if not 0 <= threads < 1 << 31:
+        raise InputError(f"threads is {threads}; give 0 (all processors) or more.")
     core().set_number_of_threads(threads)
 
 

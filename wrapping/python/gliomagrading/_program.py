@@ -4,6 +4,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 
 from ._library import check_torch, torch_folder
 
@@ -16,15 +17,22 @@ def path() -> str:
     return program
 
 
-def environment() -> dict[str, str]:
-    """The environment in which the program finds LibTorch, also that of another environment than the package's."""
-    variables = dict(os.environ)
+def library_folder() -> str:
+    """Where LibTorch lies, if that is another environment than the package's; else the program finds it itself."""
     folder = torch_folder()
     beside = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "torch")
-    if folder is not None and os.path.realpath(beside) != folder:
-        paths = [os.path.join(folder, "lib"), variables.get("LD_LIBRARY_PATH", "")]
-        variables["LD_LIBRARY_PATH"] = ":".join(p for p in paths if p)
-    return variables
+    return os.path.join(folder, "lib") if folder is not None and os.path.realpath(beside) != folder else ""
+
+
+def with_library(variables: Mapping[str, str], folder: str) -> dict[str, str]:
+    """An environment in which the program finds LibTorch in a folder too."""
+    paths = [folder, variables.get("LD_LIBRARY_PATH", "")]
+    return {**variables, **({"LD_LIBRARY_PATH": ":".join(p for p in paths if p)} if folder else {})}
+
+
+def environment() -> dict[str, str]:
+    """The environment of this process, in which the program finds LibTorch."""
+    return with_library(os.environ, library_folder())
 
 
 def main() -> None:

@@ -8,9 +8,17 @@ from collections.abc import Mapping, Sequence
 
 from . import _library
 from ._documentation import documented
-from .filters import GEOMETRY_TOLERANCE, _class_number
+from ._parameters import name_list, set_parameters
+from .filters import GEOMETRY_TOLERANCE, _class_number, _classified
 from .images import PathLike, to_vector_volume
 from .model import Model, as_model
+
+
+def _explained_class(label: Union[None, int, str], volume: Any, model: Model) -> int:
+    """The same class as the maps are of."""
+    names = list(model.manifest.class_names)
+    number = _class_number(label, names)
+    return number if number >= 0 else names.index(_classified(volume, model).get_grade_name())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,25 +41,32 @@ def explanation_faithfulness(
     model: Union[Model, PathLike],
     map: Any,
     *,
-    class_to_explain: Union[int, str] = 0,
+    class_to_explain: Union[None, int, str] = None,
     baseline: Sequence[float] = (),
     block_size: int = 8,
     number_of_steps: int = 10,
     number_of_chance_orders: int = 1,
     seed: int = 1,
 ) -> Faithfulness:
-    """Deletion and insertion: does the class hang on what the map points at?"""
+    """Deletion and insertion: does the class hang on what the map points at?
+
+    class_to_explain: that of the map, by name or number; default the predicted one.
+    """
     loaded = as_model(model)
     run = _library.core().ExplanationFaithfulness()
-    run.set_region(to_vector_volume(region, GEOMETRY_TOLERANCE)[0])
+    volume, _ = to_vector_volume(region, GEOMETRY_TOLERANCE)
+    run.set_region(volume)
     run.set_map(to_vector_volume(map, GEOMETRY_TOLERANCE)[0])
     run.set_model(loaded._model)
-    run.set_class_to_explain(_class_number(class_to_explain, loaded.manifest.class_names))
-    run.set_baseline([float(v) for v in baseline])
-    run.set_block_size(block_size)
-    run.set_number_of_steps(number_of_steps)
-    run.set_number_of_chance_orders(number_of_chance_orders)
-    run.set_seed(seed)
+    set_parameters(
+        run,
+        class_to_explain=_explained_class(class_to_explain, volume, loaded),
+        baseline=baseline,
+        block_size=block_size,
+        number_of_steps=number_of_steps,
+        number_of_chance_orders=number_of_chance_orders,
+        seed=seed,
+    )
     run.compute()
     _library.pass_on_warnings()
     return Faithfulness(tuple(run.get_deletion_curve()), tuple(run.get_insertion_curve()), *run.get_areas())
@@ -72,20 +87,23 @@ class Sanity:
 def explanation_sanity(
     region: Any,
     model: Union[Model, PathLike],
-    layers: Sequence[str] = (),
+    layers: Union[str, Sequence[str]] = (),
     *,
-    class_to_explain: Union[int, str] = 0,
+    class_to_explain: Union[None, int, str] = None,
     seed: int = 1,
 ) -> Sanity:
-    """Do the maps change where the weights become random? For the module's own grading network."""
+    """Do the maps change where the weights become random? For the module's own grading network.
+
+    class_to_explain: name or number; default the predicted one.
+    """
     loaded = as_model(model)
     run = _library.core().ExplanationSanity()
-    run.set_region(to_vector_volume(region, GEOMETRY_TOLERANCE)[0])
+    volume, _ = to_vector_volume(region, GEOMETRY_TOLERANCE)
+    run.set_region(volume)
     run.set_model(loaded._model)
-    for layer in layers:
+    for layer in name_list(layers, "layers"):
         run.add_layer_name(layer)
-    run.set_class_to_explain(_class_number(class_to_explain, loaded.manifest.class_names))
-    run.set_seed(seed)
+    set_parameters(run, class_to_explain=_explained_class(class_to_explain, volume, loaded), seed=seed)
     run.compute()
     _library.pass_on_warnings()
     names = list(run.get_map_names())

@@ -23,14 +23,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 import warnings
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from . import _inputs, _program
 from ._inputs import write_atomically
-from .errors import GliomaGradingWarning
+from ._parameters import real_number, whole_number, word_list
+from .errors import GliomaGradingWarning, InputError
 from .images import PathLike
+from .model import demonstration_bundle
 
 SEQUENCE_COLUMNS = ("t1", "t1c", "t2", "flair")
 
@@ -165,7 +168,7 @@ def _case_of(row: dict[str, str], folder: str) -> tuple[Case, list[str]]:
         elif value and not os.path.exists(files[column]):
             encoding = "" if _is_utf8(value) else " (the table is not in UTF-8; save it so)"
             problems.append(f"the file of column {column} does not exist: {_shown(value)}{encoding}")
-    for a, b in itertools.combinations(SEQUENCE_COLUMNS, 2):
+    for a, b in itertools.combinations(files, 2):
         if files[a] and os.path.normpath(files[a]) == os.path.normpath(files[b]):
             problems.append(f"the columns {a} and {b} name the same file")
     truth = row.get("grade", "").upper()
@@ -189,6 +192,12 @@ def _is_utf8(text: str) -> bool:
 def is_done(output: str, name: str) -> bool:
     """Whether there is a result; from which files: _check_inputs()."""
     return os.path.isfile(os.path.join(output, "cases", name, "result.json"))
+
+
+def _is_done_elsewhere(output: str, name: str) -> bool:
+    """The same of a worker that may be another machine."""
+    os.listdir(os.path.join(output, "cases"))  # a file system of the network may remember that it was not there
+    return is_done(output, name)
 
 
 _LIBRARY_OF_C = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -220,17 +229,19 @@ def run_case(
     output: str,
     name: str,
     inputs: Mapping[str, str],
+    options: _inputs.Options,
     timeout: float,
     retries: int,
-    environment: dict[str, str],
+    library_folder: str,
     memory_limit: float = 0.0,
 ) -> Status:
     """Runs the program for one case into a temporary folder, which becomes cases/NAME where it ends well."""
     start = time.monotonic()
+    environment = _program.with_library(os.environ, library_folder)
     status = Status(name, "failed", "was not run")
     for attempt in range(1, retries + 2):
         try:
-            state, reason = _run_into(command, output, name, inputs, timeout, environment, memory_limit)
+            state, reason = _run_into(command, output, name, inputs, options, timeout, environment, memory_limit)
         except OSError as error:  # a full disk, a program that is no longer there
             state, reason = "failed", f"{error.strerror}: {_shown(os.path.basename(str(error.filename or 'results')))}"
         status = Status(name, state, reason, attempt, round(time.monotonic() - start, 1))
@@ -244,11 +255,12 @@ def _run_into(
     output: str,
     name: str,
     inputs: Mapping[str, str],
+    options: _inputs.Options,
     timeout: float,
     environment: dict[str, str],
     memory_limit: float,
 ) -> tuple[str, str]:
-    record = _inputs.record(inputs)
+    record = _inputs.record(inputs, options)
     work = tempfile.mkdtemp(prefix=f"{name}-", dir=_work_folder(output))
     try:
         results = os.path.join(work, "results")
@@ -256,7 +268,7 @@ def _run_into(
         if state == "done" and not os.path.isfile(os.path.join(results, "result.json")):
             state, reason = "failed", "the program wrote no result.json"
         if state == "done":
-            changed = _inputs.changed_since(record, inputs)
+            changed = _inputs.changed_since(record, inputs, options)
             if changed:
                 state, reason = "failed", f"the files of {', '.join(changed)} changed while it ran; run it again"
         if state == "done":
@@ -325,7 +337,7 @@ def _run_once(command: Sequence[str], timeout: float, environment: dict[str, str
 def estimate_memory(command: Sequence[str], environment: dict[str, str], timeout: float = 600.0) -> Optional[float]:
     """MiB that the program says a case will take; None where it does not say."""
     words: list[str] = []
-    refused, flags = ("--reference", "--regions", "--output"), ("--register", "--on-every-grid", "--test-explanation")  # by an estimate
+    refused, flags = ("--regions", "--output"), ("--test-explanation",)  # by an estimate
     for word in command:
         if words and words[-1] in refused:
             words.pop()  # its value goes too
@@ -342,13 +354,39 @@ def estimate_memory(command: Sequence[str], environment: dict[str, str], timeout
     return 1024.0 * float(match.group(1)) if match else None
 
 
-def available_memory() -> float:
-    """MiB that new processes can have."""
-    with open("/proc/meminfo", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) / 1024.0
-    return float("inf")
+def _text_of(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def _left_in_groups(processes: str, groups: str) -> Iterator[float]:
+    """Bytes that the control groups of this process leave it, of both versions: its container's, and those above."""
+    with open(os.path.join(processes, "self", "cgroup"), encoding="utf-8") as file:
+        lines = [line.rstrip("\n").split(":", 2) for line in file]
+    for _, controllers, path in lines:
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        place = os.path.join(groups, "memory") if controllers else groups
+        most, taken = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        steps = [step for step in path.split("/") if step]
+        for number in range(len(steps), -1, -1):
+            folder = os.path.join(place, *steps[:number])
+            # A group without a limit says "max"; a container does not see those above it.
+            with contextlib.suppress(OSError, ValueError):
+                numbers = [int(_text_of(os.path.join(folder, name))) for name in (most, taken)]
+                cached = re.search(r"^(?:total_)?inactive_file (\d+)", _text_of(os.path.join(folder, "memory.stat")), re.MULTILINE)
+                yield numbers[0] - numbers[1] + (int(cached[1]) if cached else 0)
+
+
+def available_memory(processes: str = "/proc", groups: str = "/sys/fs/cgroup") -> float:
+    """MiB that new processes can have, on this machine and in the container where this one is in one."""
+    left = float("inf")
+    for line in _text_of(os.path.join(processes, "meminfo")).splitlines():
+        if line.startswith("MemAvailable:"):
+            left = int(line.split()[1]) / 1024.0
+    with contextlib.suppress(OSError):
+        left = min([left, *(max(0.0, number) / 1048576.0 for number in _left_in_groups(processes, groups))])
+    return left
 
 
 def number_of_workers(wanted: Optional[int], estimate: Optional[float], threads: int) -> int:
@@ -368,6 +406,16 @@ def _command(program: Sequence[str], case: Case, threads: int, arguments: Sequen
     return [*command, "--threads", str(threads), *arguments]
 
 
+def check_numbers(workers: Optional[int], threads: int, timeout: float, retries: int, memory_limit: Optional[float]) -> None:
+    """Refuses, as the command does, what no run can have."""
+    for name, number, least in (("workers", workers, 1), ("threads", threads, 1), ("retries", retries, 0)):
+        if number is not None and whole_number(number, name) < least:
+            raise InputError(f"{name} is {number}; give {least} or more.")
+    for name, limit in (("timeout", timeout), ("memory_limit", memory_limit)):
+        if limit is not None and not real_number(limit, name) >= 0.0:
+            raise InputError(f"{name} is {limit}; give 0 (no limit) or more.")
+
+
 def grade_cohort(
     cohort: PathLike,
     output: PathLike,
@@ -378,7 +426,7 @@ def grade_cohort(
     timeout: float = 3600.0,
     retries: int = 0,
     memory_limit: Optional[float] = None,
-    arguments: Sequence[str] = (),
+    arguments: Union[PathLike, Sequence[PathLike]] = (),
     program: Optional[Sequence[str]] = None,
     report: Callable[[Status, int, int], object] = lambda status, done, number: None,
 ) -> list[Status]:
@@ -387,10 +435,12 @@ def grade_cohort(
     workers: processes at a time on this machine, each with so many threads; default what processors and memory allow.
     scheduler: address of a Dask scheduler instead. Who reaches a scheduler runs code: it is yours to protect. Its
     workers must see the same files. memory_limit: MiB at which a case is ended, 0 for none; default twice what the
-    program estimates for the largest case. arguments: further options of `glioma grade`. report is called after every
-    case. What is done already stays, so other arguments or images than those of an earlier run are refused. A script that
-    calls this wants `if __name__ == "__main__":`, since the workers are processes.
+    program estimates for the largest case. arguments: further options of `glioma grade`, a word each. report is called
+    after every case. What is done already stays, so a case that was graded with other arguments, images or models is
+    refused. A script that calls this wants `if __name__ == "__main__":`, since the workers are processes.
     """
+    check_numbers(workers, threads, timeout, retries, memory_limit)
+    words = word_list(arguments, "arguments")
     try:
         import distributed
     except ImportError as error:
@@ -399,7 +449,7 @@ def grade_cohort(
     output = os.path.abspath(os.fsdecode(output))
     os.makedirs(os.path.join(output, "cases"), exist_ok=True)
     with _lock(output):
-        return _grade_cohort(dask, cohort, output, workers, scheduler, threads, timeout, retries, memory_limit, arguments, program, report)
+        return _grade_cohort(dask, cohort, output, workers, scheduler, threads, timeout, retries, memory_limit, words, program, report)
 
 
 @contextlib.contextmanager
@@ -416,7 +466,10 @@ def _lock(output: str) -> Iterator[None]:
 
 
 def _check_arguments(output: str, arguments: Sequence[str]) -> None:
-    """Results of other options stand in no table together."""
+    """Results of other options stand in no table together. Those of an earlier version do not say theirs."""
+    folder = os.path.join(output, "cases")
+    if not any(is_done(output, name) and not _inputs.says_its_options(os.path.join(folder, name)) for name in os.listdir(folder)):
+        return
     path = os.path.join(output, "arguments.json")
     if not os.path.exists(path):
         return
@@ -442,16 +495,28 @@ def _inputs_of(case: Case) -> dict[str, str]:
     return {**roles, _inputs.ROLES[4]: case.brain_mask} if case.brain_mask else roles
 
 
-def _check_inputs(output: str, done: Sequence[Case], arguments: Sequence[str]) -> None:
-    """A result of other files is not that of the case."""
-    options = [role for role in _inputs.ROLES if any(word.split("=")[0] == f"--{role}" for word in arguments)]
+def _options_of(arguments: Sequence[str], is_our_program: bool) -> dict[str, list[str]]:
+    """The options by which a case is graded: the demonstration's models too, where none are named."""
+    options = _inputs.options_of(arguments)
+    if is_our_program:
+        with contextlib.suppress(FileNotFoundError):  # the program then says what is missing
+            if "--tumour-mask" not in options:
+                options.setdefault("--segmentation-model", [demonstration_bundle("segmentation")])
+            options.setdefault("--grading-model", [demonstration_bundle("grading")])
+            if options.get("--brain-grading-model") == ["demonstration"]:
+                options["--brain-grading-model"] = [demonstration_bundle("brain-grading")]
+    return options
+
+
+def _check_inputs(output: str, done: Sequence[Case], options: _inputs.Options) -> None:
+    """A result of other files or options is not that of the case."""
     others = {case.name: _inputs.other_inputs(os.path.join(output, "cases", case.name), _inputs_of(case), options) for case in done}
     said = [f"{name} ({', '.join(roles)})" for name, roles in others.items() if roles]
     if said:
         folder = os.path.basename(output)
         raise ValueError(
-            f"{folder} holds results of other files, or does not say of which: {', '.join(said[:20])}"
-            f"{f' and {len(said) - 20} more cases' if len(said) > 20 else ''}. Give the same files, or another --output; "
+            f"{folder} holds results of other files or options, or does not say of which: {', '.join(said[:20])}"
+            f"{f' and {len(said) - 20} more cases' if len(said) > 20 else ''}. Give the same, or another --output; "
             f"to grade these cases again, remove their folders of {folder}/cases."
         )
 
@@ -499,9 +564,9 @@ def _grade_cohort(
         for case in cases
     }
     finished = [case for case in cases if statuses[case.name].state == "done"]
-    if finished:
-        _check_arguments(output, arguments)
-        _check_inputs(output, finished, arguments)
+    options = _options_of(arguments, program is None)
+    _check_arguments(output, arguments)
+    _check_inputs(output, finished, options)
     write_atomically(os.path.join(output, "arguments.json"), json.dumps(list(arguments)) + "\n")
     results: dict[str, dict[str, Any]] = {}
     _write(output, cases, statuses, results)
@@ -543,8 +608,11 @@ def _grade_cohort(
         client = dask.Client(scheduler)
     try:
         workers_kept = _WorkersKept(client, cluster)
-        ended = _submit(client, dask.as_completed, missing, commands, output, timeout, retries, environment, limit, workers_kept.look)
+        ended = _submit(client, dask.as_completed, missing, commands, output, options, timeout, retries, limit, workers_kept.look)
         for done, status in enumerate(ended, start=1):
+            if status.state == "done" and not _is_done_elsewhere(output, status.case):
+                said = "its worker left no result here; the workers must see the same folders"
+                status = dataclasses.replace(status, state="failed", reason=said)
             statuses[status.case] = status
             # The whole table is written for each of few cases, and now and then for many.
             if done % max(1, len(cases) // 200) == 0 or done == len(missing):
@@ -603,9 +671,9 @@ def _submit(
     missing: Sequence[Case],
     commands: dict[str, list[str]],
     output: str,
+    options: _inputs.Options,
     timeout: float,
     retries: int,
-    environment: dict[str, str],
     memory_limit: float,
     meanwhile: Callable[[], object],
 ) -> Iterable[Status]:
@@ -614,6 +682,10 @@ def _submit(
     inputs = {case.name: _inputs_of(case) for case in missing}
     names: dict[str, str] = {}
     again: set[str] = set()
+    # Another cohort may run on the same scheduler, which takes equal keys for the same work.
+    run = uuid.uuid4().hex
+    # The caller's environment is its own: workers have theirs.
+    library_folder = _program.library_folder()
     # With results: a worker may be lost with those that nobody has fetched.
     running = as_completed(with_results=True, raise_errors=False)
 
@@ -624,13 +696,14 @@ def _submit(
             output,
             name,
             inputs[name],
+            options,
             timeout,
             retries,
-            environment,
+            library_folder,
             memory_limit,
             pure=False,
             retries=0,
-            key=f"case-{name}-{attempt}",
+            key=f"case-{name}-{attempt}-{run}",
         )
         names[future.key] = name
         running.add(future)

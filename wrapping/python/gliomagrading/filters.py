@@ -14,8 +14,10 @@ import numpy as np
 
 from . import _library
 from ._documentation import documented
+from ._parameters import lists, name_list, set_parameters, whole_number
 from ._progress import Progress, Reporter
-from .images import Image, PathLike, Wrap, describe, is_path, lists, on_grid_of, to_vector_volume, to_volume
+from .errors import InputError
+from .images import Image, PathLike, Wrap, describe, is_path, to_vector_volume, to_volume
 from .model import Model, as_model
 
 Rescaling = Literal["none", "mean", "range"]
@@ -36,7 +38,7 @@ def _number(value: str, choices: Any, name: str) -> int:
     """Number of an enumeration's value in C++."""
     names = get_args(choices)
     if value not in names:
-        raise ValueError(f"{name} is {value!r}; give one of {', '.join(names)}.")
+        raise InputError(f"{name} is {value!r}; give one of {', '.join(names)}.")
     return names.index(value)
 
 
@@ -83,11 +85,14 @@ def brain_mask(
     volume, wrap = to_vector_volume(image, GEOMETRY_TOLERANCE)
     run = _library.core().BrainMask()
     run.set_image(volume)
-    run.set_minimum_volume(minimum_volume)
-    run.set_maximum_volume(maximum_volume)
-    run.set_maximum_number_of_faces(maximum_number_of_faces)
-    run.set_minimum_face_fraction(minimum_face_fraction)
-    run.set_minimum_dice(minimum_dice)
+    set_parameters(
+        run,
+        minimum_volume=minimum_volume,
+        maximum_volume=maximum_volume,
+        maximum_number_of_faces=maximum_number_of_faces,
+        minimum_face_fraction=minimum_face_fraction,
+        minimum_dice=minimum_dice,
+    )
     _update(run, progress, "brain mask")
     mask = wrap(run.get_mask())
     if not details:
@@ -96,7 +101,7 @@ def brain_mask(
     return mask, BrainMaskDetails(run.get_volume(), run.get_dice(), run.get_number_of_faces(), bool(status & 1), bool(status & 2))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class N4Details:
     """What n4_bias_correction_chain() found beside the corrected image."""
 
@@ -147,25 +152,27 @@ def n4_bias_correction_chain(
     run = _library.core().N4BiasCorrectionChain()
     run.set_image(volume)
     if mask is not None:
-        run.set_mask(to_volume(on_grid_of(mask, image), "the mask", mask=True, labels=use_mask_label)[0])
+        run.set_mask(to_volume(mask, "the mask", mask=True, labels=use_mask_label, like=volume)[0])
     if confidence is not None:
-        run.set_confidence(to_volume(on_grid_of(confidence, image), "the confidence")[0])
-    iterations = [_library.whole_number(n, "maximum_number_of_iterations") for n in maximum_number_of_iterations]
-    levels = len(iterations) if number_of_fitting_levels is None else number_of_fitting_levels
-    run.set_shrink_factors(lists(shrink_factors))
-    run.set_use_mask_label(use_mask_label)
-    run.set_mask_label(mask_label)
-    run.set_number_of_fitting_levels(lists(levels))
-    run.set_maximum_number_of_iterations(iterations)
-    run.set_convergence_threshold(convergence_threshold)
-    run.set_bias_field_full_width_at_half_maximum(bias_field_full_width_at_half_maximum)
-    run.set_wiener_filter_noise(wiener_filter_noise)
-    run.set_number_of_histogram_bins(number_of_histogram_bins)
-    run.set_number_of_control_points(lists(number_of_control_points))
-    run.set_spline_order(spline_order)
-    run.set_maximum_seconds(maximum_seconds)
-    run.set_rescaling(_number(rescaling, Rescaling, "rescaling"))
-    run.set_device(device)
+        run.set_confidence(to_volume(confidence, "the confidence", like=volume)[0])
+    levels = len(lists(maximum_number_of_iterations)) if number_of_fitting_levels is None else number_of_fitting_levels
+    set_parameters(
+        run,
+        shrink_factors=shrink_factors,
+        use_mask_label=use_mask_label,
+        mask_label=mask_label,
+        number_of_fitting_levels=levels,
+        maximum_number_of_iterations=maximum_number_of_iterations,
+        convergence_threshold=convergence_threshold,
+        bias_field_full_width_at_half_maximum=bias_field_full_width_at_half_maximum,
+        wiener_filter_noise=wiener_filter_noise,
+        number_of_histogram_bins=number_of_histogram_bins,
+        number_of_control_points=number_of_control_points,
+        spline_order=spline_order,
+        maximum_seconds=maximum_seconds,
+        rescaling=_number(rescaling, Rescaling, "rescaling"),
+        device=device,
+    )
     _update(run, progress, "N4")
     corrected = wrap(run.get_corrected())
     if not details:
@@ -211,7 +218,7 @@ def n4_bias_field_correction(
     """
     if maskImage is None:
         image = Image.read(image) if is_path(image) else image
-        maskImage = on_grid_of(np.ones(np.shape(describe(image)[0].array), np.uint8), image)
+        maskImage = np.ones(np.shape(describe(image)[0].array), np.uint8)
     return n4_bias_correction_chain(
         image,
         maskImage,
@@ -264,13 +271,16 @@ def masked_standardize(
     run = _library.core().MaskedStandardize()
     run.set_image(volume)
     if mask is not None:
-        run.set_mask(to_volume(on_grid_of(mask, image), "the mask", mask=True, labels=use_mask_label)[0])
-    run.set_use_mask_label(use_mask_label)
-    run.set_mask_label(mask_label)
-    run.set_mode(_number(mode, StandardizeMode, "mode"))
-    run.set_outside_value(outside_value)
-    run.set_lower_quantile(lower_quantile)
-    run.set_upper_quantile(upper_quantile)
+        run.set_mask(to_volume(mask, "the mask", mask=True, labels=use_mask_label, like=volume)[0])
+    set_parameters(
+        run,
+        use_mask_label=use_mask_label,
+        mask_label=mask_label,
+        mode=_number(mode, StandardizeMode, "mode"),
+        outside_value=outside_value,
+        lower_quantile=lower_quantile,
+        upper_quantile=upper_quantile,
+    )
     _update(run, progress, "standardize")
     standardized = wrap(run.get_standardized())
     if not details:
@@ -332,19 +342,22 @@ def bounding_box_roi(
     volume, wrap = to_vector_volume(image, GEOMETRY_TOLERANCE)
     run = _library.core().BoundingBoxROI()
     run.set_image(volume)
-    run.set_mask(to_volume(on_grid_of(mask, image), "the mask", mask=True)[0])
-    run.set_mode(_number(mode, RegionMode, "mode"))
-    run.set_margin(margin)
-    run.set_margin_unit(_number(margin_unit, MarginUnit, "margin_unit"))
-    run.set_output_size(output_size)
-    run.set_minimum_component_fraction(minimum_component_fraction)
-    run.set_largest_component_only(largest_component_only)
-    run.set_tiny_number_of_voxels(tiny_number_of_voxels)
-    run.set_smoothing(smoothing)
-    run.set_empty_mask_policy(_number(empty_mask_policy, EmptyMaskPolicy, "empty_mask_policy"))
-    run.set_interpolation(_number(interpolation, Interpolation, "interpolation"))
-    run.set_border(_number(border, Border, "border"))
-    run.set_outside_value([float(v) for v in lists(outside_value)])
+    run.set_mask(to_volume(mask, "the mask", mask=True, like=volume)[0])
+    set_parameters(
+        run,
+        mode=_number(mode, RegionMode, "mode"),
+        margin=margin,
+        margin_unit=_number(margin_unit, MarginUnit, "margin_unit"),
+        output_size=output_size,
+        minimum_component_fraction=minimum_component_fraction,
+        largest_component_only=largest_component_only,
+        tiny_number_of_voxels=tiny_number_of_voxels,
+        smoothing=smoothing,
+        empty_mask_policy=_number(empty_mask_policy, EmptyMaskPolicy, "empty_mask_policy"),
+        interpolation=_number(interpolation, Interpolation, "interpolation"),
+        border=_number(border, Border, "border"),
+        outside_value=outside_value,
+    )
     _update(run, progress, "region")
     region = wrap(run.get_region_image())
     if not details:
@@ -361,7 +374,7 @@ def bounding_box_roi(
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class SegmentationDetails:
     """What torch_segmentation() gives beside the labels."""
 
@@ -398,16 +411,19 @@ def torch_segmentation(
     run.set_image(volume)
     run.set_model(as_model(model)._model)
     if mask is not None:
-        run.set_mask(to_volume(on_grid_of(mask, image), "the mask", mask=True)[0])
-    run.set_generate_probabilities(generate_probabilities)
-    run.set_tile_size(lists(tile_size))
-    run.set_tile_memory(tile_memory)
-    run.set_overlap(overlap)
-    run.set_blend(_number(blend, Blend, "blend"))
-    run.set_sigma_scale(sigma_scale)
-    run.set_border(_number(border, TileBorder, "border"))
-    run.set_maximum_memory(maximum_memory)
-    run.set_outside_values([float(v) for v in outside_values])
+        run.set_mask(to_volume(mask, "the mask", mask=True, like=volume)[0])
+    set_parameters(
+        run,
+        generate_probabilities=generate_probabilities,
+        tile_size=tile_size,
+        tile_memory=tile_memory,
+        overlap=overlap,
+        blend=_number(blend, Blend, "blend"),
+        sigma_scale=sigma_scale,
+        border=_number(border, TileBorder, "border"),
+        maximum_memory=maximum_memory,
+        outside_values=outside_values,
+    )
     _update(run, progress, "segmentation")
     labels = wrap(run.get_labels())
     if not details:
@@ -426,20 +442,25 @@ class Classification:
     logits: Mapping[str, float]
 
 
+def _classified(volume: Any, model: Model, progress: Progress = None) -> Any:
+    run = _library.core().GradeClassifier()
+    run.set_region(volume)
+    run.set_model(model._model)
+    _update(run, progress, "grade")
+    return run
+
+
 @documented("GradeClassifierFilter")
 def grade_classifier(region: Any, model: Union[Model, PathLike], *, progress: Progress = None) -> Classification:
     """The grade of a region as bounding_box_roi() cuts it from the standardized sequences."""
     volume, _ = to_vector_volume(region, GEOMETRY_TOLERANCE)
     loaded = as_model(model)
-    run = _library.core().GradeClassifier()
-    run.set_region(volume)
-    run.set_model(loaded._model)
-    _update(run, progress, "grade")
     names = loaded.manifest.class_names
+    run = _classified(volume, loaded, progress)
     return Classification(run.get_grade_name(), dict(zip(names, run.get_probabilities())), dict(zip(names, run.get_logits())))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GradCAMMaps:
     """Maps of grad_cam(), by layer."""
 
@@ -458,11 +479,11 @@ def _class_number(label: Union[None, int, str], names: Sequence[str]) -> int:
         return -1
     if isinstance(label, str):
         if label not in names:
-            raise ValueError(f"class_to_explain is {label!r}; the model's classes are {', '.join(names)}.")
+            raise InputError(f"class_to_explain is {label!r}; the model's classes are {', '.join(names)}.")
         return list(names).index(label)
-    number = _library.whole_number(label, "class_to_explain")
+    number = whole_number(label, "class_to_explain")
     if not 0 <= number < len(names):
-        raise ValueError(f"class_to_explain is {label}; the model has the classes 0 to {len(names) - 1}.")
+        raise InputError(f"class_to_explain is {label}; the model has the classes 0 to {len(names) - 1}.")
     return number
 
 
@@ -487,11 +508,10 @@ def grad_cam(
     run = _library.core().GradCAM()
     run.set_region(volume)
     run.set_model(loaded._model)
-    chosen = loaded.layer_names if layers is None else (layers,) if isinstance(layers, str) else tuple(layers)
+    chosen = loaded.layer_names if layers is None else name_list(layers, "layers")
     for layer in chosen:
         run.add_layer_name(layer)
-    run.set_class_to_explain(_class_number(class_to_explain, names))
-    run.set_explain_probability(explain_probability)
+    set_parameters(run, class_to_explain=_class_number(class_to_explain, names), explain_probability=explain_probability)
     wrap_map: Wrap = wrap
     if reference is not None:
         reference_volume, wrap_map = to_volume(reference, "the reference")
@@ -507,7 +527,7 @@ def grad_cam(
     )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GuidedMap:
     """The map of guided_backpropagation(): signed, one component a sequence."""
 
@@ -539,9 +559,12 @@ def guided_backpropagation(
     run = _library.core().GuidedBackpropagation()
     run.set_region(volume)
     run.set_model(loaded._model)
-    run.set_class_to_explain(_class_number(class_to_explain, names))
-    run.set_explain_probability(explain_probability)
-    run.set_allow_other_activations(allow_other_activations)
+    set_parameters(
+        run,
+        class_to_explain=_class_number(class_to_explain, names),
+        explain_probability=explain_probability,
+        allow_other_activations=allow_other_activations,
+    )
     if reference is not None:
         reference_volume, wrap = to_volume(reference, "the reference")
         run.set_reference(reference_volume)
@@ -613,16 +636,19 @@ def explanation_quality(
     volume, _ = to_vector_volume(map, GEOMETRY_TOLERANCE)
     run = _library.core().ExplanationQuality()
     run.set_map(volume)
-    run.set_tumour_mask(to_volume(on_grid_of(tumour_mask, map), "the tumour mask", mask=True)[0])
+    run.set_tumour_mask(to_volume(tumour_mask, "the tumour mask", mask=True, like=volume)[0])
     if brain_mask is not None:
-        run.set_brain_mask(to_volume(on_grid_of(brain_mask, map), "the brain mask", mask=True)[0])
+        run.set_brain_mask(to_volume(brain_mask, "the brain mask", mask=True, like=volume)[0])
     if support is not None:
-        run.set_support(to_volume(on_grid_of(support, map), "the support", mask=True)[0])
+        run.set_support(to_volume(support, "the support", mask=True, like=volume)[0])
     if region_labels is not None:
-        run.set_region_labels(to_volume(on_grid_of(region_labels, map), "the labels", labels=True)[0])
-    run.set_energy_mode(_number(energy_mode, Energy, "energy_mode"))
-    run.set_border_width(border_width)
-    run.set_measure_border(measure_border)
+        run.set_region_labels(to_volume(region_labels, "the labels", labels=True, like=volume)[0])
+    set_parameters(
+        run,
+        energy_mode=_number(energy_mode, Energy, "energy_mode"),
+        border_width=border_width,
+        measure_border=measure_border,
+    )
     _update(run, progress, "quality")
     flags = run.get_flags()
     numbers: dict[str, Any] = dict(run.get_measures())

@@ -28,6 +28,7 @@ GEOMETRY_TOLERANCE: float
 
 def _number(value: str, choices: Any, name: str) -> int: ...
 def _class_number(label: Union[None, int, str], names: Sequence[str]) -> int: ...
+def _classified(volume: Any, model: Model, progress: Progress = ...) -> Any: ...
 def _update(run: Any, progress: Progress, title: str) -> None: ...
 @dataclasses.dataclass(frozen=True)
 class BrainMaskDetails:
@@ -37,7 +38,7 @@ class BrainMaskDetails:
     not_skull_stripped: bool
     sequences_disagree: bool
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class N4Details(Generic[T]):
     log_bias_field: T
     status: str
@@ -73,7 +74,7 @@ class RegionDetails:
     several_foci: bool
     leaves_image: bool
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class SegmentationDetails(Generic[T]):
     probabilities: Optional[T]
     number_of_computed_tiles: int
@@ -84,7 +85,7 @@ class Classification:
     probabilities: Mapping[str, float]
     logits: Mapping[str, float]
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GradCAMMaps(Generic[T]):
     maps: Mapping[str, T]
     supports: Mapping[str, T]
@@ -92,7 +93,7 @@ class GradCAMMaps(Generic[T]):
     explained_class: str
     probabilities: Mapping[str, float]
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GuidedMap(Generic[T]):
     map: T
     support: T

@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 
 from . import _library
 from ._documentation import documented
+from ._parameters import name_list, real_number, set_parameters
 from ._progress import Progress
-from .errors import GliomaGradingWarning
+from .errors import GliomaGradingWarning, InputError
 from .filters import GEOMETRY_TOLERANCE, _class_number, _number, _update
-from .images import SEQUENCES, PathLike, Wrap, describe, is_path, named_sequences, on_grid_of, path_text, to_volume
-from .model import Model, as_model, demonstration_bundle
+from .images import SEQUENCES, PathLike, Wrap, describe, is_path, named_sequences, path_text, refuse_unused, to_volume
+from .model import _PRECISIONS, Model, as_model, demonstration_bundle
 
 Explain = Literal["none", "gradcam", "guided-backprop", "all"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GradeResult:
     """What grade() found. Research use only; the verdict is not a clinical acceptance.
 
@@ -86,11 +87,11 @@ def grade(
     explain: Explain = "all",
     class_to_explain: Union[None, int, str] = None,
     explain_probability: bool = False,
-    grad_cam_layers: Sequence[str] = (),
+    grad_cam_layers: Union[str, Sequence[str]] = (),
     test_explanation: bool = False,
     turn_upright: bool = True,
     geometry_tolerance: float = GEOMETRY_TOLERANCE,
-    series: Sequence[str] = (),
+    series: Union[str, Sequence[str]] = (),
     progress: Progress = None,
 ) -> GradeResult:
     """Finds the tumour in T1, T1c, T2 and FLAIR, grades it and explains the grade. Research use only.
@@ -99,21 +100,23 @@ def grade(
     warning. brain_grading_model is a second grader that sees the whole brain ("brain-grading": the demonstration's, which
     has learnt little). register brings sequences on different grids to the reference first; masks lie on its grid.
     region_labels, an image of regions such as the ventricles, adds to quality how much of each map lies in each (not with
-    register).
+    register). series: UIDs of the series to take from DICOM folders of several.
     """
     named = named_sequences(images)
     run = _library.core().CaseGrading()
     if len({*SEQUENCES} & {reference}) == 0:
-        raise ValueError(f"reference is {reference!r}; give one of {', '.join(SEQUENCES)}.")
+        raise InputError(f"reference is {reference!r}; give one of {', '.join(SEQUENCES)}.")
     first = reference if register else SEQUENCES[0]
     wrap: Wrap = lambda volume: volume  # noqa: E731
     metadata: dict[str, str] = {}
+    reference_volume: Any = None
+    wanted, used = name_list(series, "series"), list[str]()
     for name, image in named.items():
-        volume, wrap_this = to_volume(image, name, series=series)
+        volume, wrap_this = to_volume(image, name, series=wanted)
         if name == first:
-            wrap, metadata = wrap_this, volume.get_metadata()
+            wrap, metadata, reference_volume = wrap_this, volume.get_metadata(), volume
         run.set_sequence(name, volume)
-        _add_file(run, name, image, series)
+        used += _add_file(run, name, image, wanted)
     if not isinstance(images, (list, tuple, Mapping)):
         wrap = describe(images)[1]
     for role, mask, take in (
@@ -121,30 +124,47 @@ def grade(
         ("tumour-mask", tumour_mask, run.set_tumour_mask),
     ):
         if mask is not None:
-            take(to_volume(on_grid_of(mask, named[first]), role, mask=True, series=series)[0])
-            _add_file(run, role, mask, series)
+            take(to_volume(mask, role, mask=True, series=wanted, like=reference_volume)[0])
+            used += _add_file(run, role, mask, wanted)
     if region_labels is not None:
-        labels = on_grid_of(region_labels, named[first])
-        run.set_region_labels(to_volume(labels, "regions", labels=True, series=series)[0])
-        _add_file(run, "regions", region_labels, series)
-    if tumour_mask is None:
-        run.set_segmentation_model(_model(segmentation_model, "segmentation")._model)
+        run.set_region_labels(to_volume(region_labels, "regions", labels=True, series=wanted, like=reference_volume)[0])
+        used += _add_file(run, "regions", region_labels, wanted)
+    refuse_unused(wanted, used)
+    segmenter = _model(segmentation_model, "segmentation") if tumour_mask is None else None
+    if segmenter is not None:
+        run.set_segmentation_model(segmenter._model)
     grader = _model(grading_model, "grading")
     run.set_grading_model(grader._model)
     if brain_grading_model is not None:
         run.set_brain_grading_model(as_model(brain_grading_model)._model)
     if register:
         run.set_registration_reference(reference)
-    run.set_explain(_number(explain, Explain, "explain"))
-    run.set_class_to_explain(_class_number(class_to_explain, grader.manifest.class_names))
-    run.set_explain_probability(explain_probability)
-    for layer in grad_cam_layers:
+    set_parameters(
+        run,
+        explain=_number(explain, Explain, "explain"),
+        class_to_explain=_class_number(class_to_explain, grader.manifest.class_names),
+        explain_probability=explain_probability,
+        test_explanation=test_explanation,
+        turn_upright=turn_upright,
+    )
+    for layer in name_list(grad_cam_layers, "grad_cam_layers"):
         run.add_grad_cam_layer(layer)
-    run.set_test_explanation(test_explanation)
-    run.set_turn_upright(turn_upright)
-    run.set_geometry_tolerance(geometry_tolerance)
-    for key, value in (("explain", explain), ("register", str(register)), ("geometry-tolerance", str(geometry_tolerance))):
-        run.add_parameter(key, value)
+    run.set_geometry_tolerance(real_number(geometry_tolerance, "geometry_tolerance"))
+    said = {
+        "explain": explain,
+        "test_explanation": run.get_test_explanation(),
+        "class_to_explain": "predicted" if class_to_explain is None else str(class_to_explain),
+        "explain_probability": run.get_explain_probability(),
+        "turn_upright": run.get_turn_upright(),
+        "device": grader._model.get_device(),
+        "precision": _PRECISIONS[segmenter._model.get_precision() if segmenter is not None else 0],
+        "threads": grader._model.get_number_of_threads() or _library.get_number_of_threads(),
+        "geometry-tolerance": float(geometry_tolerance),
+        "register": bool(register),
+        **({"reference": reference.lower()} if register else {}),
+    }
+    for key, value in said.items():
+        run.add_parameter(key, json.dumps(value))
     _update(run, progress, "grade")
     document = json.loads(run.get_document())
     for warning in document["warnings"]:
@@ -180,7 +200,6 @@ def grade(
     )
 
 
-def _add_file(run: Any, role: str, image: Any, series: Sequence[str]) -> None:
-    """A file's name and digest belong to the provenance."""
-    if is_path(image):
-        run.add_input_file(role, path_text(image), list(series))
+def _add_file(run: Any, role: str, image: Any, series: Sequence[str]) -> Sequence[str]:
+    """A file's name and digest belong to the provenance. The series that it took."""
+    return tuple(run.add_input_file(role, path_text(image), list(series))) if is_path(image) else ()

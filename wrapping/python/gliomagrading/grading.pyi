@@ -14,7 +14,7 @@ from .model import Model
 T = TypeVar("T")
 Explain = Literal["none", "gradcam", "guided-backprop", "all"]
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GradeResult(Generic[T]):
     grade: Optional[str]
     probabilities: Mapping[str, float]
@@ -53,11 +53,11 @@ def grade(
     explain: Explain = ...,
     class_to_explain: Union[None, int, str] = ...,
     explain_probability: bool = ...,
-    grad_cam_layers: Sequence[str] = ...,
+    grad_cam_layers: Union[str, Sequence[str]] = ...,
     test_explanation: bool = ...,
     turn_upright: bool = ...,
     geometry_tolerance: float = ...,
-    series: Sequence[str] = ...,
+    series: Union[str, Sequence[str]] = ...,
     progress: Progress = ...,
 ) -> GradeResult[Image]: ...
 @overload
@@ -75,11 +75,11 @@ def grade(
     explain: Explain = ...,
     class_to_explain: Union[None, int, str] = ...,
     explain_probability: bool = ...,
-    grad_cam_layers: Sequence[str] = ...,
+    grad_cam_layers: Union[str, Sequence[str]] = ...,
     test_explanation: bool = ...,
     turn_upright: bool = ...,
     geometry_tolerance: float = ...,
-    series: Sequence[str] = ...,
+    series: Union[str, Sequence[str]] = ...,
     progress: Progress = ...,
 ) -> GradeResult[T]: ...
 @overload
@@ -97,10 +97,10 @@ def grade(
     explain: Explain = ...,
     class_to_explain: Union[None, int, str] = ...,
     explain_probability: bool = ...,
-    grad_cam_layers: Sequence[str] = ...,
+    grad_cam_layers: Union[str, Sequence[str]] = ...,
     test_explanation: bool = ...,
     turn_upright: bool = ...,
     geometry_tolerance: float = ...,
-    series: Sequence[str] = ...,
+    series: Union[str, Sequence[str]] = ...,
     progress: Progress = ...,
 ) -> GradeResult[T]: ...

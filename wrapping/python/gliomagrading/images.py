@@ -11,12 +11,14 @@ import dataclasses
 import os
 import sys
 from typing import Any, Callable, Optional, TypeVar, Union
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _library
+from ._parameters import name_list, whole_number
+from .errors import InputError
 
 Array = npt.NDArray[Any]
 PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
@@ -24,12 +26,13 @@ PathLike = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 SEQUENCES = ("T1", "T1c", "T2", "FLAIR")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)  # whether arrays are equal is no yes or no
 class Image:
     """An array with its place in space; what functions give back for a path.
 
     The array's axes are (z, y, x), with the components behind them where there are several. Everything else is in
-    ITK's order (x, y, z), in mm and patient coordinates (LPS); index is that of the first voxel.
+    ITK's order (x, y, z), in mm and patient coordinates (LPS); index is that of the first voxel. The direction is three
+    rows, or 9 numbers.
     """
 
     array: Array
@@ -39,14 +42,22 @@ class Image:
     metadata: dict[str, str] = dataclasses.field(default_factory=dict)
     index: tuple[int, int, int] = (0, 0, 0)
 
+    def __post_init__(self) -> None:
+        direction = np.asarray(self.direction)
+        if direction.size != 9:
+            raise InputError(f"The direction has {direction.size} numbers; give 9, three rows of three.")
+        self.direction = direction.reshape(3, 3)
+
     def __array__(self, dtype: Any = None, copy: Optional[bool] = None) -> Array:
         return np.asarray(self.array, dtype=dtype) if not copy else np.array(self.array, dtype=dtype)
 
     @classmethod
-    def read(cls, path: PathLike, mask: bool = False, series: Sequence[str] = ()) -> "Image":
+    def read(cls, path: PathLike, mask: bool = False, series: Union[str, Sequence[str]] = ()) -> "Image":
         """Reads a file in a format of ITK, or a folder of one DICOM series (series: the UID of the one to take)."""
-        name = path_text(path)
-        volume = _library.core().Volume.read(name, os.path.basename(name), mask, list(series))
+        name, wanted = path_text(path), name_list(series, "series")
+        volume = _read(name, os.path.basename(name), mask, wanted)
+        if wanted:
+            refuse_unused(wanted, _library.core().Volume.used_series(name, os.path.basename(name), wanted))
         _library.pass_on_warnings()
         return _own(volume)
 
@@ -57,7 +68,7 @@ class Image:
         return _to_sitk(SimpleITK, self)
 
     def to_itk(self) -> Any:
-        """As an image of itk, which is imported; the voxels are shared."""
+        """As an image of itk, which is imported."""
         import itk
 
         return _to_itk(itk, self)
@@ -69,8 +80,19 @@ def path_text(path: PathLike) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"The path {text!r} is not in UTF-8; rename the file, or give a link to it.") from None
+        raise InputError(f"The path {text!r} is not in UTF-8; rename the file, or give a link to it.") from None
     return text
+
+
+def _read(name: str, role: str, mask: bool, series: Sequence[str]) -> Any:
+    return _library.core().Volume.read(name, role, mask, list(series))
+
+
+def refuse_unused(series: Sequence[str], used: Sequence[str]) -> None:
+    """A UID that names nothing would leave another series in its place."""
+    for uid in series:
+        if uid not in used:
+            raise InputError(f"No DICOM folder that was given has the series {uid!r}; leave it out, or check the UID.")
 
 
 Wrap = Callable[[Any], Any]
@@ -115,8 +137,18 @@ def _own(volume: Any) -> Image:
     )
 
 
+def _ready_for_others(array: Array) -> Array:
+    """C-contiguous, in the machine's byte order, and numbers that SimpleITK and itk have; the same memory where it is so."""
+    array = np.asarray(array)
+    if array.dtype.kind == "b":
+        return np.ascontiguousarray(array).view(np.uint8)
+    known = array.dtype.kind != "f" or array.dtype.itemsize in (4, 8)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("=") if known else np.float32)
+
+
 def _to_sitk(sitk: Any, image: Image) -> Any:
-    made = sitk.GetImageFromArray(image.array, isVector=image.array.ndim == 4)
+    array = _ready_for_others(image.array)
+    made = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
     made.SetSpacing([float(v) for v in image.spacing])
     made.SetDirection([float(v) for v in np.asarray(image.direction).ravel()])
     shift = np.asarray(image.direction) @ (np.asarray(image.index, float) * np.asarray(image.spacing, float))
@@ -127,11 +159,14 @@ def _to_sitk(sitk: Any, image: Image) -> Any:
 
 
 def _to_itk(itk: Any, image: Image, dictionary: Any = None) -> Any:
-    array = image.array
+    # A copy: itk would keep the array with the Python object alone, and a filter may keep the voxels when even the
+    # image is gone (ChangeInformationImageFilter).
+    array = _ready_for_others(image.array)
     if array.ndim == 4:
-        made = itk.image_view_from_array(array, ttype=(itk.VectorImage[itk.F, 3],))
+        array = np.ascontiguousarray(array, np.float32)  # itk would read other bits as these
+        made = itk.image_from_array(array, ttype=(itk.VectorImage[itk.F, 3],))
     else:
-        made = itk.image_view_from_array(array)
+        made = itk.image_from_array(array)
     if any(image.index):
         region = made.GetLargestPossibleRegion()
         region.SetIndex([int(v) for v in image.index])
@@ -158,8 +193,10 @@ def _is_itk(image: Any) -> bool:
 
 def _from_sitk(image: Any) -> Image:
     sitk = sys.modules["SimpleITK"]
+    if "label" in image.GetPixelIDTypeAsString():  # SimpleITK ends the process when it is asked for the voxels
+        raise InputError("The image is a label map of SimpleITK, which has no voxels; give SimpleITK.Cast(image, SimpleITK.sitkUInt8).")
     if image.GetDimension() != 3:
-        raise ValueError(f"The image has {image.GetDimension()} dimensions; give a volume of 3.")
+        raise InputError(f"The image has {image.GetDimension()} dimensions; give a volume of 3.")
     array = sitk.GetArrayViewFromImage(image).view(_Held)
     array.owner = image
     return Image(
@@ -176,7 +213,9 @@ def _from_itk(image: Any) -> Image:
     image.Update()
     dimension = image.GetImageDimension()
     if dimension != 3:
-        raise ValueError(f"The image has {dimension} dimensions; give a volume of 3.")
+        raise InputError(f"The image has {dimension} dimensions; give a volume of 3.")
+    if image.GetBufferPointer() is None:
+        raise InputError("The image of itk has no voxels; Allocate() it, or update the filter that makes it.")
     array = itk.array_view_from_image(image).view(_Held)
     array.owner = image
     dictionary = image.GetMetaDataDictionary()
@@ -231,7 +270,7 @@ def _refuse(odd: Array, array: Array, role: str, wanted: str) -> None:
     """An error that names the first odd voxel."""
     if odd.any():
         first = tuple(int(n) for n in np.unravel_index(int(odd.argmax()), odd.shape))
-        raise ValueError(f"The voxel {first} (z, y, x) of {role} is {array[first]}; {wanted}.")
+        raise InputError(f"The voxel {first} (z, y, x) of {role} is {array[first]}; {wanted}.")
 
 
 def mask_array(array: Array, role: str) -> Array:
@@ -252,7 +291,7 @@ def label_array(array: Array) -> Array:
     if array.dtype.itemsize > 1 or array.dtype.kind == "i":
         low, high = int(array.min()), int(array.max())
         if low < 0 or high > 255:
-            raise ValueError(f"The labels go from {low} to {high}; give 0 to 255.")
+            raise InputError(f"The labels go from {low} to {high}; give 0 to 255.")
         array = array.astype(np.uint8)
     return np.ascontiguousarray(array).view(np.uint8)
 
@@ -271,11 +310,11 @@ def _volume(image: Image, mask: bool, role: str, labels: bool = False) -> Any:
     array = np.asarray(image.array)
     most = 3 if mask else 4
     if not 3 <= array.ndim <= most:
-        raise ValueError(
+        raise InputError(
             f"The array of {role} has {array.ndim} dimensions; give (z, y, x)" + ("." if mask else " or (z, y, x, component).")
         )
     if 0 in array.shape:
-        raise ValueError(f"The array of {role} is empty: its shape is {array.shape}.")
+        raise InputError(f"The array of {role} is empty: its shape is {array.shape}.")
     if labels:
         ready = label_array(array)
     else:
@@ -288,7 +327,7 @@ def _volume(image: Image, mask: bool, role: str, labels: bool = False) -> Any:
         [float(v) for v in image.origin],
         [float(v) for v in np.asarray(image.direction, float).ravel()],
     )
-    volume.set_index([_library.whole_number(v, "index") for v in image.index])
+    volume.set_index([whole_number(v, "index") for v in image.index])
     volume.set_metadata(dict(image.metadata))
     return volume
 
@@ -297,19 +336,23 @@ def is_path(image: Any) -> bool:
     return isinstance(image, (str, bytes, os.PathLike))
 
 
-def to_volume(image: Any, role: str, mask: bool = False, labels: bool = False, series: Sequence[str] = ()) -> tuple[Any, Wrap]:
+def to_volume(
+    image: Any, role: str, mask: bool = False, labels: bool = False, series: Sequence[str] = (), like: Any = None
+) -> tuple[Any, Wrap]:
     """A volume of C++ of one image or path, and how to give back the same kind.
 
-    A mask is 1 where the image is not 0, or keeps its numbers where they are labels.
+    A mask is 1 where the image is not 0, or keeps its numbers where they are labels. A bare array lies on the grid of the
+    volume that it is like.
     """
+    if like is not None and isinstance(image, np.ndarray):
+        image = _on_grid_of(image, like, role)
     if is_path(image) and labels:
-        read = Image.read(image, series=series)
+        read = _own(_read(path_text(image), role, False, series))
         array = read.array
         _refuse(~((array >= 0) & (array <= 255)) | (array != np.rint(array)), array, role, "labels are whole numbers of 0 to 255")
         image = dataclasses.replace(read, array=array.astype(np.uint8))
     if is_path(image):
-        volume = _library.core().Volume.read(path_text(image), role, mask, list(series))
-        return volume, _own
+        return _read(path_text(image), role, mask, series), _own
     described, wrap = describe(image)
     return _volume(described, mask or labels, role, labels), wrap
 
@@ -321,21 +364,21 @@ def named_sequences(images: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, image in images.items():
             if str(key).lower() not in names:
-                raise ValueError(f"The sequence {key!r} is not known; give T1, T1c, T2 and FLAIR.")
+                raise InputError(f"The sequence {key!r} is not known; give T1, T1c, T2 and FLAIR.")
             found[names[str(key).lower()]] = image
         missing = [name for name in SEQUENCES if name not in found]
         if missing:
-            raise ValueError(f"The sequence {missing[0]} is missing; give T1, T1c, T2 and FLAIR.")
+            raise InputError(f"The sequence {missing[0]} is missing; give T1, T1c, T2 and FLAIR.")
         return {name: found[name] for name in SEQUENCES}
     if isinstance(images, (list, tuple)):
         if len(images) != len(SEQUENCES):
-            raise ValueError(f"There are {len(images)} images; give four, in the order T1, T1c, T2, FLAIR.")
+            raise InputError(f"There are {len(images)} images; give four, in the order T1, T1c, T2, FLAIR.")
         return dict(zip(SEQUENCES, images))
     if is_path(images):
-        raise ValueError("One path was given; give four, in the order T1, T1c, T2, FLAIR.")
+        raise InputError("One path was given; give four, in the order T1, T1c, T2, FLAIR.")
     described, _ = describe(images)
     if described.array.ndim != 4 or described.array.shape[3] != len(SEQUENCES):
-        raise ValueError("One image was given that has not four components; give T1, T1c, T2 and FLAIR.")
+        raise InputError("One image was given that has not four components; give T1, T1c, T2 and FLAIR.")
     return {name: dataclasses.replace(described, array=np.asarray(described.array)[..., i]) for i, name in enumerate(SEQUENCES)}
 
 
@@ -346,7 +389,7 @@ def to_vector_volume(images: Any, tolerance: float) -> tuple[Any, Wrap]:
     if not isinstance(images, (list, tuple)):
         return to_volume(images, "the image")
     if not images:
-        raise ValueError("There is no image; give at least one.")
+        raise InputError("There is no image; give at least one.")
     volumes: list[Any] = []
     wrap: Wrap = _own
     for i, image in enumerate(images):
@@ -357,21 +400,8 @@ def to_vector_volume(images: Any, tolerance: float) -> tuple[Any, Wrap]:
     return core.Volume.compose(core.VolumeList(volumes), tolerance), wrap
 
 
-def on_grid_of(image: Any, reference: Any) -> Any:
-    """A bare array takes the grid of the image that it belongs to, where the shapes agree."""
-    if not isinstance(image, np.ndarray) or isinstance(reference, np.ndarray):
-        return image
-    first: Any = reference
-    if isinstance(first, Mapping):
-        first = next(iter(first.values()))
-    elif isinstance(first, (list, tuple)):
-        first = first[0]
-    if is_path(first) or isinstance(first, np.ndarray):
-        return image
-    described, _ = describe(first)
-    return dataclasses.replace(described, array=image, metadata={})
-
-
-def lists(values: Union[int, float, Iterable[Any]]) -> list[Any]:
-    """One number, or several, as a list."""
-    return [values] if isinstance(values, (int, float)) else list(values)
+def _on_grid_of(array: Array, volume: Any, role: str) -> Image:
+    size = tuple(int(n) for n in reversed(volume.get_size()))
+    if array.shape[:3] != size:
+        raise InputError(f"The array of {role} has the shape {array.shape}; the image that it belongs to has {size} (z, y, x).")
+    return dataclasses.replace(_own(volume), array=array, metadata={})

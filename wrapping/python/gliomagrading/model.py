@@ -8,7 +8,8 @@ from typing import Any, Literal, Optional, Union
 from collections.abc import Sequence
 
 from . import _library
-from .errors import ModelError
+from ._parameters import set_members, set_parameters, whole_number
+from .errors import InputError, ModelError
 from .images import PathLike, path_text
 
 Task = Literal["segmentation", "grading"]
@@ -18,9 +19,12 @@ _PRECISIONS = ("float32", "bfloat16")
 _DEMONSTRATIONS = ("segmentation", "grading", "brain-grading")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of its model (itk::TorchModelManifest). An absent value is empty or 0; nothing is guessed."""
+    """What a bundle says of its model (itk::TorchModelManifest). An absent value is empty or 0; nothing is guessed.
+
+    dataclasses.replace() makes another one.
+    """
 
     name: str = ""
     version: str = ""
@@ -69,19 +73,14 @@ def _from_core(said: Any) -> Manifest:
 
 def _to_core(manifest: Manifest) -> Any:
     made = _library.core().TorchModelManifest()
-    for field in dataclasses.fields(Manifest):
-        value = getattr(manifest, field.name)
-        if isinstance(value, (str, int, float, bool)):
-            setattr(made, field.name, value)
-        else:
-            setattr(made, field.name, list(value))
+    set_members(made, **{field.name: getattr(manifest, field.name) for field in dataclasses.fields(Manifest)})
     return made
 
 
 def demonstration_bundle(task: str) -> str:
     """Folder of the demonstration bundle that comes with the package; brain-grading: the grader of the whole brain."""
     if task not in _DEMONSTRATIONS:
-        raise ValueError(f"The task is {task!r}; give one of {', '.join(_DEMONSTRATIONS)}.")
+        raise InputError(f"The task is {task!r}; give one of {', '.join(_DEMONSTRATIONS)}.")
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "share", "GliomaGrading", "models", task)
     if not os.path.isfile(os.path.join(folder, "configs", "metadata.json")):
         raise FileNotFoundError(f"The demonstration bundle is not in {folder}; give the path of a bundle.")
@@ -94,6 +93,7 @@ class Model:
     path: the bundle; 'segmentation', 'grading' and 'brain-grading' alone name the demonstration bundles.
     trust_model: consent to load a file that is a program (TorchScript, .pt2).
     threads: of torch; 0: those of set_number_of_threads().
+    load: False reads the manifest alone; load() does the rest.
     """
 
     def __init__(
@@ -112,8 +112,9 @@ class Model:
             name = demonstration_bundle(name)
         if not os.path.exists(name):
             raise FileNotFoundError(f"There is no model at {name}; give a bundle folder or a model file.")
+        name = os.path.abspath(name)  # another process may stand in another folder
         if precision not in _PRECISIONS:
-            raise ValueError(f"precision is {precision!r}; give one of {', '.join(_PRECISIONS)}.")
+            raise InputError(f"precision is {precision!r}; give one of {', '.join(_PRECISIONS)}.")
         self._options: dict[str, Any] = {
             "path": name,
             "trust_model": trust_model,
@@ -126,20 +127,27 @@ class Model:
         self._model = _library.core().Model()
         self._model.set_path(name)
         self._model.set_trust_model_code(bool(trust_model))
-        self._model.set_device(device)
-        self._model.set_precision(_PRECISIONS.index(precision))
-        self._model.set_number_of_threads(_library.whole_number(threads, "threads"))
+        if whole_number(threads, "threads") < 0:
+            raise InputError(f"threads is {threads}; give 0 (those of set_number_of_threads()) or more.")
+        set_parameters(self._model, device=device, precision=_PRECISIONS.index(precision), number_of_threads=threads)
         if manifest is not None:
             self._model.set_manifest(_to_core(manifest))
         if load:
-            try:
-                self._model.load()
-            except ModelError as error:
-                # What gives consent in C++ and on the command line has another name here.
-                raise ModelError(str(error).replace("SetTrustModelCode(true), or --trust-model", "trust_model=True")) from None
+            self.load()
         elif manifest is None:
             self._model.read_manifest()
         _library.pass_on_warnings()
+
+    def load(self) -> "Model":
+        """Loads the weights where that was left out; gives the model itself."""
+        try:
+            self._model.load()
+        except ModelError as error:
+            # What gives consent in C++ and on the command line has another name here.
+            raise ModelError(str(error).replace("SetTrustModelCode(true), or --trust-model", "trust_model=True")) from None
+        self._options["load"] = True
+        _library.pass_on_warnings()
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _load, (self._options,)
@@ -200,4 +208,4 @@ def as_model(model: Union[Model, PathLike]) -> Model:
 
 def write_seeded_bundle(path: PathLike, manifest: Manifest, seed: int) -> None:
     """Writes a bundle of one of the module's networks with weights drawn from a seed: untrained, for tests."""
-    _library.core().Model.write_seeded_bundle(path_text(path), _to_core(manifest), _library.whole_number(seed, "seed"))
+    _library.core().Model.write_seeded_bundle(path_text(path), _to_core(manifest), whole_number(seed, "seed"))

@@ -11,16 +11,17 @@ import numpy.typing as npt
 
 from . import _library
 from ._documentation import documented
+from ._parameters import real_number, set_parameters
 from ._progress import Progress
 from .filters import GEOMETRY_TOLERANCE, _number, _update
-from .images import SEQUENCES, Image, PathLike, named_sequences, on_grid_of, to_volume
+from .images import SEQUENCES, Image, PathLike, describe, named_sequences, to_volume
 
 T = TypeVar("T")
 BiasCorrection = Literal["n4", "none"]
 Standardization = Literal["brain", "image"]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Preparation(Generic[T]):
     """What sequence_preparation() makes."""
 
@@ -61,6 +62,20 @@ def sequence_preparation(
     geometry_tolerance: float = ...,
     progress: Progress = ...,
 ) -> Preparation[T]: ...
+@overload
+def sequence_preparation(
+    images: T,
+    brain_mask: Any = ...,
+    *,
+    bias_correction: BiasCorrection = ...,
+    shrink_factor: int = ...,
+    standardization: Standardization = ...,
+    lower_quantile: float = ...,
+    upper_quantile: float = ...,
+    outside_value: float = ...,
+    geometry_tolerance: float = ...,
+    progress: Progress = ...,
+) -> Preparation[T]: ...
 @documented("SequencePreparationFilter")
 def sequence_preparation(
     images: Any,
@@ -82,24 +97,31 @@ def sequence_preparation(
     named = named_sequences(images)
     run = _library.core().SequencePreparation()
     wrap: Any = None
+    first: Any = None
     for name, image in named.items():
         volume, wrap_this = to_volume(image, name)
-        wrap = wrap_this if wrap is None else wrap
+        if first is None:
+            first, wrap = volume, wrap_this
         run.set_sequence(name, volume)
+    if not isinstance(images, (list, tuple, Mapping)):
+        wrap = describe(images)[1]
     if brain_mask is not None:
-        run.set_brain_mask(to_volume(on_grid_of(brain_mask, named[SEQUENCES[0]]), "the brain mask", mask=True)[0])
-    run.set_geometry_tolerance(geometry_tolerance)
-    run.set_bias_correction(_number(bias_correction, BiasCorrection, "bias_correction"))
-    run.set_shrink_factor(shrink_factor)
-    run.set_standardization(_number(standardization, Standardization, "standardization"))
-    run.set_lower_quantile(lower_quantile)
-    run.set_upper_quantile(upper_quantile)
-    run.set_outside_value(outside_value)
+        run.set_brain_mask(to_volume(brain_mask, "the brain mask", mask=True, like=first)[0])
+    run.set_geometry_tolerance(real_number(geometry_tolerance, "geometry_tolerance"))
+    set_parameters(
+        run,
+        bias_correction=_number(bias_correction, BiasCorrection, "bias_correction"),
+        shrink_factor=shrink_factor,
+        standardization=_number(standardization, Standardization, "standardization"),
+        lower_quantile=lower_quantile,
+        upper_quantile=upper_quantile,
+        outside_value=outside_value,
+    )
     _update(run, progress, "preparation")
     return Preparation(wrap(run.get_prepared()), wrap(run.get_brain()), run.get_brain_volume(), run.get_sequences_disagree())
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Registration(Generic[T]):
     """What rigid_registration() found: point of the image = rotation @ point of the reference + translation, in mm."""
 
@@ -175,19 +197,23 @@ def rigid_registration(
     volume, wrap = to_volume(image, "the image")
     run = _library.core().RigidRegistration()
     run.set_image(volume)
-    run.set_reference(to_volume(reference, "the reference")[0])
+    reference_volume = to_volume(reference, "the reference")[0]
+    run.set_reference(reference_volume)
     if reference_mask is not None:
-        run.set_reference_mask(to_volume(on_grid_of(reference_mask, reference), "the mask", mask=True)[0])
+        run.set_reference_mask(to_volume(reference_mask, "the mask", mask=True, like=reference_volume)[0])
     if output_grid is not None:
         run.set_output_grid(to_volume(output_grid, "the output's grid")[0])
-    run.set_ignore_zeros(ignore_zeros)
-    run.set_number_of_histogram_bins(number_of_histogram_bins)
-    run.set_number_of_samples(number_of_samples)
-    run.set_seed(seed)
-    run.set_maximum_number_of_iterations(maximum_number_of_iterations)
-    run.set_mask_dilation(mask_dilation)
-    run.set_minimum_overlap(minimum_overlap)
-    run.set_minimum_mutual_information(minimum_mutual_information)
+    set_parameters(
+        run,
+        ignore_zeros=ignore_zeros,
+        number_of_histogram_bins=number_of_histogram_bins,
+        number_of_samples=number_of_samples,
+        seed=seed,
+        maximum_number_of_iterations=maximum_number_of_iterations,
+        mask_dilation=mask_dilation,
+        minimum_overlap=minimum_overlap,
+        minimum_mutual_information=minimum_mutual_information,
+    )
     _update(run, progress, "registration")
     values = [float(v) for v in run.get_transform()]
     return Registration(
@@ -226,7 +252,7 @@ def rigid_resample(
     run.set_reference(to_volume(reference, "the reference")[0])
     if transform is not None:
         run.set_transform([*(float(v) for v in np.ravel(transform.rotation)), *transform.translation])
-    run.set_ignore_zeros(ignore_zeros)
+    set_parameters(run, ignore_zeros=ignore_zeros)
     _update(run, progress, "resampling")
     return wrap(run.get_moved())
 
@@ -254,9 +280,10 @@ def sequence_order(images: Any, brain_mask: Any) -> SequenceOrder:
     """Are T1, T1c, T2 and FLAIR what they are called?"""
     named = named_sequences(images)
     run = _library.core().SequenceOrder()
-    for number, name in enumerate(SEQUENCES):
-        run.set_sequence(number, to_volume(named[name], name)[0])
-    run.set_mask(to_volume(on_grid_of(brain_mask, named[SEQUENCES[0]]), "the brain mask", mask=True)[0])
+    volumes = [to_volume(named[name], name)[0] for name in SEQUENCES]
+    for number, volume in enumerate(volumes):
+        run.set_sequence(number, volume)
+    run.set_mask(to_volume(brain_mask, "the brain mask", mask=True, like=volumes[0])[0])
     run.compute()
     numbers = [int(n) for n in run.get_duplicates()]
     return SequenceOrder(

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -145,7 +146,7 @@ def test_one_bad_case_stops_no_other(tmp_path: pathlib.Path) -> None:
     assert sorted(runs_of(tmp_path / "cohort")[len(before) :]) == ["crashes", "fails", "hangs"]
     assert [s.state for s in again] == [s.state for s in statuses]
     assert [s for s in again if s.state == "done"] == [s for s in statuses if s.state == "done"]
-    with pytest.raises(ValueError, match=r"results of other options \(none\)"):
+    with pytest.raises(ValueError, match=r"results of other files or options.*: z-last \(--explain\), flaky"):
         cohort.grade_cohort(table, output, workers=1, program=stub, arguments=["--explain", "none"])
 
 
@@ -309,6 +310,60 @@ def test_a_scheduler_of_the_user(tmp_path: pathlib.Path) -> None:
     assert [s.state for s in statuses] == ["done", "done"]
 
 
+def one_process(threads: int) -> Any:
+    import distributed
+
+    dask: Any = distributed
+    return dask.LocalCluster(
+        n_workers=1, threads_per_worker=threads, processes=False, protocol="tcp", host="127.0.0.1", dashboard_address=None
+    )
+
+
+def test_two_cohorts_on_one_scheduler(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With cases of the same names, at the same time: each run ends when both have begun."""
+    monkeypatch.setenv("STUB_NUMBER", "2")
+    table, stub = make_cohort(tmp_path / "cohort", ["meets0"])
+    ended: "dict[str, list[cohort.Status]]" = {}
+    with one_process(2) as cluster:
+
+        def grade(name: str) -> None:
+            ended[name] = cohort.grade_cohort(table, tmp_path / name, scheduler=cluster.scheduler_address, program=stub)
+
+        threads = [threading.Thread(target=grade, args=(name,)) for name in ("first", "second")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for name in ("first", "second"):
+        assert [status.state for status in ended[name]] == ["done"]
+        assert (tmp_path / name / "cases" / "meets0" / "result.json").exists()
+
+
+def test_a_worker_elsewhere(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sent no environment; and what it wrote into a folder of its own is not here."""
+    monkeypatch.setenv("SECRET_OF_THE_CALLER", "hush")
+    table, stub = make_cohort(tmp_path / "cohort", ["one"])
+    sent = tmp_path / "sent"
+
+    def elsewhere(*arguments: Any) -> cohort.Status:
+        sent.write_text(repr(arguments))
+        name: str = arguments[2]
+        return cohort.Status(name, "done", "", 1)
+
+    monkeypatch.setattr(cohort, "run_case", elsewhere)
+    with one_process(1) as cluster:
+        (status,) = cohort.grade_cohort(table, tmp_path / "output", scheduler=cluster.scheduler_address, program=stub)
+    assert status.state == "failed" and "the workers must see the same folders" in status.reason
+    assert "failed" in (tmp_path / "output" / "status.csv").read_text()
+    assert stub[1] in sent.read_text() and "hush" not in sent.read_text()
+
+
+def test_a_case_has_the_environment_of_its_worker() -> None:
+    program = importlib.import_module("gliomagrading._program")
+    assert program.with_library({"A": "b"}, "") == {"A": "b"}
+    assert program.with_library({"A": "b", "LD_LIBRARY_PATH": "/c"}, "/d") == {"A": "b", "LD_LIBRARY_PATH": "/d:/c"}
+
+
 def test_every_thread_of_a_cluster_works(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import distributed
 
@@ -332,16 +387,94 @@ def test_memory_limits_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cohort.number_of_workers(5, None, 2) == 5
 
 
-def test_the_program_estimates_the_memory(phantom: Phantom, bundles: Bundles) -> None:
+def test_a_container_limits_the_memory(tmp_path: pathlib.Path) -> None:
+    """Control groups of version 2 and 1; what files are cached in them can be had."""
+
+    def write(path: str, text: str) -> None:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    def available() -> float:
+        return cohort.available_memory(str(tmp_path / "proc"), str(tmp_path / "groups"))
+
+    mebibyte = 1 << 20
+    write("proc/meminfo", "MemTotal: 99999999 kB\nMemAvailable: 8192000 kB\n")
+    assert available() == 8000.0
+    write("proc/self/cgroup", "0::/a/b\n")
+    assert available() == 8000.0
+    for name, limit in (("groups/a", str(3000 * mebibyte)), ("groups/a/b", "max")):
+        write(f"{name}/memory.max", f"{limit}\n")
+        write(f"{name}/memory.current", f"{1000 * mebibyte}\n")
+        write(f"{name}/memory.stat", f"active_file 7\ninactive_file {200 * mebibyte}\n")
+    assert available() == 2200.0
+    # A container that sees its own group as the root, and one of version 1 whose path is the host's.
+    write("proc/self/cgroup", "0::/\n")
+    write("groups/memory.max", str(1500 * mebibyte))
+    write("groups/memory.current", str(2000 * mebibyte))
+    write("groups/memory.stat", "inactive_file 0\n")
+    assert available() == 0.0
+    write("proc/self/cgroup", "12:cpu,cpuacct:/docker/x\n7:memory:/docker/x\n")
+    write("groups/memory/memory.limit_in_bytes", str(700 * mebibyte))
+    write("groups/memory/memory.usage_in_bytes", str(100 * mebibyte))
+    write("groups/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 0\n")
+    assert available() == pytest.approx(600.0, abs=0.01)
+    assert 0.0 < cohort.available_memory() < float("inf")
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"threads": 0}, "threads is 0; give 1 or more"),
+        ({"workers": 0}, "workers is 0; give 1 or more"),
+        ({"workers": 1.5}, "workers is 1.5; give a whole number"),
+        ({"retries": -1}, "retries is -1; give 0 or more"),
+        ({"timeout": -1.0}, "timeout is -1.0; give 0"),
+        ({"memory_limit": float("nan")}, "memory_limit is nan; give 0"),
+        ({"arguments": ["--explain", 3]}, "arguments is 3; give strings and paths"),
+    ],
+)
+def test_numbers_that_no_run_can_have(tmp_path: pathlib.Path, options: Any, says: str) -> None:
+    table, stub = make_cohort(tmp_path / "cohort", ["one"])
+    with pytest.raises(gliomagrading.InputError, match=says):
+        cohort.grade_cohort(table, tmp_path / "output", program=stub, **options)
+    assert not (tmp_path / "output").exists()
+
+
+def test_the_command_refuses_such_numbers_too(tmp_path: pathlib.Path) -> None:
+    command = [sys.executable, "-m", "gliomagrading", "cohort", "x", "--output", str(tmp_path / "output"), "--threads", "0"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "--threads is 0; give 1 or more" in done.stderr
+
+
+def test_options_are_words_and_paths(tmp_path: pathlib.Path) -> None:
+    table, stub = make_cohort(tmp_path / "cohort", ["one"])
+    arguments: Any
+    for arguments in ("--explain", ["--explain"], ("--explain",)):
+        assert cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub, arguments=arguments)[0].state == "done"
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for output, path in (("a", bundle), ("a", str(bundle)), ("b", os.fsencode(bundle))):
+        arguments = ["--grading-model", path]
+        assert cohort.grade_cohort(table, tmp_path / output, workers=1, program=stub, arguments=arguments)[0].state == "done"
+
+
+def test_the_program_estimates_the_memory(phantom: Phantom, bundles: Bundles, tmp_path: pathlib.Path) -> None:
     f = phantom.files
     case = cohort.Case("phantom", (f["T1"], f["T1c"], f["T2"], f["FLAIR"]))
     options = ["--segmentation-model", bundles.segmentation, "--grading-model", bundles.grading]
     command = cohort._command([program_path()], case, 1, options)
     estimate = cohort.estimate_memory(command, environment())
     assert estimate is not None and 50 < estimate < 4000
-    told = cohort.estimate_memory([*command, "--register", "--reference", "t2", "--test-explanation"], environment())
+    # A registration has sequences of other grids.
+    sitk = pytest.importorskip("SimpleITK")
+    flair = sitk.ReadImage(f["FLAIR"])
+    flair.SetOrigin([v + 5.0 for v in flair.GetOrigin()])
+    sitk.WriteImage(flair[:, :, 2:], str(tmp_path / "elsewhere.nii.gz"))
+    elsewhere = [str(tmp_path / "elsewhere.nii.gz") if word == f["FLAIR"] else word for word in command]
+    assert cohort.estimate_memory(elsewhere, environment()) is None
+    told = cohort.estimate_memory([*elsewhere, "--register", "--reference", "t2", "--test-explanation"], environment())
     assert told is not None and told == pytest.approx(estimate, rel=0.2)
-    others = ["--regions", phantom.tumour, "--reference=t2", "--output", "x"]
+    others = ["--regions", phantom.tumour, "--output", "x"]
     assert cohort.estimate_memory([*command, *others], environment()) == pytest.approx(estimate, rel=0.2)
     with pytest.raises(ValueError, match="refuses its options: .*--bogus"):
         cohort.estimate_memory([*command, "--bogus"], environment())
@@ -367,6 +500,8 @@ def test_bad_tables_are_refused_at_once(tmp_path: pathlib.Path) -> None:
         ("{H},set\na,{F},tset\n", "line 2: the set 'tset' is none of training, validation and test"),
         ("{H},seg\na,{F},absent.nii\n", "line 2: the file of column seg does not exist: absent.nii"),
         ("{H}\na,one_t1.nii.gz,./one_t1.nii.gz,one_t2.nii.gz,one_flair.nii.gz\n", "line 2: the columns t1 and t1c name the same file"),
+        ("{H},seg\na,{F},./one_t2.nii.gz\n", "line 2: the columns t2 and seg name the same file"),
+        ("{H},seg,brain_mask\na,{F},extra,extra\n", "line 2: the columns brain_mask and seg name the same file"),
         ("{H}\na,{F}\n\na,{F}\n", "line 4: the case a occurs twice"),
         ("{H}\n\u00fc,{F}\n", "the case name '\u00fc' may hold letters"),
         ("{H}\n", "holds no case"),
@@ -540,9 +675,109 @@ def test_wrong_options_end_the_cohort(tmp_path: pathlib.Path, option: str) -> No
     assert cohort.grade_cohort(table, tmp_path / "output", workers=2, program=stub)[0].state == "done"
 
 
+def forget_options(output: pathlib.Path) -> None:
+    """The records become those of an earlier version."""
+    for path in output.glob("cases/*/inputs.json"):
+        record = json.loads(path.read_text())
+        record.pop("options", None)
+        path.write_text(json.dumps(record))
+
+
+def test_another_file_or_model_behind_an_option(tmp_path: pathlib.Path) -> None:
+    """The same words do not mean the same weights."""
+    folder, output = tmp_path / "cohort", tmp_path / "output"
+    table, stub = make_cohort(folder, ["one", "two"])
+    fill(folder)
+    bundle, mask = tmp_path / "patient" / "bundle", tmp_path / "patient" / "mask.nii.gz"
+    (bundle / "models").mkdir(parents=True)
+    weights = bundle / "models" / "weights"
+    weights.write_text("first")
+    mask.write_text("a mask")
+    arguments = ["--grading-model", str(bundle), f"--tumour-mask={mask}", "--explain", "none"]
+
+    def grade() -> "list[str]":
+        return [s.state for s in cohort.grade_cohort(table, output, workers=1, program=stub, arguments=arguments)]
+
+    assert grade() == grade() == ["done", "done"]
+    assert "patient" not in (output / "cases" / "one" / "inputs.json").read_text()
+    runs = runs_of(folder)
+    weights.write_text("other")
+    with pytest.raises(ValueError, match=r"other files or options.*: one \(--grading-model\), two \(--grading-model\)\. Give the same"):
+        grade()
+    weights.write_text("first")
+    mask.write_text("b mask")
+    with pytest.raises(ValueError, match=r": one \(--tumour-mask\), two"):
+        grade()
+    mask.write_text("a mask")
+    shutil.move(bundle, tmp_path / "moved")
+    arguments[1] = str(tmp_path / "moved")
+    assert grade() == ["done", "done"]
+    arguments[-1] = "all"
+    with pytest.raises(ValueError, match=r": one \(--explain\), two"):
+        grade()
+    del arguments[-2:]
+    with pytest.raises(ValueError, match=r": one \(--explain\), two"):
+        grade()
+    assert runs_of(folder) == runs
+
+
+def test_a_model_that_changes_while_a_case_is_graded(tmp_path: pathlib.Path) -> None:
+    table, stub = make_cohort(tmp_path / "cohort", ["changes"])
+    arguments = ["--tumour-mask", str(tmp_path / "cohort" / "changes_t1.nii.gz")]
+    (status,) = cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub, arguments=arguments)
+    assert status.state == "failed" and status.reason == "the files of T1, --tumour-mask changed while it ran; run it again"
+
+
+def test_options_belong_to_a_case(tmp_path: pathlib.Path) -> None:
+    """Not to the last run into the folder, which may have had a table of other cases."""
+    folder, output = tmp_path / "cohort", tmp_path / "output"
+    table, stub = make_cohort(folder, ["one", "two"])
+    fill(folder)
+    both = pathlib.Path(table).read_text()
+    header, one, two = both.splitlines()
+    for line, arguments in ((one, ["--explain", "all"]), (two, ["--explain", "none"]), (one, ["--explain", "all"])):
+        pathlib.Path(table).write_text(f"{header}\n{line}\n")
+        assert [s.state for s in cohort.grade_cohort(table, output, workers=1, program=stub, arguments=arguments)] == ["done"]
+    pathlib.Path(table).write_text(both)
+    for explain, other in (("none", "one"), ("all", "two")):
+        with pytest.raises(ValueError, match=rf"does not say of which: {other} \(--explain\)\. "):
+            cohort.grade_cohort(table, output, workers=1, program=stub, arguments=["--explain", explain])
+    assert runs_of(folder) == ["one", "two"]
+
+
+def test_results_of_an_earlier_version(tmp_path: pathlib.Path) -> None:
+    """Their options stand in arguments.json alone, which no other table may replace."""
+    folder, output = tmp_path / "cohort", tmp_path / "output"
+    table, stub = make_cohort(folder, ["one", "two"])
+    fill(folder)
+    both = pathlib.Path(table).read_text()
+    header, one, two = both.splitlines()
+    pathlib.Path(table).write_text(f"{header}\n{one}\n")
+    for _ in range(2):
+        assert cohort.grade_cohort(table, output, workers=1, program=stub, arguments=["--explain", "all"])[0].state == "done"
+        forget_options(output)
+    for text in (both, f"{header}\n{two}\n"):
+        pathlib.Path(table).write_text(text)
+        with pytest.raises(ValueError, match=r"output holds results of other options \(--explain all\); give the same"):
+            cohort.grade_cohort(table, output, workers=1, program=stub, arguments=["--explain", "none"])
+    pathlib.Path(table).write_text(both)
+    assert [s.state for s in cohort.grade_cohort(table, output, workers=1, program=stub, arguments=["--explain", "all"])] == ["done"] * 2
+    assert runs_of(folder) == ["one", "two"]
+
+
+def test_the_models_of_the_demonstration_are_told_too() -> None:
+    bundle = gliomagrading.demonstration_bundle
+    assert cohort._options_of([], True) == {"--segmentation-model": [bundle("segmentation")], "--grading-model": [bundle("grading")]}
+    given = ["--tumour-mask", "m", "--grading-model", "g", "--brain-grading-model=demonstration"]
+    want = {"--tumour-mask": ["m"], "--grading-model": ["g"], "--brain-grading-model": [bundle("brain-grading")]}
+    assert cohort._options_of(given, True) == want
+    assert cohort._options_of(["--series", "t1=1.2", "--series", "t2=1.3"], False) == {"--series": ["t1=1.2", "t2=1.3"]}
+
+
 def test_options_that_are_not_known_any_more(tmp_path: pathlib.Path) -> None:
     table, stub = make_cohort(tmp_path / "cohort", ["one"])
     cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)
+    forget_options(tmp_path / "output")
     for text in ("{", '{"a": 1}', "7", ""):
         (tmp_path / "output" / "arguments.json").write_text(text)
         with pytest.raises(ValueError, match=r"output/arguments\.json is no list of options .* Give another --output"):

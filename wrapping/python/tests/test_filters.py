@@ -10,6 +10,8 @@ import pathlib
 import pickle
 import re
 import signal
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -19,7 +21,7 @@ import pytest
 import gliomagrading as gg
 from gliomagrading._library import core
 
-from conftest import GRADING, SEGMENTATION, Bundles, Head, Phantom, grade_by_program
+from conftest import GRADING, SEGMENTATION, Bundles, Head, Phantom, grade_by_program, make_head
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -125,8 +127,79 @@ def test_models_are_inspected_and_run(head: Head, bundles: Bundles, region: Any)
     assert gg.grade_classifier(region, bundles.grading) == again.run(region)
     unread = gg.Model(bundles.segmentation, load=False)
     assert not unread.is_loaded and unread.manifest.task == "segmentation"
+    assert unread.load() is unread and unread.is_loaded and pickle.loads(pickle.dumps(unread)).is_loaded
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(model.manifest, "margin", 3.0)
     with pytest.raises(gg.InputError, match="72"):
         model.run([head.as_sitk(a) for a in head.arrays])
+
+
+def test_a_model_travels_to_another_folder(bundles: Bundles, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(os.path.dirname(bundles.grading))
+    model = gg.Model("grading")
+    assert not model.manifest.demonstration and model.path == os.path.realpath(bundles.grading)
+    said = pickle.dumps(model)
+    monkeypatch.chdir(tmp_path)
+    assert pickle.loads(said).manifest == model.manifest
+
+
+def test_numbers_of_numpy_are_numbers(head: Head) -> None:
+    image, brain = head.arrays[0], head.brain
+    want = gg.bounding_box_roi(image, brain, output_size=8, margin=2.0, outside_value=2.0)
+    of_numpy: dict[str, Any] = {"output_size": np.int64(8), "margin": np.float32(2), "outside_value": np.float32(2)}
+    np.testing.assert_array_equal(gg.bounding_box_roi(image, brain, **of_numpy), want)
+    of_numpy = {"use_mask_label": np.bool_(True), "mask_label": brain.max()}
+    np.testing.assert_array_equal(gg.masked_standardize(image, brain, **of_numpy), gg.masked_standardize(image, brain))
+    few: list[dict[str, Any]] = [
+        {"shrink_factors": [2, 2, 2], "maximum_number_of_iterations": [2], "convergence_threshold": 0.0},
+        {"shrink_factors": np.array([2, 2, 2]), "maximum_number_of_iterations": np.array([2]), "convergence_threshold": np.array(0.0)},
+        {"shrink_factors": np.uint8(2), "maximum_number_of_iterations": 2, "convergence_threshold": 0},
+    ]
+    corrected = [gg.n4_bias_correction_chain(image, brain, **options) for options in few]
+    np.testing.assert_array_equal(corrected[0], corrected[1])
+    np.testing.assert_array_equal(corrected[0], corrected[2])
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ({"output_size": -1}, "output_size is -1; give 0 or more"),
+        ({"output_size": 8.0}, "output_size is 8.0; give a whole number"),
+        ({"output_size": "8"}, "output_size is '8'; give a whole number"),
+        ({"output_size": True}, "output_size is True; give a whole number"),
+        ({"output_size": np.int64(2**40)}, f"output_size is {2**40}; give a smaller number"),
+        ({"margin": "2"}, "margin is '2'; give a number"),
+        ({"margin": None}, "margin is None; give a number"),
+        ({"outside_value": [1.0, "b"]}, "outside_value is 'b'; give a number"),
+        ({"smoothing": 1}, "smoothing is 1; give True or False"),
+        ({"mode": "sphere"}, "mode is 'sphere'; give one of cube, stretch, letterbox"),
+    ],
+)
+def test_what_cannot_be_a_parameter_is_named(head: Head, options: Any, says: str) -> None:
+    with pytest.raises(gg.InputError, match=f"^{re.escape(says)}"):
+        gg.bounding_box_roi(head.arrays[0], head.brain, **{"output_size": 8, **options})
+
+
+def test_what_cannot_be_a_list_is_named(head: Head, bundles: Bundles, tmp_path: pathlib.Path) -> None:
+    options: Any
+    for options, says in (
+        ({"shrink_factors": [2, -1, 2]}, "shrink_factors is [2, -1, 2]; give 0 or more"),
+        ({"shrink_factors": [2, 1.5, 2]}, "shrink_factors is 1.5; give a whole number"),
+        ({"device": 0}, "device is 0; give a str"),
+    ):
+        with pytest.raises(gg.InputError, match=re.escape(says)):
+            gg.n4_bias_correction_chain(head.arrays[0], head.brain, **options)
+    size: Any = np.int64(72)
+    spacing: Any = np.array([1, 1, 1])
+    gg.write_seeded_bundle(tmp_path / "numpy", dataclasses.replace(GRADING, output_size=size, spacing=spacing), 2)
+    assert gg.Model(tmp_path / "numpy").manifest.output_size == 72
+    size = 72.5
+    with pytest.raises(gg.InputError, match="output_size is 72.5; give a whole number"):
+        gg.write_seeded_bundle(tmp_path / "half", dataclasses.replace(GRADING, output_size=size), 2)
+    with pytest.raises(gg.InputError, match="threads is -1; give 0"):
+        gg.Model(bundles.grading, threads=-1)
+    with pytest.raises(gg.InputError, match="precision is 'float16'; give one of"):
+        gg.Model(bundles.grading, precision="float16")  # type: ignore[arg-type]
 
 
 def test_demonstration_bundles_come_along() -> None:
@@ -271,7 +344,8 @@ def test_every_parameter_is_reachable_with_the_default_of_cxx(function: Any, run
         if name in enumerations:
             assert enumerations[name][there] == here
         elif name == "class_to_explain":
-            assert there == (-1 if here is None else here)
+            # None is the predicted class, which the checks of C++ are told of.
+            assert here is None and there == (0 if function in (gg.explanation_faithfulness, gg.explanation_sanity) else -1)
         elif isinstance(there, (tuple, list)) or not isinstance(there, (bool, int, float, str)):
             values = list(there)
             if here is not None:
@@ -409,6 +483,31 @@ def test_an_interrupt_ends_a_network(
     assert seen and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("daemons", [1, 3])
+def test_python_may_end_while_a_filter_runs(daemons: int) -> None:
+    """Daemons are not waited for: their filters are."""
+    code = f"""
+import sys, threading, time
+sys.path.insert(0, {str(pathlib.Path(__file__).resolve().parent)!r})
+import numpy as np, gliomagrading as gg, test_filters
+head = test_filters.make_head()
+begun = threading.Semaphore(0)
+def work():
+    while True:
+        try:
+            gg.n4_bias_correction_chain(**test_filters.slow(head), progress=lambda *_: begun.release())
+        except gg.Aborted:
+            pass
+for _ in range({daemons}):
+    threading.Thread(target=work, daemon=True).start()
+for _ in range({daemons}):
+    begun.acquire()
+print("ends")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == "ends\n", (done.returncode, done.stderr[-2000:])
+
+
 def test_other_threads_run_meanwhile(head: Head) -> None:
     """Python's lock is free while C++ runs: this thread counts on."""
     done = threading.Event()
@@ -455,8 +554,9 @@ def test_threads(head: Head) -> None:
     finally:
         gg.set_number_of_threads(0)
     assert gg.get_number_of_threads() == before
-    with pytest.raises(ValueError):
-        gg.set_number_of_threads(-1)
+    for threads in (-1, 2**40):
+        with pytest.raises(gg.InputError, match=f"threads is {threads}; give 0"):
+            gg.set_number_of_threads(threads)
     with pytest.raises(ValueError, match="threads is 1.5; give a whole number"):
         gg.set_number_of_threads(1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="maximum_number_of_iterations is 2.5; give a whole number"):
@@ -483,9 +583,14 @@ def test_grade_gives_the_bits_of_the_program(phantom: Phantom, bundles: Bundles)
         for layer in ("res3", "res4"):
             np.testing.assert_array_equal(as_array(result.gradcam[layer]), read(phantom, f"gradcam-{layer}.nii.gz"))
         np.testing.assert_array_equal(as_array(result.guided_backpropagation), read(phantom, "guided-backprop.nii.gz"))
+    assert by_path != by_image, "they hold arrays"
     assert isinstance(by_path.tumour, gg.Image) and isinstance(by_image.tumour, sitk.Image)
     assert by_image.tumour.GetOrigin() == images[0].GetOrigin()
     assert by_path.provenance["inputs"] == want["provenance"]["inputs"]
+    here, there = by_path.provenance["parameters"], want["provenance"]["parameters"]
+    for key in ("explain", "test_explanation", "device", "precision", "threads", "geometry-tolerance", "register"):
+        assert here[key] == there[key] and type(here[key]) is type(there[key]), key
+    assert here["class_to_explain"] == "predicted" and here["explain_probability"] is False and here["turn_upright"] is True
     for wanted, got in zip(want["provenance"]["models"].values(), by_path.provenance["models"].values()):
         assert wanted == got
     copied = pickle.loads(pickle.dumps(by_image))
@@ -584,4 +689,69 @@ def test_registration_is_that_of_the_program(phantom: Phantom, bundles: Bundles,
         got = sitk.GetArrayFromImage(result.gradcam[layer])
         np.testing.assert_array_equal(got, sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "results" / f"gradcam-{layer}.nii.gz"))))
     assert result.gradcam["res3"].GetOrigin() == images["T1c"].GetOrigin() and result.brain_mask is None
+    assert result.provenance["parameters"]["register"] is True and result.provenance["parameters"]["reference"] == "t1c"
     assert set(result.gradcam["res3"].GetMetaDataKeys()) >= {"ITK_FileNotes"} & set(images["T1c"].GetMetaDataKeys())
+
+
+def test_masks_of_a_registration_lie_on_the_grid_of_its_reference(head: Head, bundles: Bundles) -> None:
+    """What lies elsewhere would be cut and moved silently."""
+    images = [head.as_sitk(a) for a in head.arrays]
+    brain, tumour = head.as_sitk(head.brain), head.as_sitk(head.tumour)
+
+    def elsewhere(mask: Any) -> Any:
+        other = sitk.Image(mask)[2:-2, 1:, :-1]
+        other.SetOrigin([v + 20.0 for v in mask.GetOrigin()])
+        return other
+
+    options: dict[str, Any] = {"grading_model": bundles.grading, "explain": "none", "register": True}
+    said = "The %s is not on the grid of the reference T1c: .* voxels of .*; the reference has .*Give it on the reference's grid"
+    with pytest.raises(gg.InputError, match=said % "tumour mask"):
+        gg.grade(images, brain_mask=brain, tumour_mask=elsewhere(tumour), **options)
+    with pytest.raises(gg.InputError, match=said % "brain mask"):
+        gg.grade(images, brain_mask=elsewhere(brain), tumour_mask=tumour, **options)
+    # Within the tolerance it is the same grid.
+    near = sitk.Image(tumour)
+    near.SetOrigin([v + 0.1 for v in tumour.GetOrigin()])
+    with pytest.raises(gg.InputError, match=said % "tumour mask"):
+        gg.grade(images, brain_mask=brain, tumour_mask=near, **options)
+    assert gg.grade(images, brain_mask=brain, tumour_mask=near, geometry_tolerance=0.1, **options).grade is not None
+
+
+def test_an_interrupt_ends_a_registration(phantom: Phantom, bundles: Bundles) -> None:
+    """Which tells its progress too; then the rest goes on from there."""
+    options: dict[str, Any] = {"tumour_mask": phantom.tumour, "grading_model": bundles.grading, "explain": "none", "register": True}
+    seen: list[tuple[float, str]] = []
+
+    def stop(progress: float, stage: str) -> None:
+        seen.append((progress, stage))
+        raise LookupError("enough")
+
+    with pytest.raises(LookupError, match="enough"):
+        gg.grade(phantom.files, progress=stop, **options)
+    assert len(seen) == 1 and seen[0][1] == "register" and 0.0 <= seen[0][0] < 0.3
+    seen.clear()
+    gg.grade(phantom.files, progress=lambda p, s: seen.append((p, s)), **options)
+    assert all(a[0] <= b[0] + 1e-6 for a, b in zip(seen, seen[1:])) and seen[-1][0] == pytest.approx(1.0)
+    assert {s for _, s in seen} > {"register"}
+
+
+def test_one_name_may_be_a_str(phantom: Phantom, bundles: Bundles) -> None:
+    result = gg.grade(phantom.files, tumour_mask=phantom.tumour, grading_model=bundles.grading, explain="gradcam", grad_cam_layers="res4")
+    assert set(result.gradcam) == {"res4"}
+    layers: Any = ["res4", 3]
+    with pytest.raises(gg.InputError, match="grad_cam_layers is 3; give names"):
+        gg.grade(phantom.files, tumour_mask=phantom.tumour, grading_model=bundles.grading, grad_cam_layers=layers)
+
+
+def test_a_series_that_no_folder_has_is_refused(phantom: Phantom, bundles: Bundles) -> None:
+    for series in ("1.2.3", ["1.2.3"], ["t1=1.2.3"]):
+        with pytest.raises(gg.InputError, match=r"has the series '(t1=)?1\.2\.3'; leave it out, or check the UID"):
+            gg.grade(phantom.files, tumour_mask=phantom.tumour, grading_model=bundles.grading, explain="none", series=series)
+
+
+def test_a_bare_mask_beside_paths_lies_on_their_grid(phantom: Phantom, bundles: Bundles) -> None:
+    tumour = gg.Image.read(phantom.tumour, mask=True).array
+    options: dict[str, Any] = {"grading_model": bundles.grading, "explain": "none"}
+    by_path = gg.grade(phantom.files, tumour_mask=phantom.tumour, **options)
+    by_array = gg.grade(phantom.files, tumour_mask=tumour, **options)
+    assert by_array.probabilities == by_path.probabilities and by_array.tumour_volume_ml == by_path.tumour_volume_ml

@@ -33,6 +33,17 @@ def test_preparation_is_its_steps(head: Head) -> None:
         gg.sequence_preparation([*images[:3], head.as_sitk(head.arrays[3])[:, :, :10]], head.as_sitk(head.brain))
 
 
+def test_one_image_of_four_components_gives_its_kind(head: Head) -> None:
+    vector = np.stack(head.arrays, axis=-1)
+    want = gg.sequence_preparation(head.arrays, head.brain, bias_correction="none")
+    by_numpy = gg.sequence_preparation(vector, head.brain, bias_correction="none")
+    assert type(by_numpy.image) is np.ndarray
+    np.testing.assert_array_equal(by_numpy.image, want.image)
+    by_sitk = gg.sequence_preparation(sitk.Compose([head.as_sitk(a) for a in head.arrays]), head.brain, bias_correction="none")
+    assert isinstance(by_sitk.image, sitk.Image) and isinstance(by_sitk.brain_mask, sitk.Image)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(by_sitk.image), want.image)
+
+
 def test_a_moved_sequence_is_found_again(phantom: Phantom) -> None:
     t1 = sitk.ReadImage(phantom.files["T1"], sitk.sitkFloat32)
     flair = sitk.ReadImage(phantom.files["FLAIR"], sitk.sitkFloat32)
@@ -88,6 +99,22 @@ def test_faithfulness_follows_the_model(bundles: Bundles, region: Any) -> None:
     assert curves.deletion_area == pytest.approx(area) and np.isnan(curves.chance_deletion_area)
     with pytest.raises(gg.InputError, match="NumberOfSteps"):
         gg.explanation_faithfulness(region, model, guided.map, number_of_steps=0)
+
+
+def test_the_checks_are_about_the_class_of_the_maps(bundles: Bundles, region: Any) -> None:
+    """By default the predicted one, whichever that is."""
+    few: dict[str, Any] = {"block_size": 72, "number_of_steps": 1, "number_of_chance_orders": 0}
+    seen = set()
+    for image in (region.array, -3.0 * region.array, np.zeros_like(region.array), np.abs(region.array)):
+        maps = gg.grad_cam(image, bundles.grading, "res3")
+        seen.add(maps.explained_class)
+        curves = gg.explanation_faithfulness(image, bundles.grading, np.ones_like(image[..., 0]), **few)
+        assert curves.deletion_curve[0] == pytest.approx(max(maps.probabilities.values()), abs=1e-6)
+    predicted = gg.grade_classifier(region, bundles.grading).grade
+    by_default = gg.explanation_sanity(region, bundles.grading, "res3")
+    assert "gradcam-res3" in by_default.rank_correlations
+    assert by_default == gg.explanation_sanity(region, bundles.grading, ["res3"], class_to_explain=predicted)
+    assert "HGG" in seen, "one image at least is of a class that is not the first"
 
 
 def test_sanity_makes_layers_random(bundles: Bundles, region: Any) -> None:
