@@ -31,8 +31,8 @@ template <typename TInputImage, typename TMaskImage>
 BoundingBoxROIFilter<TInputImage, TMaskImage>::BoundingBoxROIFilter()
 {
   this->AddRequiredInputName("MaskImage", 1);
-  this->SetCoordinateTolerance(1e-3);
-  this->SetDirectionTolerance(1e-3);
+  this->SetCoordinateTolerance(std::max(1e-3, this->GetCoordinateTolerance()));
+  this->SetDirectionTolerance(std::max(1e-3, this->GetDirectionTolerance()));
   for (const char * name : { "Box", "Region", "Status", "NumberOfComponents", "NumberOfVoxels" })
   {
     this->ProcessObject::SetOutput(name, this->MakeOutput(name));

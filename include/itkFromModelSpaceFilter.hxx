@@ -20,6 +20,7 @@
 
 #include "itkFromModelSpaceFilter.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace itk
@@ -28,7 +29,7 @@ template <typename TInputImage, typename TOutputImage>
 FromModelSpaceFilter<TInputImage, TOutputImage>::FromModelSpaceFilter()
 {
   this->AddRequiredInputName("ReferenceImage", 1);
-  this->SetDirectionTolerance(1e-3);
+  this->SetDirectionTolerance(std::max(1e-3, this->GetDirectionTolerance()));
 }
 
 template <typename TInputImage, typename TOutputImage>

@@ -193,7 +193,7 @@ public:
   const MaskImageType *
   GetBrainMask() const
   {
-    return m_BrainOfInput;
+    return m_BrainOfInput ? m_BrainOfInput : m_Brain; // the second while it runs
   }
 
   /** Layers to explain by GradCAM. Default: none named, which means res3 and res4 where the grading model has them,

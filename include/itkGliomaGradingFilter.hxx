@@ -51,8 +51,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GliomaGradingFilter()
   this->AddOptionalInputName("BrainMaskImage");
   this->AddOptionalInputName("TumourMaskImage");
   this->AddOptionalInputName("RegionLabelsImage");
-  this->SetCoordinateTolerance(1e-3);
-  this->SetDirectionTolerance(1e-3);
+  this->SetCoordinateTolerance(std::max(1e-3, this->GetCoordinateTolerance()));
+  this->SetDirectionTolerance(std::max(1e-3, this->GetDirectionTolerance()));
 }
 
 template <typename TInputImage, typename TMaskImage>

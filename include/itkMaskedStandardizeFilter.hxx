@@ -33,8 +33,8 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::MaskedStandardiz
   : m_Statistics(StatisticsType::New())
 {
   this->AddOptionalInputName("MaskImage", 1);
-  this->SetCoordinateTolerance(1e-3);
-  this->SetDirectionTolerance(1e-3);
+  this->SetCoordinateTolerance(std::max(1e-3, this->GetCoordinateTolerance()));
+  this->SetDirectionTolerance(std::max(1e-3, this->GetDirectionTolerance()));
   for (const char * name : { "Mean", "StandardDeviation", "Count", "LowerBound", "UpperBound", "BackgroundValue" })
   {
     this->ProcessObject::SetOutput(name, this->MakeOutput(name));

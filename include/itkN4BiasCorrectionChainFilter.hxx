@@ -50,8 +50,8 @@ N4BiasCorrectionChainFilter<TInputImage, TMaskImage, TOutputImage>::N4BiasCorrec
   m_NumberOfControlPoints.Fill(4);
   m_ShrinkFactors.Fill(4);
   m_Fit = TensorProductN4::New();
-  this->SetCoordinateTolerance(1e-3);
-  this->SetDirectionTolerance(1e-3);
+  this->SetCoordinateTolerance(std::max(1e-3, this->GetCoordinateTolerance()));
+  this->SetDirectionTolerance(std::max(1e-3, this->GetDirectionTolerance()));
 
   this->SetIterationsPerLevel(MeasuresType(0));
   this->SetConvergencePerLevel(MeasuresType(0));

@@ -46,8 +46,8 @@ SequencePreparationFilter<TInputImage, TMaskImage>::SequencePreparationFilter()
 {
   this->SetNumberOfRequiredInputs(0);
   this->AddOptionalInputName("BrainMaskImage");
-  this->SetCoordinateTolerance(1e-3);
-  this->SetDirectionTolerance(1e-3);
+  this->SetCoordinateTolerance(std::max(1e-3, this->GetCoordinateTolerance()));
+  this->SetDirectionTolerance(std::max(1e-3, this->GetDirectionTolerance()));
   this->SetOutput("BrainMask", this->MakeOutput("BrainMask"));
 }
 

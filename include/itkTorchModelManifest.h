@@ -96,7 +96,7 @@ struct GliomaGrading_EXPORT TorchModelManifest
     std::string Attribution;
   };
   std::vector<TrainingCase> TrainingCases;
-  std::vector<TrainingCase> ValidationCases; // not trained on, but scored while the training chose its weights
+  std::vector<TrainingCase> ValidationCases; // scored by the training, which may choose its weights by them
   std::string               TrainingData;    // one sentence: "trained on phantoms and twelve patients, not validated"
   std::string               IntendedUse;
   std::string               Licence;

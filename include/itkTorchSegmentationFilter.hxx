@@ -36,8 +36,8 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::TorchSegmentatio
   this->SetNumberOfRequiredOutputs(2);
   this->SetNthOutput(0, this->MakeOutput(0));
   this->SetNthOutput(1, this->MakeOutput(1));
-  this->SetCoordinateTolerance(1e-3);
-  this->SetDirectionTolerance(1e-3);
+  this->SetCoordinateTolerance(std::max(1e-3, this->GetCoordinateTolerance()));
+  this->SetDirectionTolerance(std::max(1e-3, this->GetDirectionTolerance()));
 }
 
 template <typename TInputImage, typename TOutputImage, typename TMaskImage>

@@ -34,8 +34,13 @@ FlushToDisk(const std::string & path)
   {
     return false;
   }
-  // EINVAL: this file system knows no such thing.
-  const bool flushed = fsync(descriptor) == 0 || errno == EINVAL;
+  int failed = 0;
+  do
+  {
+    failed = fsync(descriptor);
+  } while (failed != 0 && errno == EINTR);
+  // Some file systems know no such thing, or not for what is open to be read.
+  const bool flushed = failed == 0 || (errno != EIO && errno != ENOSPC && errno != EDQUOT);
   close(descriptor);
   return flushed;
 #else

@@ -29,6 +29,7 @@
 #include <fstream>
 #include <map>
 #include <sstream>
+#include <utility>
 
 namespace itk
 {
@@ -71,13 +72,14 @@ struct SplitEntry
 };
 
 /** The strings of a Python file that lie in lists, with the set and the grade that were named last before them. What is
- * followed by a colon but is neither set nor grade goes into \a unknown. */
+ * followed by a colon but is neither set nor grade, and has a list, goes into \a unknown. */
 std::vector<SplitEntry>
 ParseSplit(const std::string & text, std::vector<std::string> & unknown)
 {
   std::vector<SplitEntry> entries;
   std::string             set;
   std::string             grade;
+  std::string             other; // than set and grade; the last word before a colon
   int                     depth = 0;
   for (std::size_t i = 0; i < text.size(); ++i)
   {
@@ -102,11 +104,16 @@ ParseSplit(const std::string & text, std::vector<std::string> & unknown)
       if (depth > 0)
       {
         entries.push_back({ word, set, grade });
+        if (!other.empty())
+        {
+          unknown.push_back(std::exchange(other, {}));
+        }
       }
       else if (lower == "training" || lower == "validation" || lower == "test")
       {
         set = lower;
         grade.clear();
+        other.clear(); // not at a grade, which may lie below it
       }
       else if (word == "HGG" || word == "LGG")
       {
@@ -114,7 +121,7 @@ ParseSplit(const std::string & text, std::vector<std::string> & unknown)
       }
       else if (text[std::min(text.find_first_not_of(" \t\r\n", end + 1), text.size())] == ':')
       {
-        unknown.push_back(word);
+        other = word;
       }
       i = end;
     }

@@ -258,7 +258,11 @@ TorchModel::FindManifest() const
 void
 TorchModel::ReadManifest()
 {
-  const TorchModelManifest manifest = this->FindManifest();
+  TorchModelManifest manifest = this->FindManifest();
+  if (this->IsLoaded() && !manifest.Network.empty())
+  {
+    CompleteNativeManifest(manifest); // as Load() does
+  }
   if (!IsSameManifest(manifest, m_Manifest))
   {
     m_Backend = nullptr;
@@ -322,7 +326,9 @@ TorchModel::CheckManifest() const
   }
   for (const unsigned int patch : m_Manifest.PatchSize)
   {
-    if (patch != 0 && (patch % m_Manifest.TileStep != 0 || patch < SmallestPatch(m_Manifest)))
+    // Another's graph may want one size along an axis, and multiples along others.
+    const bool isFree = m_Manifest.Network.empty() && m_Manifest.Halo == 0;
+    if (patch != 0 && !isFree && (patch % m_Manifest.TileStep != 0 || patch < SmallestPatch(m_Manifest)))
     {
       itkExceptionMacro("The manifest of '" << m_Path << "' says a patch_size of " << patch << "; multiples of "
                                             << m_Manifest.TileStep << " from " << SmallestPatch(m_Manifest)

@@ -668,14 +668,16 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
   std::size_t     grades[2] = { 0, 0 };
   for (const CohortCase & c : all)
   {
-    if (Contains(trainer.m_LeftOutCases, c.Name) || (!c.Site.empty() && Contains(trainer.m_LeftOutSites, c.Site)))
+    const bool asked = Contains(trainer.m_ValidationCases, c.Name);
+    const bool isLeftOut = Contains(trainer.m_LeftOutCases, c.Name);
+    check(!asked || !isLeftOut, "The case " + c.Name + " is left out and validated; choose one");
+    if (isLeftOut || (!c.Site.empty() && Contains(trainer.m_LeftOutSites, c.Site)))
     {
       continue;
     }
-    const bool asked = Contains(trainer.m_ValidationCases, c.Name);
     check(!asked || c.Set != "test",
           "The case " + c.Name +
-            " is in the set test: validated, it would choose the weights that it tests; validate another");
+            " is in the set test: the training would look at what it is tested with; validate another");
     if (c.Set == "test")
     {
       continue;
@@ -820,15 +822,20 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
     }
     preparing.pop_front();
   };
+  const auto endWhereStopped = [&] {
+    if (m_Trainer.m_Stop)
+    {
+      ProcessAborted stopped(__FILE__, __LINE__);
+      stopped.SetDescription("Stopped while the cases were prepared; those that were done are kept in " + folder);
+      throw stopped;
+    }
+  };
   for (const auto * list : { &plan.Training, &plan.Validation })
   {
     for (const CohortCase & c : *list)
     {
       ++number;
-      if (m_Trainer.m_Stop)
-      {
-        itkGenericExceptionMacro("Stopped while the cases were prepared; those that were done are kept in " << folder);
-      }
+      endWhereStopped();
       m_Trainer.Report((cache.Holds(c) ? "Reading case " : "Preparing case ") + std::to_string(number) + " of " +
                        std::to_string(total) + ": " + c.Name);
       preparing.push_back(
@@ -841,8 +848,10 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
   }
   while (!preparing.empty())
   {
+    endWhereStopped();
     takeFirst();
   }
+  endWhereStopped();
   refuse();
   m_CohortWeights.clear();
   for (std::size_t i = 0; i < m_Trainer.m_Cohorts.size(); ++i)
@@ -1164,8 +1173,9 @@ TorchModelTrainer::Session::RemoveLeftovers(const std::string & cacheFolder) con
   const auto removeParts = [&ignored](const fs::path & folder, std::chrono::hours age) {
     for (const fs::directory_entry & entry : fs::directory_iterator(folder, ignored))
     {
-      if (entry.path().extension() == ".part" && entry.is_regular_file(ignored) &&
-          fs::file_time_type::clock::now() - entry.last_write_time(ignored) >= age)
+      // As WriteSafetensors() names them: a cache may be a folder that others use too.
+      if (entry.path().extension() == ".part" && entry.path().stem().stem().extension() == ".safetensors" &&
+          entry.is_regular_file(ignored) && fs::file_time_type::clock::now() - entry.last_write_time(ignored) >= age)
       {
         fs::remove(entry.path(), ignored);
       }
@@ -1864,11 +1874,21 @@ TorchModelTrainer::Session::Run()
   const auto save = [&] {
     // The log first: a resumed training keeps its rows up to the checkpoint.
     m_Log.flush();
+    FlushToDisk(m_Output + ".csv");
     // Nothing is replaced before all is known to be finite.
     const auto state = this->CheckpointState();
     this->WriteBundle();
     fs::create_directories(fs::path(m_Checkpoint).parent_path());
-    WriteSafetensors(m_Checkpoint, state);
+    try
+    {
+      WriteSafetensors(m_Checkpoint, state);
+    }
+    catch (...)
+    {
+      std::error_code ignored;
+      fs::remove_all(m_Output + ".new", ignored); // on a disk that may be full
+      throw;
+    }
     this->PublishBundle();
     m_SavedStep = m_Trainer.m_Step;
     saved = Clock::now();

@@ -360,6 +360,11 @@ TEST_F(CohortReader, NoSetOfASplitIsMisread)
       name, "{'Training': {'HGG': ['Brats17_CBICA_AAB_1']},\n '" + key + "' : {'LGG': ['Brats17_TCIA_130_1']}}\n");
     ExpectAll(Joined(this->Read(".", name)->GetProblems()), { name + ": '" + key + "' is neither a set" });
   }
+  // A word before a colon that has no list means nothing.
+  this->WriteText("main.py",
+                  "'source': 'BRATS 2017'\nif subset == 'All': pass\n{'Training': {'HGG': ['Brats17_CBICA_AAB_1'], "
+                  "'LGG': ['Brats17_TCIA_130_1']}}\nif __name__ == '__main__':\n  get('Training')\n");
+  EXPECT_EQ(Joined(this->Read(".", "main.py")->GetProblems()), "");
 }
 
 TEST_F(CohortReader, ReadsTheAuthorsOwnSplit)

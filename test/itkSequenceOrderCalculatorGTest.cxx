@@ -182,7 +182,6 @@ TEST(SequenceOrderCalculator, SaysNothingWhereItKnowsNothing)
   EXPECT_THROW(missing->Compute(), itk::ExceptionObject);
 }
 
-// All twelve patients are in test/benchmark/CheckSequenceOrders.cxx; here one of each site.
 TEST(SequenceOrderCalculator, NamesAVoxelThatIsNoNumber)
 {
   const Brain brain;
@@ -202,6 +201,7 @@ TEST(SequenceOrderCalculator, NamesAVoxelThatIsNoNumber)
   EXPECT_EQ(Compute(brain.Sequences, brain.Mask, { 0, 1, 2, 3 })->GetLooksLike()[1], 1U);
 }
 
+// All twelve patients are in test/benchmark/CheckSequenceOrders.cxx; here one of each site.
 TEST(SequenceOrderCalculator, FindsWrongOrdersOfRealPatients)
 {
   for (const char * name : { "BraTS2021_01484", "TCGA-DU-7294", "BraTS2021_00031" })

@@ -623,6 +623,15 @@ TEST(TorchModel, AnotherManifestIsAChange)
   model->Load();
   EXPECT_EQ(model->GetManifest().Temperature, 2.5);
   EXPECT_GT(model->GetMTime(), before);
+
+  // What Load() finds out by itself is no other manifest.
+  WriteAll(path, Replaced(ReadAll(path), "\"layers\"", "\"layers of old\""));
+  model->Load();
+  const auto layers = model->GetManifest().Layers.size();
+  EXPECT_GT(layers, 0U);
+  model->ReadManifest();
+  EXPECT_TRUE(model->IsLoaded());
+  EXPECT_EQ(model->GetManifest().Layers.size(), layers);
 }
 
 TEST(TorchModel, NumbersOfTheManifestAreChecked)
@@ -653,6 +662,13 @@ TEST(TorchModel, NumbersOfTheManifestAreChecked)
   EXPECT_CONTAINS(messageWith([](auto & m) { m.TileStep = 0; }), "tile_step of 0");
   EXPECT_CONTAINS(messageWith([](auto & m) { m.PatchSize = { { 0, 48, 64 } }; }), good);
   EXPECT_CONTAINS(messageWith([](auto & m) { m.PatchSize = { { 0, 50, 64 } }; }), "patch_size of 50; multiples of 4");
+  // A graph without a halo may want one size along one axis alone.
+  const auto mixed = [](auto & m) {
+    m.Halo = 0;
+    m.TileStep = 32;
+    m.PatchSize = { { 0, 0, 80 } };
+  };
+  EXPECT_CONTAINS(messageWith(mixed), good);
   EXPECT_CONTAINS(messageWith([](auto & m) { m.PatchSize = { { 0, 64, 44 } }; }), "patch_size of 44");
 
   // A bundle's too.

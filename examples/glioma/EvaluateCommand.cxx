@@ -29,7 +29,6 @@
 #include "ResultDocument.h"
 
 #include "itkCohortReader.h"
-#include "itkImageFileCheck.h"
 #include "itkImageFileWriter.h"
 #include "itkTorchModel.h"
 
@@ -331,21 +330,23 @@ IsGraded(const CohortCase &      c,
     {
       return false;
     }
+    const auto filesOf = [](const std::string & path, const char * role) {
+      std::vector<std::string> used;
+      return FilesOfInput(path, role, {}, used);
+    };
     const auto isOf = [&inputs](const char * role, const std::vector<std::string> & files) {
       return inputs.at(role).at("sha256") == DigestOfFiles(files);
     };
     const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
     for (unsigned int i = 0; i < 4; ++i)
     {
-      std::vector<std::string> used;
-      const auto               files = FilesOfInput(c.Sequences[i], roles[i], {}, used);
-      if (!isOf(roles[i], files))
+      if (!isOf(roles[i], filesOf(c.Sequences[i], roles[i])))
       {
         return false;
       }
     }
     return (c.BrainMask.empty() ? !inputs.contains("brain-mask")
-                                : isOf("brain-mask", itk::ImageFileCheck::FilesOf(c.BrainMask))) &&
+                                : isOf("brain-mask", filesOf(c.BrainMask, "the brain mask"))) &&
            (segmentation != nullptr || isOf("tumour-mask", { tumourMask }));
   }
   catch (const std::exception &)
@@ -437,7 +438,10 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
     }
   };
   warnOf("trained on", trained, chosen.Scored, " cases: these numbers say nothing of cases that they have not seen.");
-  warnOf("chosen by", validated, chosen.Scored, " cases: these numbers are too good for others.");
+  warnOf("validated on",
+         validated,
+         chosen.Scored,
+         " cases: where their weights were chosen by them, these numbers are too good for others.");
   warnOf(
     "trained on", trained, chosen.Validation, " cases that the temperature is fitted on: it is too low for others.");
 

@@ -474,10 +474,15 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
     {
       exitCode = Train(task, *options, *table);
     }
+    catch (const itk::ProcessAborted & error)
+    {
+      std::cerr << "glioma train: " << WithItsList(error) << '\n';
+      exitCode = 128 + stopSignal;
+    }
     catch (const std::exception & error)
     {
       std::cerr << "glioma train: " << WithItsList(error) << '\n';
-      exitCode = stopSignal != 0 ? 128 + stopSignal : 1;
+      exitCode = 1;
     }
     runningTrainer = nullptr;
   });

@@ -602,7 +602,7 @@ class GliomaEvaluate(unittest.TestCase):
         masks = self.masks(names)
         notes = self.evaluate("--grading-model", bundle, "--tumour-masks", masks, "--temperature", "--cases", *names[4:])["notes"]
         said = "\n".join(notes)
-        self.assertIn("chosen by 1 of the 2 cases: these numbers are too good", said)
+        self.assertIn("validated on 1 of the 2 cases: where their weights were chosen by them", said)
         self.assertIn("trained on 1 of the 2 cases that the temperature is fitted on", said)
         self.assertNotIn("say nothing of cases", said)
 
