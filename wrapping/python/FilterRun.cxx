@@ -26,6 +26,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include <unistd.h>
@@ -35,6 +36,7 @@ namespace gliomagrading
 namespace
 {
 constexpr std::chrono::milliseconds betweenSignals{ 100 };
+constexpr std::chrono::seconds      patienceWithCallbacks{ 10 };
 
 /** Keeps the warnings for Python's own module. */
 class WarningList : public itk::OutputWindow
@@ -114,16 +116,22 @@ private:
   PyThreadState * m_State;
 };
 
-/** One that runs. They are counted under Python's lock; a forked child has none of those of its parent. */
+/** One that runs. They are listed under Python's lock; a forked child has none of those of its parent. */
 class CountedRun
 {
 public:
-  CountedRun()
+  CountedRun(Watch & watch, const std::function<void()> & abort)
+    : m_Watch(watch)
+    , m_Abort(abort)
   {
-    s_Number = s_Process == getpid() ? s_Number + 1 : 1;
+    if (s_Process != getpid())
+    {
+      s_Runs.clear();
+    }
     s_Process = getpid();
+    s_Runs.insert(this);
   }
-  ~CountedRun() { --s_Number; }
+  ~CountedRun() { s_Runs.erase(this); }
   CountedRun(const CountedRun &) = delete;
   CountedRun &
   operator=(const CountedRun &) = delete;
@@ -131,12 +139,48 @@ public:
   static bool
   IsAnyThere()
   {
-    return s_Process == getpid() && s_Number > 0;
+    return s_Process == getpid() && !s_Runs.empty();
+  }
+
+  /** Ends what runs while a callback keeps its caller. True where nothing else is there. */
+  static bool
+  AbortBehindCallbacks()
+  {
+    bool isAll = true;
+    for (CountedRun * const run : s_Runs)
+    {
+      bool isDone = false;
+      {
+        const std::lock_guard<std::mutex> lock(run->m_Watch.Mutex);
+        isDone = run->m_Watch.IsDone;
+      }
+      if (run->m_IsCalledBack && !isDone)
+      {
+        run->m_Abort();
+      }
+      isAll = isAll && run->m_IsCalledBack && isDone;
+    }
+    return isAll;
+  }
+
+  /** False where a signal or the callback raised. */
+  bool
+  CallBack(PyObject * callback, double progress, const std::string & stage)
+  {
+    m_IsCalledBack = true;
+    PyObject * const answer = PyObject_CallFunction(callback, "ds", progress, stage.c_str());
+    m_IsCalledBack = false;
+    Py_XDECREF(answer);
+    return answer != nullptr;
   }
 
 private:
-  static inline pid_t        s_Process{ 0 };
-  static inline unsigned int s_Number{ 0 };
+  static inline pid_t                  s_Process{ 0 };
+  static inline std::set<CountedRun *> s_Runs;
+
+  Watch &                       m_Watch;
+  const std::function<void()> & m_Abort;
+  bool                          m_IsCalledBack{ false };
 };
 
 /** The thread that ends Python, which may still run something; none before. Under Python's lock. */
@@ -148,15 +192,6 @@ MustEnd()
   return endingThread != std::thread::id() && endingThread != std::this_thread::get_id();
 }
 
-/** False where a signal or the callback raised. */
-bool
-CallBack(PyObject * callback, double progress, const std::string & stage)
-{
-  PyObject * const answer = PyObject_CallFunction(callback, "ds", progress, stage.c_str());
-  Py_XDECREF(answer);
-  return answer != nullptr;
-}
-
 void
 RunAndWatch(Watch & watch, const std::function<void()> & work, const std::function<void()> & abort, PyObject * callback)
 {
@@ -164,7 +199,7 @@ RunAndWatch(Watch & watch, const std::function<void()> & work, const std::functi
   {
     throw itk::ProcessAborted(__FILE__, __LINE__);
   }
-  const CountedRun counted;
+  CountedRun counted(watch, abort);
   WarningList::Get();
   PyObject *  type = nullptr;
   PyObject *  value = nullptr;
@@ -202,7 +237,7 @@ RunAndWatch(Watch & watch, const std::function<void()> & work, const std::functi
     if (!isAborted && !MustEnd())
     {
       const bool isCalled = callback != nullptr && callback != Py_None && hasNews;
-      isAborted = PyErr_CheckSignals() != 0 || (isCalled && !CallBack(callback, progress, stage));
+      isAborted = PyErr_CheckSignals() != 0 || (isCalled && !counted.CallBack(callback, progress, stage));
       if (isAborted)
       {
         PyErr_Fetch(&type, &value, &trace);
@@ -314,8 +349,14 @@ void
 EndRuns()
 {
   endingThread = std::this_thread::get_id();
+  const auto end = std::chrono::steady_clock::now() + patienceWithCallbacks;
   while (CountedRun::IsAnyThere())
   {
+    // A callback may wait for what never comes; nothing runs behind it any more.
+    if (CountedRun::AbortBehindCallbacks() && std::chrono::steady_clock::now() > end)
+    {
+      return;
+    }
     {
       const WithoutLock withoutLock;
       std::this_thread::sleep_for(betweenSignals / 5);

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes BUNDLE/docs/README.md, the model card, from the bundle's own manifest and from tables of scores.
 
-  write_model_card.py BUNDLE [TITLE=SCORES.txt ...]
+  write_model_card.py [--made-by TEXT] BUNDLE [TITLE=SCORES.txt ...]
 
-A SCORES.txt is what score_cohort.py printed. Every training case of the manifest is named with its licence and attribution.
+TEXT stands for how it was made, for a bundle of an earlier rebuild.sh. A SCORES.txt is what score_cohort.py printed. Every training case of the manifest is named with its licence and attribution.
 """
 import ast
 import itertools
@@ -56,7 +56,10 @@ def table(text):
     yield ""
 
 
-def card(bundle, scores):
+MADE_BY = "`examples/glioma/models/rebuild.sh`, which says every option"
+
+
+def card(bundle, scores, made_by=MADE_BY):
     manifest = json.loads((bundle / "configs" / "metadata.json").read_text())
     ours = manifest["gliomagrading"]
     training, preparation, network = ours["training"], ours["preparation"], ours["network"]
@@ -81,7 +84,7 @@ def card(bundle, scores):
     yield f"- Licence of the weights: {ours['licence']}."
     if ours["task"] == "grading":
         yield f"- Region: {REGION[ours['region']['of']]}, {ours['region']['output_size']} voxels a side."
-    yield "- Made by `examples/glioma/models/rebuild.sh`, which says every option.\n"
+    yield f"- Made by {made_by}.\n"
     yield "## Training cases\n"
     patients = [case for case in cases if not case["case"].startswith("phantom-")]
     yield f"{len(cases)} cases: {len(cases) - len(patients)} phantoms (`glioma synthesize`, no patients) and {len(patients)} patients.\n"
@@ -106,11 +109,16 @@ def card(bundle, scores):
 
 
 def main():
-    if len(sys.argv) < 2 or any("=" not in argument for argument in sys.argv[2:]):
+    arguments = sys.argv[1:]
+    made_by = MADE_BY
+    if arguments[:1] == ["--made-by"] and len(arguments) > 1:
+        made_by = arguments[1]
+        del arguments[:2]
+    if not arguments or arguments[0].startswith("-") or any("=" not in argument for argument in arguments[1:]):
         raise SystemExit(__doc__)
-    bundle = pathlib.Path(sys.argv[1])
-    scores = [(title, pathlib.Path(file).read_text()) for title, file in (argument.split("=", 1) for argument in sys.argv[2:])]
-    text = "\n".join(card(bundle, scores)) + "\n"
+    bundle = pathlib.Path(arguments[0])
+    scores = [(title, pathlib.Path(file).read_text()) for title, file in (argument.split("=", 1) for argument in arguments[1:])]
+    text = "\n".join(card(bundle, scores, made_by)) + "\n"
     (bundle / "docs").mkdir(exist_ok=True)
     (bundle / "docs" / "README.md").write_text(text)
 

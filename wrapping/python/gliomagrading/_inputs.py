@@ -4,8 +4,8 @@
 
 inputs.json in its folder holds, for each input, the digest of result.json and a stamp (of paths, sizes and times): where
 the stamp is the same nothing is read, else the digest decides. Both are hashes, since results are passed on and folders
-may be called like patients. "options" holds the same of each option: of its words, and of all files where a word names
-some.
+may be called like patients. "options" holds the same of each option: of its words, and of the files where one that takes
+a path names some.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import os
 import re
 import tempfile
 from typing import Any, Callable
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 Record = dict[str, Any]
 #: The words of each option.
@@ -102,31 +102,73 @@ def options_of(arguments: Sequence[str]) -> dict[str, list[str]]:
     return options
 
 
-def _files_below(path: str) -> list[str]:
-    """All files of a bundle, which has folders; or what files_of() says of a file."""
-    if not os.path.isdir(path):
-        return files_of(path)
-    return sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+def _files_below(folder: str, above: Sequence[str] = ()) -> Iterator[str]:
+    """What a folder and those in it hold, links followed, but for hidden names."""
+    place = os.path.realpath(folder)
+    if place in above:  # a link that leads back
+        return
+    with contextlib.suppress(OSError):  # no folder, or none for us
+        for name in os.listdir(folder):
+            path = os.path.join(folder, name)
+            if os.path.isdir(path) and not name.startswith("."):
+                yield from _files_below(path, [*above, place])
+            elif not name.startswith("."):
+                yield path
 
 
-def _stamp_of_words(words: Sequence[str]) -> str:
-    told = [_stamp(_files_below(word)) if os.path.exists(word) else "" for word in words]
+def _files_of_bundle(bundle: str) -> list[str]:
+    """What the program loads: its model card or a file of Finder's changes nothing."""
+    manifest, sidecar = (os.path.join(bundle, *names) for names in (("configs", "metadata.json"), ("gliomagrading.json",)))
+    files = {manifest, sidecar, *_files_below(os.path.join(bundle, "models"))}
+    for said in (_read(manifest).get("gliomagrading"), _read(sidecar)):
+        weights = said.get("weights") if isinstance(said, dict) else None
+        name = weights.get("file") if isinstance(weights, dict) else None
+        if isinstance(name, str) and name and "\0" not in name:
+            files.add(os.path.normpath(os.path.join(bundle, name)))
+    # What cannot be read here the program cannot read either, and says so where it needs it.
+    return sorted(file for file in files if os.path.isfile(file) and os.access(file, os.R_OK))
+
+
+def _files_of_word(word: str) -> list[str]:
+    is_bundle = os.path.exists(os.path.join(word, "configs", "metadata.json"))
+    return _files_of_bundle(word) if is_bundle else files_of(word)
+
+
+def _names_files(name: str, word: str) -> bool:
+    """A word of another option may be called like a file that lies where this runs."""
+    return re.fullmatch(r"--(.+-(model|mask)|regions)", name) is not None and os.path.exists(word)
+
+
+#: An option and its words.
+Option = tuple[str, Sequence[str]]
+
+
+def _stamp_of_option(option: Option) -> str:
+    name, words = option
+    told = [_stamp(_files_of_word(word)) if _names_files(name, word) else "" for word in words]
     return hashlib.sha256(json.dumps([list(words), told]).encode()).hexdigest()
 
 
+def stamps_of(options: Options) -> dict[str, str]:
+    """Of each option, as its files are now."""
+    return {option[0]: _stamp_of_option(option) for option in options.items()}
+
+
 #: Every case has the same options.
-_digests_of_words: dict[str, str] = {}
+_digests_of_options: dict[tuple[str, str], str] = {}
 
 
-def _digest_of_words(words: Sequence[str]) -> str:
-    stamp = _stamp_of_words(words)
-    if stamp not in _digests_of_words:
+def _digest_of_option(option: Option, stamp: str = "") -> str:
+    """The stamp where it is known."""
+    name, words = option
+    key = name, stamp or _stamp_of_option(option)
+    if key not in _digests_of_options:
         told = [
-            [[os.path.relpath(file, word), _sha256(file)] for file in _files_below(word)] if os.path.exists(word) else word
+            [[os.path.relpath(file, word), _sha256(file)] for file in _files_of_word(word)] if _names_files(name, word) else word
             for word in words
         ]
-        _digests_of_words[stamp] = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    return _digests_of_words[stamp]
+        _digests_of_options[key] = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return _digests_of_options[key]
 
 
 def _stamp_of_input(path: str) -> str:
@@ -145,7 +187,7 @@ def _entry(source: Any, stamp: Callable[[Any], str], digest: Callable[[Any], str
 def record(inputs: Mapping[str, str], options: Options) -> Record:
     """Of the files by their roles and of the options, as they are now."""
     made: Record = {role: _entry(path, _stamp_of_input, _digest_of_input) for role, path in inputs.items()}
-    made["options"] = {name: _entry(words, _stamp_of_words, _digest_of_words) for name, words in options.items()}
+    made["options"] = {option[0]: _entry(option, _stamp_of_option, _digest_of_option) for option in options.items()}
     return made
 
 
@@ -158,7 +200,7 @@ def changed_since(before: Record, inputs: Mapping[str, str], options: Options) -
     said = before["options"]
     return [
         *(role for role, path in inputs.items() if _differs(before[role], _stamp_of_input(path), path, _digest_of_input)),
-        *(name for name, words in options.items() if _differs(said[name], _stamp_of_words(words), words, _digest_of_words)),
+        *(option[0] for option in options.items() if _differs(said[option[0]], _stamp_of_option(option), option, _digest_of_option)),
     ]
 
 
@@ -208,8 +250,11 @@ def _compare(
     return now, others
 
 
-def other_inputs(folder: str, inputs: Mapping[str, str], options: Options) -> list[str]:
-    """The roles and options whose files are not those of the result in a folder, or that it says nothing of."""
+def other_inputs(folder: str, inputs: Mapping[str, str], options: Options, stamps: Mapping[str, str]) -> list[str]:
+    """The roles and options whose files are not those of the result in a folder, or that it says nothing of.
+
+    stamps: of the options, which are those of every case.
+    """
     told = _told(folder)
     said = told.pop("options", None)
     others = [role for role in told if role not in inputs and f"--{role}" not in options]
@@ -217,7 +262,10 @@ def other_inputs(folder: str, inputs: Mapping[str, str], options: Options) -> li
     others += changed
     if isinstance(said, dict):
         others += [name for name in said if name not in options]
-        now["options"], changed = _compare(said, options, _stamp_of_words, _digest_of_words)
+        given: Mapping[str, Option] = {option[0]: option for option in options.items()}
+        now["options"], changed = _compare(
+            said, given, lambda option: stamps[option[0]], lambda option: _digest_of_option(option, stamps[option[0]])
+        )
         others += changed
         told["options"] = said
     if not others and now != told:

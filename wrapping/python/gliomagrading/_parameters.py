@@ -22,8 +22,10 @@ def _refuse(name: str, value: Any, wanted: str) -> NoReturn:
 
 
 def whole_number(value: Any, name: str) -> int:
-    """An integer; a fraction is refused, and so is 8.0: it may come of a division that seldom is one."""
+    """An integer, 8.0 too; a fraction is refused."""
     number = plain(value)
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
     if isinstance(number, bool):
         _refuse(name, value, "a whole number")
     try:
@@ -92,7 +94,12 @@ def _set(put: Callable[[Any], object], example: Any, value: Any, name: str) -> N
     try:
         put(ready)
     except (TypeError, OverflowError):  # of the right type by now
-        _refuse(name, value, "0 or more" if any(plain(part) < 0 for part in lists(ready)) else "a smaller number")
+        whole = [part for part in lists(ready) if isinstance(part, int)]
+        if any(part < 0 for part in whole):
+            _refuse(name, value, "0 or more")
+        is_short = isinstance(ready, list) and len(example) not in (0, len(ready))
+        is_large = any(part >= 1 << 31 for part in whole)
+        _refuse(name, value, f"{len(example)} of them" if is_short and not is_large else "a smaller number")
 
 
 def set_parameters(run: Any, **values: Any) -> None:

@@ -361,21 +361,23 @@ def _text_of(path: str) -> str:
 
 def _left_in_groups(processes: str, groups: str) -> Iterator[float]:
     """Bytes that the control groups of this process leave it, of both versions: its container's, and those above."""
-    with open(os.path.join(processes, "self", "cgroup"), encoding="utf-8") as file:
+    with open(os.path.join(processes, "self", "cgroup"), encoding="utf-8", errors="surrogateescape") as file:
         lines = [line.rstrip("\n").split(":", 2) for line in file]
     for _, controllers, path in lines:
         if controllers and "memory" not in controllers.split(","):
             continue
         place = os.path.join(groups, "memory") if controllers else groups
         most, taken = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        total = "total_" if controllers else ""
         steps = [step for step in path.split("/") if step]
         for number in range(len(steps), -1, -1):
             folder = os.path.join(place, *steps[:number])
             # A group without a limit says "max"; a container does not see those above it.
             with contextlib.suppress(OSError, ValueError):
                 numbers = [int(_text_of(os.path.join(folder, name))) for name in (most, taken)]
-                cached = re.search(r"^(?:total_)?inactive_file (\d+)", _text_of(os.path.join(folder, "memory.stat")), re.MULTILINE)
-                yield numbers[0] - numbers[1] + (int(cached[1]) if cached else 0)
+                # What is taken counts those below; of version 1 "total_" does. Cached files give way to processes.
+                cached = re.findall(rf"^{total}(?:in)?active_file (\d+)", _text_of(os.path.join(folder, "memory.stat")), re.MULTILINE)
+                yield numbers[0] - numbers[1] + sum(map(int, cached))
 
 
 def available_memory(processes: str = "/proc", groups: str = "/sys/fs/cgroup") -> float:
@@ -384,7 +386,7 @@ def available_memory(processes: str = "/proc", groups: str = "/sys/fs/cgroup") -
     for line in _text_of(os.path.join(processes, "meminfo")).splitlines():
         if line.startswith("MemAvailable:"):
             left = int(line.split()[1]) / 1024.0
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):
         left = min([left, *(max(0.0, number) / 1048576.0 for number in _left_in_groups(processes, groups))])
     return left
 
@@ -412,7 +414,8 @@ def check_numbers(workers: Optional[int], threads: int, timeout: float, retries:
         if number is not None and whole_number(number, name) < least:
             raise InputError(f"{name} is {number}; give {least} or more.")
     for name, limit in (("timeout", timeout), ("memory_limit", memory_limit)):
-        if limit is not None and not real_number(limit, name) >= 0.0:
+        is_default = limit is None and name == "memory_limit"
+        if not is_default and not real_number(limit, name) >= 0.0:
             raise InputError(f"{name} is {limit}; give 0 (no limit) or more.")
 
 
@@ -440,7 +443,12 @@ def grade_cohort(
     refused. A script that calls this wants `if __name__ == "__main__":`, since the workers are processes.
     """
     check_numbers(workers, threads, timeout, retries, memory_limit)
+    workers = None if workers is None else whole_number(workers, "workers")
+    threads, retries = whole_number(threads, "threads"), whole_number(retries, "retries")
+    timeout = real_number(timeout, "timeout")
+    memory_limit = None if memory_limit is None else real_number(memory_limit, "memory_limit")
     words = word_list(arguments, "arguments")
+    run = None if program is None else word_list(program, "program")
     try:
         import distributed
     except ImportError as error:
@@ -449,7 +457,7 @@ def grade_cohort(
     output = os.path.abspath(os.fsdecode(output))
     os.makedirs(os.path.join(output, "cases"), exist_ok=True)
     with _lock(output):
-        return _grade_cohort(dask, cohort, output, workers, scheduler, threads, timeout, retries, memory_limit, words, program, report)
+        return _grade_cohort(dask, cohort, output, workers, scheduler, threads, timeout, retries, memory_limit, words, run, report)
 
 
 @contextlib.contextmanager
@@ -495,6 +503,12 @@ def _inputs_of(case: Case) -> dict[str, str]:
     return {**roles, _inputs.ROLES[4]: case.brain_mask} if case.brain_mask else roles
 
 
+def _is_our_program(run: Sequence[str]) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return len(run) == 1 and os.path.realpath(run[0]) == os.path.realpath(_program.path())
+    return False
+
+
 def _options_of(arguments: Sequence[str], is_our_program: bool) -> dict[str, list[str]]:
     """The options by which a case is graded: the demonstration's models too, where none are named."""
     options = _inputs.options_of(arguments)
@@ -510,7 +524,9 @@ def _options_of(arguments: Sequence[str], is_our_program: bool) -> dict[str, lis
 
 def _check_inputs(output: str, done: Sequence[Case], options: _inputs.Options) -> None:
     """A result of other files or options is not that of the case."""
-    others = {case.name: _inputs.other_inputs(os.path.join(output, "cases", case.name), _inputs_of(case), options) for case in done}
+    stamps = _inputs.stamps_of(options) if done else {}
+    folders = {case: os.path.join(output, "cases", case.name) for case in done}
+    others = {case.name: _inputs.other_inputs(folder, _inputs_of(case), options, stamps) for case, folder in folders.items()}
     said = [f"{name} ({', '.join(roles)})" for name, roles in others.items() if roles]
     if said:
         folder = os.path.basename(output)
@@ -564,7 +580,7 @@ def _grade_cohort(
         for case in cases
     }
     finished = [case for case in cases if statuses[case.name].state == "done"]
-    options = _options_of(arguments, program is None)
+    options = _options_of(arguments, _is_our_program(run))
     _check_arguments(output, arguments)
     _check_inputs(output, finished, options)
     write_atomically(os.path.join(output, "arguments.json"), json.dumps(list(arguments)) + "\n")
@@ -588,46 +604,55 @@ def _grade_cohort(
     shutil.rmtree(_work_folder(output), ignore_errors=True)
     os.makedirs(_work_folder(output), exist_ok=True)
     limit = 2.0 * (estimate or 0.0) if memory_limit is None else memory_limit
-    if scheduler is None:
-        number = min(number_of_workers(workers, estimate, threads), len(missing))
-        cluster: Any = dask.LocalCluster(
-            n_workers=number,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            # Their pages are here alone too, at a port that is free.
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            memory_limit=0,
-            silence_logs=50,
-            local_directory=tempfile.mkdtemp(prefix=".dask-", dir=_work_folder(output)),
-        )
-        client = dask.Client(cluster)
-    else:
-        cluster = None
-        client = dask.Client(scheduler)
-    try:
-        workers_kept = _WorkersKept(client, cluster)
-        ended = _submit(client, dask.as_completed, missing, commands, output, options, timeout, retries, limit, workers_kept.look)
-        for done, status in enumerate(ended, start=1):
-            if status.state == "done" and not _is_done_elsewhere(output, status.case):
-                said = "its worker left no result here; the workers must see the same folders"
-                status = dataclasses.replace(status, state="failed", reason=said)
-            statuses[status.case] = status
-            # The whole table is written for each of few cases, and now and then for many.
-            if done % max(1, len(cases) // 200) == 0 or done == len(missing):
-                _write(output, cases, statuses, results)
-            report(status, done, len(missing))
-    finally:
-        client.close()
-        if cluster is not None:
-            cluster.close()
-        shutil.rmtree(_work_folder(output), ignore_errors=True)
-        for case in missing:  # done, but an interrupt came before the news of it
-            if statuses[case.name].state == "waiting" and is_done(output, case.name):
-                statuses[case.name] = Status(case.name, "done", "", 1)
-        _write(output, cases, statuses, results)
+    # Else the nannies give the cases variables of their own, also those of workers that come later.
+    with _dask_set({} if scheduler is not None else {"distributed.nanny.pre-spawn-environ": {}}):
+        if scheduler is None:
+            number = min(number_of_workers(workers, estimate, threads), len(missing))
+            cluster: Any = dask.LocalCluster(
+                n_workers=number,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                # Their pages are here alone too, at a port that is free.
+                dashboard_address="127.0.0.1:0",
+                worker_dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                silence_logs=50,
+                local_directory=tempfile.mkdtemp(prefix=".dask-", dir=_work_folder(output)),
+            )
+            client = dask.Client(cluster)
+        else:
+            cluster = None
+            client = dask.Client(scheduler)
+        try:
+            workers_kept = _WorkersKept(client, cluster)
+            ended = _submit(client, dask.as_completed, missing, commands, output, options, timeout, retries, limit, workers_kept.look)
+            for done, status in enumerate(ended, start=1):
+                if status.state == "done" and not _is_done_elsewhere(output, status.case):
+                    said = "its worker left no result here; the workers must see the same folders"
+                    status = dataclasses.replace(status, state="failed", reason=said)
+                statuses[status.case] = status
+                # The whole table is written for each of few cases, and now and then for many.
+                if done % max(1, len(cases) // 200) == 0 or done == len(missing):
+                    _write(output, cases, statuses, results)
+                report(status, done, len(missing))
+        finally:
+            client.close()
+            if cluster is not None:
+                cluster.close()
+            shutil.rmtree(_work_folder(output), ignore_errors=True)
+            for case in missing:  # done, but an interrupt came before the news of it
+                if statuses[case.name].state == "waiting" and is_done(output, case.name):
+                    statuses[case.name] = Status(case.name, "done", "", 1)
+            _write(output, cases, statuses, results)
     return [statuses[case.name] for case in cases]
+
+
+def _dask_set(values: dict[str, Any]) -> Any:
+    import dask
+
+    config: Any = dask.config
+    return config.set(values)
 
 
 class _WorkersKept:

@@ -155,14 +155,15 @@ def n4_bias_correction_chain(
         run.set_mask(to_volume(mask, "the mask", mask=True, labels=use_mask_label, like=volume)[0])
     if confidence is not None:
         run.set_confidence(to_volume(confidence, "the confidence", like=volume)[0])
-    levels = len(lists(maximum_number_of_iterations)) if number_of_fitting_levels is None else number_of_fitting_levels
+    iterations = lists(maximum_number_of_iterations)  # an iterator gives them once
+    levels = len(iterations) if number_of_fitting_levels is None else number_of_fitting_levels
     set_parameters(
         run,
         shrink_factors=shrink_factors,
         use_mask_label=use_mask_label,
         mask_label=mask_label,
         number_of_fitting_levels=levels,
-        maximum_number_of_iterations=maximum_number_of_iterations,
+        maximum_number_of_iterations=iterations,
         convergence_threshold=convergence_threshold,
         bias_field_full_width_at_half_maximum=bias_field_full_width_at_half_maximum,
         wiener_filter_noise=wiener_filter_noise,

@@ -110,6 +110,9 @@ def grade(
     wrap: Wrap = lambda volume: volume  # noqa: E731
     metadata: dict[str, str] = {}
     reference_volume: Any = None
+    tolerance = real_number(geometry_tolerance, "geometry_tolerance")
+    if not 0.0 <= tolerance <= 0.5:  # as the command does
+        raise InputError(f"geometry_tolerance is {tolerance}; give 0 to 0.5.")
     wanted, used = name_list(series, "series"), list[str]()
     for name, image in named.items():
         volume, wrap_this = to_volume(image, name, series=wanted)
@@ -149,7 +152,7 @@ def grade(
     )
     for layer in name_list(grad_cam_layers, "grad_cam_layers"):
         run.add_grad_cam_layer(layer)
-    run.set_geometry_tolerance(real_number(geometry_tolerance, "geometry_tolerance"))
+    run.set_geometry_tolerance(tolerance)
     said = {
         "explain": explain,
         "test_explanation": run.get_test_explanation(),
@@ -159,7 +162,7 @@ def grade(
         "device": grader._model.get_device(),
         "precision": _PRECISIONS[segmenter._model.get_precision() if segmenter is not None else 0],
         "threads": grader._model.get_number_of_threads() or _library.get_number_of_threads(),
-        "geometry-tolerance": float(geometry_tolerance),
+        "geometry-tolerance": tolerance,
         "register": bool(register),
         **({"reference": reference.lower()} if register else {}),
     }

@@ -53,11 +53,16 @@ class Image:
 
     @classmethod
     def read(cls, path: PathLike, mask: bool = False, series: Union[str, Sequence[str]] = ()) -> "Image":
-        """Reads a file in a format of ITK, or a folder of one DICOM series (series: the UID of the one to take)."""
+        """Reads a file in a format of ITK, or a folder of one DICOM series.
+
+        series: the UID of the one to take, or those of many folders.
+        """
         name, wanted = path_text(path), name_list(series, "series")
         volume = _read(name, os.path.basename(name), mask, wanted)
         if wanted:
-            refuse_unused(wanted, _library.core().Volume.used_series(name, os.path.basename(name), wanted))
+            used = _library.core().Volume.used_series(name, os.path.basename(name), wanted)
+            if not any(uid in used for uid in wanted):  # the others may belong to other folders
+                refuse_unused(wanted, used)
         _library.pass_on_warnings()
         return _own(volume)
 

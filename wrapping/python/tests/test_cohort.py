@@ -46,6 +46,8 @@ with open(os.path.join(os.path.dirname(t1), "runs.txt"), "a") as runs:
     runs.write(name + "\\n")
 with open(t1 + ".pid", "w") as pid:
     pid.write(str(os.getpid()))
+with open(t1 + ".environment", "w") as environment:
+    json.dump(dict(os.environ), environment)
 if name == "fails":
     print("first line", file=sys.stderr)
     print("stub: the image " + t1 + " is <bad> & so on, see /home/someone/else.log", file=sys.stderr)
@@ -166,21 +168,39 @@ def test_a_case_that_takes_too_much_memory_is_ended(tmp_path: pathlib.Path) -> N
     assert modest.state == "done"
 
 
-def test_a_lost_worker_loses_no_case(tmp_path: pathlib.Path) -> None:
+#: Those that Dask's nannies set, for workers that count alone; in this process too.
+OF_DASK = ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def has_the_callers_environment(folder: pathlib.Path, *names: str) -> None:
+    for name in names:
+        given = json.loads((folder / f"{name}_t1.nii.gz.environment").read_text())
+        assert "PATH" in given and not {*OF_DASK} & {*given}
+
+
+def test_a_lost_worker_loses_no_case(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in OF_DASK:
+        monkeypatch.delenv(variable, raising=False)
     table, stub = make_cohort(tmp_path / "cohort", ["ends-its-worker-once", "ends-its-worker", "other"])
     once, always, other = cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)
     assert once.state == other.state == "done"
+    has_the_callers_environment(tmp_path / "cohort", "ends-its-worker-once", "other")
     assert always.state == "crashed" and always.reason == "its worker was lost again and again"
 
 
-def test_a_worker_that_dask_gives_up_is_replaced(tmp_path: pathlib.Path) -> None:
+def test_a_worker_that_dask_gives_up_is_replaced(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import dask
 
+    for variable in OF_DASK:
+        monkeypatch.delenv(variable, raising=False)
     table, stub = make_cohort(tmp_path / "cohort", ["ends-its-worker-once", "other"])
     # At once, as on a machine that is too busy to start another within 15 s.
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}):
         statuses = cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)
+        variables = dask.config.get("distributed.nanny.pre-spawn-environ")
     assert [status.state for status in statuses] == ["done", "done"]
+    has_the_callers_environment(tmp_path / "cohort", "ends-its-worker-once", "other")
+    assert "MALLOC_TRIM_THRESHOLD_" in variables, "those of the caller's own clusters stay"
 
 
 def test_a_scheduler_without_workers_is_told_of() -> None:
@@ -405,8 +425,8 @@ def test_a_container_limits_the_memory(tmp_path: pathlib.Path) -> None:
     for name, limit in (("groups/a", str(3000 * mebibyte)), ("groups/a/b", "max")):
         write(f"{name}/memory.max", f"{limit}\n")
         write(f"{name}/memory.current", f"{1000 * mebibyte}\n")
-        write(f"{name}/memory.stat", f"active_file 7\ninactive_file {200 * mebibyte}\n")
-    assert available() == 2200.0
+        write(f"{name}/memory.stat", f"anon 5\nactive_file {30 * mebibyte}\ninactive_file {200 * mebibyte}\n")
+    assert available() == 2230.0
     # A container that sees its own group as the root, and one of version 1 whose path is the host's.
     write("proc/self/cgroup", "0::/\n")
     write("groups/memory.max", str(1500 * mebibyte))
@@ -416,9 +436,19 @@ def test_a_container_limits_the_memory(tmp_path: pathlib.Path) -> None:
     write("proc/self/cgroup", "12:cpu,cpuacct:/docker/x\n7:memory:/docker/x\n")
     write("groups/memory/memory.limit_in_bytes", str(700 * mebibyte))
     write("groups/memory/memory.usage_in_bytes", str(100 * mebibyte))
-    write("groups/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 0\n")
-    assert available() == pytest.approx(600.0, abs=0.01)
-    assert 0.0 < cohort.available_memory() < float("inf")
+    own = f"inactive_file {50 * mebibyte}\nactive_file {60 * mebibyte}\n"
+    write("groups/memory/memory.stat", f"{own}total_inactive_file {7 * mebibyte}\ntotal_active_file {8 * mebibyte}\n")
+    assert available() == 615.0
+    # The name of a group is bytes, and whatever else it says ends no run.
+    (tmp_path / "proc/self/cgroup").write_bytes(b"7:memory:/docker/\xff\n")
+    (tmp_path / os.fsdecode(b"groups/memory/docker/\xff")).mkdir(parents=True)
+    for name, number in (("limit", 90), ("usage", 50)):
+        write(os.fsdecode(b"groups/memory/docker/\xff/memory.") + f"{name}_in_bytes", str(number * mebibyte))
+    write(os.fsdecode(b"groups/memory/docker/\xff/memory.stat"), "")
+    assert available() == 40.0
+    write("proc/self/cgroup", "nothing of the kind\n")
+    assert available() == 8000.0
+    assert 0.0 <= cohort.available_memory() < float("inf")
 
 
 @pytest.mark.parametrize(
@@ -429,6 +459,7 @@ def test_a_container_limits_the_memory(tmp_path: pathlib.Path) -> None:
         ({"workers": 1.5}, "workers is 1.5; give a whole number"),
         ({"retries": -1}, "retries is -1; give 0 or more"),
         ({"timeout": -1.0}, "timeout is -1.0; give 0"),
+        ({"timeout": None}, "timeout is None; give a number"),
         ({"memory_limit": float("nan")}, "memory_limit is nan; give 0"),
         ({"arguments": ["--explain", 3]}, "arguments is 3; give strings and paths"),
     ],
@@ -438,6 +469,14 @@ def test_numbers_that_no_run_can_have(tmp_path: pathlib.Path, options: Any, says
     with pytest.raises(gliomagrading.InputError, match=says):
         cohort.grade_cohort(table, tmp_path / "output", program=stub, **options)
     assert not (tmp_path / "output").exists()
+
+
+def test_numbers_of_another_type(tmp_path: pathlib.Path) -> None:
+    """A whole number is one, whatever computed it."""
+    table, stub = make_cohort(tmp_path / "cohort", ["one", "fails"])
+    options: Any = {"workers": np.float64(1.0), "threads": 2.0, "retries": 1.0, "timeout": np.float32(60.0), "memory_limit": np.int64(0)}
+    one, fails = cohort.grade_cohort(table, tmp_path / "output", program=stub, **options)
+    assert one.state == "done" and fails.attempts == 2
 
 
 def test_the_command_refuses_such_numbers_too(tmp_path: pathlib.Path) -> None:
@@ -689,9 +728,25 @@ def test_another_file_or_model_behind_an_option(tmp_path: pathlib.Path) -> None:
     table, stub = make_cohort(folder, ["one", "two"])
     fill(folder)
     bundle, mask = tmp_path / "patient" / "bundle", tmp_path / "patient" / "mask.nii.gz"
-    (bundle / "models").mkdir(parents=True)
-    weights = bundle / "models" / "weights"
+    elsewhere = tmp_path / "store"
+    for place in (bundle / "models", bundle / "configs", bundle / "docs", elsewhere):
+        place.mkdir(parents=True)
+    # A folder of links, as git-annex makes them.
+    (bundle / "models" / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(elsewhere)
+    weights = elsewhere / "weights"
     weights.write_text("first")
+    other_weights = bundle / "other" / "weights.ts"
+    other_weights.parent.mkdir()
+    other_weights.write_text("first")
+    manifest = bundle / "configs" / "metadata.json"
+    manifest.write_text(json.dumps({"gliomagrading": {"weights": {"file": "other/weights.ts"}}}))
+    # What the program does not load may be anything.
+    (bundle / "models" / ".#lock").symlink_to("nobody@nowhere.1")
+    (bundle / "models" / "gone").symlink_to("nowhere")
+    os.mkfifo(bundle / "models" / "pipe")
+    card = bundle / "docs" / "README.md"
+    card.write_text("a card")
     mask.write_text("a mask")
     arguments = ["--grading-model", str(bundle), f"--tumour-mask={mask}", "--explain", "none"]
 
@@ -701,14 +756,22 @@ def test_another_file_or_model_behind_an_option(tmp_path: pathlib.Path) -> None:
     assert grade() == grade() == ["done", "done"]
     assert "patient" not in (output / "cases" / "one" / "inputs.json").read_text()
     runs = runs_of(folder)
-    weights.write_text("other")
-    with pytest.raises(ValueError, match=r"other files or options.*: one \(--grading-model\), two \(--grading-model\)\. Give the same"):
-        grade()
-    weights.write_text("first")
+    for file in (weights, other_weights, manifest, bundle / "gliomagrading.json"):
+        before = file.read_text() if file.exists() else None
+        file.write_text("other")
+        said = r"other files or options.*: one \(--grading-model\), two \(--grading-model\)\. Give the same"
+        with pytest.raises(ValueError, match=said):
+            grade()
+        file.unlink() if before is None else file.write_text(before)
+    card.write_text("a better card")
+    (bundle / ".DS_Store").write_text("Finder")
+    (bundle / "models" / ".DS_Store").write_text("Finder")
+    assert grade() == ["done", "done"]
     mask.write_text("b mask")
     with pytest.raises(ValueError, match=r": one \(--tumour-mask\), two"):
         grade()
     mask.write_text("a mask")
+    (bundle / "models" / "pipe").unlink()
     shutil.move(bundle, tmp_path / "moved")
     arguments[1] = str(tmp_path / "moved")
     assert grade() == ["done", "done"]
@@ -719,6 +782,38 @@ def test_another_file_or_model_behind_an_option(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match=r": one \(--explain\), two"):
         grade()
     assert runs_of(folder) == runs
+
+
+def test_a_word_that_is_called_like_a_folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, output = tmp_path / "cohort", tmp_path / "output"
+    table, stub = make_cohort(folder, ["one"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "all").mkdir()
+    for text in ("something", "something else"):
+        (tmp_path / "all" / "file").write_text(text)
+        assert cohort.grade_cohort(table, output, workers=1, program=stub, arguments=["--explain", "all"])[0].state == "done"
+    assert runs_of(folder) == ["one"]
+
+
+def test_the_files_of_options_are_looked_at_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for every case that is done."""
+    table, stub = make_cohort(tmp_path / "cohort", ["one", "two", "three"])
+    mask = tmp_path / "mask.nii"
+    mask.write_text("a mask")
+    inputs = importlib.import_module("gliomagrading._inputs")
+    looked: "list[Any]" = []
+    stamp = inputs._stamp
+
+    def noted(files: Any) -> Any:
+        looked.append(list(files))
+        return stamp(files)
+
+    monkeypatch.setattr(inputs, "_stamp", noted)
+    for _ in range(2):
+        looked.clear()
+        cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub, arguments=["--tumour-mask", str(mask)])
+        mask.write_text("a mask")  # another stamp, the same digest
+    assert looked.count([str(mask)]) == 1
 
 
 def test_a_model_that_changes_while_a_case_is_graded(tmp_path: pathlib.Path) -> None:
@@ -772,6 +867,22 @@ def test_the_models_of_the_demonstration_are_told_too() -> None:
     want = {"--tumour-mask": ["m"], "--grading-model": ["g"], "--brain-grading-model": [bundle("brain-grading")]}
     assert cohort._options_of(given, True) == want
     assert cohort._options_of(["--series", "t1=1.2", "--series", "t2=1.3"], False) == {"--series": ["t1=1.2", "t2=1.3"]}
+
+
+def test_the_program_may_be_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its results are those of the program that is the default."""
+    table, stub = make_cohort(tmp_path / "cohort", ["one"])
+    program = tmp_path / "glioma"
+    program.write_text(f'#!/bin/sh\nexec {stub[0]} {stub[1]} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(importlib.import_module("gliomagrading._program"), "path", lambda: str(program))
+    (tmp_path / "link").symlink_to(program)
+    given: Any
+    for given in (None, [str(program)], [tmp_path / "link"], str(program), None):
+        assert cohort.grade_cohort(table, tmp_path / "output", workers=1, program=given)[0].state == "done"
+    assert runs_of(tmp_path / "cohort") == ["one"]
+    with pytest.raises(ValueError, match=r": one \(--segmentation-model, --grading-model\)\. "):
+        cohort.grade_cohort(table, tmp_path / "output", workers=1, program=stub)
 
 
 def test_options_that_are_not_known_any_more(tmp_path: pathlib.Path) -> None:

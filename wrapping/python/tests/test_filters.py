@@ -154,17 +154,21 @@ def test_numbers_of_numpy_are_numbers(head: Head) -> None:
         {"shrink_factors": [2, 2, 2], "maximum_number_of_iterations": [2], "convergence_threshold": 0.0},
         {"shrink_factors": np.array([2, 2, 2]), "maximum_number_of_iterations": np.array([2]), "convergence_threshold": np.array(0.0)},
         {"shrink_factors": np.uint8(2), "maximum_number_of_iterations": 2, "convergence_threshold": 0},
+        {"shrink_factors": np.float64(2.0), "maximum_number_of_iterations": iter([2.0]), "convergence_threshold": 0},
     ]
     corrected = [gg.n4_bias_correction_chain(image, brain, **options) for options in few]
     np.testing.assert_array_equal(corrected[0], corrected[1])
     np.testing.assert_array_equal(corrected[0], corrected[2])
+    np.testing.assert_array_equal(corrected[0], corrected[3])
 
 
 @pytest.mark.parametrize(
     "options, says",
     [
         ({"output_size": -1}, "output_size is -1; give 0 or more"),
-        ({"output_size": 8.0}, "output_size is 8.0; give a whole number"),
+        ({"output_size": 8.5}, "output_size is 8.5; give a whole number"),
+        ({"output_size": float("inf")}, "output_size is inf; give a whole number"),
+        ({"output_size": np.float64("nan")}, "output_size is nan; give a whole number"),
         ({"output_size": "8"}, "output_size is '8'; give a whole number"),
         ({"output_size": True}, "output_size is True; give a whole number"),
         ({"output_size": np.int64(2**40)}, f"output_size is {2**40}; give a smaller number"),
@@ -185,6 +189,7 @@ def test_what_cannot_be_a_list_is_named(head: Head, bundles: Bundles, tmp_path: 
     for options, says in (
         ({"shrink_factors": [2, -1, 2]}, "shrink_factors is [2, -1, 2]; give 0 or more"),
         ({"shrink_factors": [2, 1.5, 2]}, "shrink_factors is 1.5; give a whole number"),
+        ({"maximum_number_of_iterations": [2**40]}, f"maximum_number_of_iterations is [{2**40}]; give a smaller number"),
         ({"device": 0}, "device is 0; give a str"),
     ):
         with pytest.raises(gg.InputError, match=re.escape(says)):
@@ -196,6 +201,8 @@ def test_what_cannot_be_a_list_is_named(head: Head, bundles: Bundles, tmp_path: 
     size = 72.5
     with pytest.raises(gg.InputError, match="output_size is 72.5; give a whole number"):
         gg.write_seeded_bundle(tmp_path / "half", dataclasses.replace(GRADING, output_size=size), 2)
+    with pytest.raises(gg.InputError, match=re.escape("spacing is (1, 1); give 3 of them")):
+        gg.write_seeded_bundle(tmp_path / "flat", dataclasses.replace(GRADING, spacing=(1, 1)), 2)
     with pytest.raises(gg.InputError, match="threads is -1; give 0"):
         gg.Model(bundles.grading, threads=-1)
     with pytest.raises(gg.InputError, match="precision is 'float16'; give one of"):
@@ -508,6 +515,25 @@ print("ends")
     assert done.returncode == 0 and done.stdout == "ends\n", (done.returncode, done.stderr[-2000:])
 
 
+def test_python_may_end_while_a_callback_waits() -> None:
+    """For what never comes: its filter is ended, and the callback left alone."""
+    code = f"""
+import sys, threading
+sys.path.insert(0, {str(pathlib.Path(__file__).resolve().parent)!r})
+import gliomagrading as gg, test_filters
+begun = threading.Event()
+def wait(*_):
+    begun.set()
+    threading.Event().wait()
+work = lambda: gg.n4_bias_correction_chain(**test_filters.slow(test_filters.make_head()), progress=wait)
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+print("ends")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout == "ends\n", (done.returncode, done.stderr[-2000:])
+
+
 def test_other_threads_run_meanwhile(head: Head) -> None:
     """Python's lock is free while C++ runs: this thread counts on."""
     done = threading.Event()
@@ -715,6 +741,13 @@ def test_masks_of_a_registration_lie_on_the_grid_of_its_reference(head: Head, bu
     with pytest.raises(gg.InputError, match=said % "tumour mask"):
         gg.grade(images, brain_mask=brain, tumour_mask=near, **options)
     assert gg.grade(images, brain_mask=brain, tumour_mask=near, geometry_tolerance=0.1, **options).grade is not None
+
+
+@pytest.mark.parametrize("tolerance", [-1e-6, 0.6, float("inf"), np.float64("nan")])
+def test_a_tolerance_that_none_can_be(head: Head, tolerance: float) -> None:
+    """Everything, or nothing, would be on one grid."""
+    with pytest.raises(gg.InputError, match=re.escape(f"geometry_tolerance is {float(tolerance)}; give 0 to 0.5")):
+        gg.grade(head.arrays, geometry_tolerance=tolerance)
 
 
 def test_an_interrupt_ends_a_registration(phantom: Phantom, bundles: Bundles) -> None:
