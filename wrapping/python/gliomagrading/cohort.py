@@ -712,7 +712,8 @@ def _submit(
     # The caller's environment is its own: workers have theirs.
     library_folder = _program.library_folder()
     # With results: a worker may be lost with those that nobody has fetched.
-    running = as_completed(with_results=True, raise_errors=False)
+    # On this client's loop: the last one that began, of another thread, may end before.
+    running = as_completed(loop=client.loop, with_results=True, raise_errors=False)
 
     def send(name: str, attempt: int) -> None:
         future = client.submit(
