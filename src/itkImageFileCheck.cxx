@@ -67,7 +67,7 @@ Trimmed(const std::string & text)
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
 }
 
-/** Bytes of a file, decompressed where they are. gzread() does not always come to the sum at the end. */
+// Bytes of a file, decompressed where they are. gzread() does not always come to the sum at the end.
 class ByteStream
 {
 public:

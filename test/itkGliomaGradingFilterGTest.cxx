@@ -178,7 +178,7 @@ StagesOf(const FilterType * filter)
   return names;
 }
 
-/** What makes a resampling filter: once the second from now on finds no memory. */
+// What makes a resampling filter: once the second from now on finds no memory.
 class ResamplingWithoutMemory : public itk::CreateObjectFunctionBase
 {
 public:
