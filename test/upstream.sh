@@ -89,9 +89,9 @@ itk_source()
   itk_version=$(basename "$archive" | sed 's/insighttoolkit5_\(.*\)\.orig\.tar\.xz/\1/')
   itk_dir=$work/InsightToolkit-$itk_version
   if [ ! -f "$itk_dir/CMakeLists.txt" ]; then
-    # ITK's test data are of no use here.
     rm -rf "$work/unpacking" && mkdir "$work/unpacking"
-    tar -xf "$archive" -C "$work/unpacking" --exclude '*/.ExternalData/*' || return 1
+    # With its data: tests of ITK's own that the wrapped tree builds want some.
+    tar -xf "$archive" -C "$work/unpacking" || return 1
     mv "$work/unpacking"/InsightToolkit-* "$itk_dir" && rmdir "$work/unpacking"
   fi
   # Builds of another ITK would be taken for this one's.
