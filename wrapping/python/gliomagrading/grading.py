@@ -14,7 +14,7 @@ from ._parameters import name_list, real_number, set_parameters
 from ._progress import Progress
 from .errors import GliomaGradingWarning, InputError
 from .filters import GEOMETRY_TOLERANCE, _class_number, _number, _update
-from .images import SEQUENCES, PathLike, Wrap, describe, is_path, named_sequences, path_text, refuse_unused, to_volume
+from .images import SEQUENCES, PathLike, Wrap, is_path, named_sequences, path_text, refuse_unused, to_volume
 from .model import _PRECISIONS, Model, as_model, demonstration_bundle
 
 Explain = Literal["none", "gradcam", "guided-backprop", "all"]
@@ -102,7 +102,7 @@ def grade(
     region_labels, an image of regions such as the ventricles, adds to quality how much of each map lies in each (not with
     register). series: UIDs of the series to take from DICOM folders of several.
     """
-    named = named_sequences(images)
+    named, wrap_of_one = named_sequences(images)
     run = _library.core().CaseGrading()
     if len({*SEQUENCES} & {reference}) == 0:
         raise InputError(f"reference is {reference!r}; give one of {', '.join(SEQUENCES)}.")
@@ -120,8 +120,7 @@ def grade(
             wrap, metadata, reference_volume = wrap_this, volume.get_metadata(), volume
         run.set_sequence(name, volume)
         used += _add_file(run, name, image, wanted)
-    if not isinstance(images, (list, tuple, Mapping)):
-        wrap = describe(images)[1]
+    wrap = wrap_of_one or wrap
     for role, mask, take in (
         ("brain-mask", brain_mask, run.set_brain_mask),
         ("tumour-mask", tumour_mask, run.set_tumour_mask),

@@ -362,8 +362,11 @@ def to_volume(
     return _volume(described, mask or labels, role, labels), wrap
 
 
-def named_sequences(images: Any) -> dict[str, Any]:
-    """T1, T1c, T2 and FLAIR out of a list of four, a mapping by name, or one image of four components."""
+def named_sequences(images: Any) -> tuple[dict[str, Any], Optional[Wrap]]:
+    """T1, T1c, T2 and FLAIR out of a list of four, a mapping by name, or one image of four components.
+
+    What gives results the kind of that one image comes with them.
+    """
     if isinstance(images, Mapping):
         names = {name.lower(): name for name in SEQUENCES}
         found: dict[str, Any] = {}
@@ -374,23 +377,24 @@ def named_sequences(images: Any) -> dict[str, Any]:
         missing = [name for name in SEQUENCES if name not in found]
         if missing:
             raise InputError(f"The sequence {missing[0]} is missing; give T1, T1c, T2 and FLAIR.")
-        return {name: found[name] for name in SEQUENCES}
+        return {name: found[name] for name in SEQUENCES}, None
     if isinstance(images, (list, tuple)):
         if len(images) != len(SEQUENCES):
             raise InputError(f"There are {len(images)} images; give four, in the order T1, T1c, T2, FLAIR.")
-        return dict(zip(SEQUENCES, images))
+        return dict(zip(SEQUENCES, images)), None
     if is_path(images):
         raise InputError("One path was given; give four, in the order T1, T1c, T2, FLAIR.")
-    described, _ = describe(images)
+    described, wrap = describe(images)
     if described.array.ndim != 4 or described.array.shape[3] != len(SEQUENCES):
         raise InputError("One image was given that has not four components; give T1, T1c, T2 and FLAIR.")
-    return {name: dataclasses.replace(described, array=np.asarray(described.array)[..., i]) for i, name in enumerate(SEQUENCES)}
+    array = np.asarray(described.array)
+    return {name: dataclasses.replace(described, array=array[..., i]) for i, name in enumerate(SEQUENCES)}, wrap
 
 
 def to_vector_volume(images: Any, tolerance: float) -> tuple[Any, Wrap]:
     """A volume of one or several components: of one image, or of a list or mapping of images on one grid."""
     if isinstance(images, Mapping):
-        images = list(named_sequences(images).values())
+        images = list(named_sequences(images)[0].values())
     if not isinstance(images, (list, tuple)):
         return to_volume(images, "the image")
     if not images:

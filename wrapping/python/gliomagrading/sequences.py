@@ -14,7 +14,7 @@ from ._documentation import documented
 from ._parameters import real_number, set_parameters
 from ._progress import Progress
 from .filters import GEOMETRY_TOLERANCE, _number, _update
-from .images import SEQUENCES, Image, PathLike, describe, named_sequences, to_volume
+from .images import SEQUENCES, Image, PathLike, named_sequences, to_volume
 
 T = TypeVar("T")
 BiasCorrection = Literal["n4", "none"]
@@ -94,17 +94,15 @@ def sequence_preparation(
 
     A model's manifest says what it was trained on: bias_correction, standardization, the quantiles and outside_value.
     """
-    named = named_sequences(images)
+    named, wrap = named_sequences(images)
     run = _library.core().SequencePreparation()
-    wrap: Any = None
     first: Any = None
     for name, image in named.items():
         volume, wrap_this = to_volume(image, name)
-        if first is None:
-            first, wrap = volume, wrap_this
+        first = volume if first is None else first
+        wrap = wrap or wrap_this
         run.set_sequence(name, volume)
-    if not isinstance(images, (list, tuple, Mapping)):
-        wrap = describe(images)[1]
+    assert wrap is not None  # there are four
     if brain_mask is not None:
         run.set_brain_mask(to_volume(brain_mask, "the brain mask", mask=True, like=first)[0])
     run.set_geometry_tolerance(real_number(geometry_tolerance, "geometry_tolerance"))
@@ -278,7 +276,7 @@ class SequenceOrder:
 @documented("SequenceOrderCalculator")
 def sequence_order(images: Any, brain_mask: Any) -> SequenceOrder:
     """Are T1, T1c, T2 and FLAIR what they are called?"""
-    named = named_sequences(images)
+    named, _ = named_sequences(images)
     run = _library.core().SequenceOrder()
     volumes = [to_volume(named[name], name)[0] for name in SEQUENCES]
     for number, volume in enumerate(volumes):
