@@ -18,11 +18,10 @@
 #include "ModelBackend.h"
 
 #include "itkMacro.h"
+#include "itksys/SystemTools.hxx"
 
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
-#include <algorithm>
-#include <cctype>
 #include <fstream>
 #include <mutex>
 #include <sstream>
@@ -86,13 +85,6 @@ FirstAbsent(const std::string & list)
   return "";
 }
 
-std::string
-LowerCase(std::string text)
-{
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
 // A compiled package: its size, precision, device and instruction set were chosen when it was made.
 class InductorBackend : public ModelBackend
 {
@@ -105,7 +97,7 @@ public:
     const auto metadata = torch::inductor::AOTIModelPackageLoader::load_metadata_from_package(file, "model");
     const auto said = [&metadata](const char * key) {
       const auto found = metadata.find(key);
-      return found == metadata.end() ? std::string() : LowerCase(found->second);
+      return found == metadata.end() ? std::string() : itksys::SystemTools::LowerCase(found->second);
     };
     const std::string packageDevice = said("AOTI_DEVICE_KEY");
     if (!packageDevice.empty() && packageDevice != (device.is_cpu() ? "cpu" : "cuda"))
@@ -113,7 +105,7 @@ public:
       itkGenericExceptionMacro("The package '" << file << "' was compiled for " << packageDevice << ", not for "
                                                << device.str());
     }
-    const std::string inManifest = LowerCase(manifest.InstructionSet);
+    const std::string inManifest = itksys::SystemTools::LowerCase(manifest.InstructionSet);
     const std::string inPackage = said("AOTI_CPU_ISA");
     if (inManifest.empty() && inPackage.empty() && device.is_cpu())
     {

@@ -21,6 +21,7 @@
 #include "itkImageFileCheck.h"
 #include "itkImageFileReader.h"
 #include "itkImageIOFactory.h"
+#include "itksys/SystemTools.hxx"
 
 #include <algorithm>
 #include <cctype>
@@ -47,18 +48,11 @@ Trimmed(const std::string & text)
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(blanks) - first + 1);
 }
 
-std::string
-LowerCase(std::string text)
-{
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
 /** A name without the year of its challenge: Brats17_TCIA_105_1 and Brats18_TCIA_105_1 are one subject. */
 std::string
 WithoutYear(const std::string & name)
 {
-  const bool hasYear = name.size() > 8 && LowerCase(name.substr(0, 5)) == "brats" &&
+  const bool hasYear = name.size() > 8 && itksys::SystemTools::LowerCase(name.substr(0, 5)) == "brats" &&
                        std::isdigit(static_cast<unsigned char>(name[5])) != 0 &&
                        std::isdigit(static_cast<unsigned char>(name[6])) != 0 && name[7] == '_';
   return hasYear ? name.substr(8) : name;
@@ -100,7 +94,7 @@ ParseSplit(const std::string & text, std::vector<std::string> & unknown)
         break;
       }
       const std::string word = text.substr(i + 1, end - i - 1);
-      const std::string lower = LowerCase(word);
+      const std::string lower = itksys::SystemTools::LowerCase(word);
       if (depth > 0)
       {
         entries.push_back({ word, set, grade });
@@ -300,7 +294,7 @@ CohortReader::ReadTable()
   const std::vector<std::string>     header = SplitLine(line);
   for (std::size_t i = 0; i < header.size(); ++i)
   {
-    if (!column.emplace(LowerCase(header[i]), i).second)
+    if (!column.emplace(itksys::SystemTools::LowerCase(header[i]), i).second)
     {
       m_Problems.push_back(m_Path + ": the column '" + header[i] + "' occurs twice");
     }
@@ -386,7 +380,7 @@ CohortReader::ReadTable()
       complaint("the grade '" + c.Grade + "' is neither LGG nor HGG");
     }
     c.Site = field("site");
-    c.Set = LowerCase(field("set"));
+    c.Set = itksys::SystemTools::LowerCase(field("set"));
     if (!c.Set.empty() && c.Set != "training" && c.Set != "validation" && c.Set != "test")
     {
       complaint("the set '" + c.Set + "' is none of training, validation and test");

@@ -19,6 +19,7 @@
 
 #include "itkMacro.h"
 #include "itk_zlib.h"
+#include "itksys/SystemTools.hxx"
 
 #include <algorithm>
 #include <array>
@@ -49,15 +50,6 @@ Refuse(const std::string & reason)
 RefuseDamaged()
 {
   Refuse("the file is cut off or damaged; get it again");
-}
-
-std::string
-LowerCase(std::string text)
-{
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return text;
 }
 
 std::string
@@ -191,11 +183,11 @@ std::vector<std::string>
 NiftiPair(const std::string & path)
 {
   fs::path base(path);
-  if (LowerCase(base.extension().string()) == ".gz")
+  if (itksys::SystemTools::LowerCase(base.extension().string()) == ".gz")
   {
     base.replace_extension();
   }
-  const std::string extension = LowerCase(base.extension().string());
+  const std::string extension = itksys::SystemTools::LowerCase(base.extension().string());
   if (extension != ".hdr" && extension != ".img")
   {
     return {};
@@ -370,7 +362,7 @@ NextLine(std::istream & file, std::string & line)
 bool
 ReadMetaImageHeader(const std::string & path, VoxelStream & stream)
 {
-  const std::string extension = LowerCase(fs::path(path).extension().string());
+  const std::string extension = itksys::SystemTools::LowerCase(fs::path(path).extension().string());
   if (extension != ".mha" && extension != ".mhd")
   {
     return false;
@@ -429,7 +421,7 @@ ReadMetaImageHeader(const std::string & path, VoxelStream & stream)
     {
       RefuseSeveralFiles(value, value.find('%') != std::string::npos);
       stream.Bytes = BytesOf(sizes + ' ' + channels, types, type);
-      if (LowerCase(value) != "local")
+      if (itksys::SystemTools::LowerCase(value) != "local")
       {
         stream.DataFile = value;
       }
@@ -504,7 +496,7 @@ ReadNrrdHeader(const std::string & path, VoxelStream & stream)
     {
       continue;
     }
-    const std::string key = LowerCase(Trimmed(line.substr(0, colon)));
+    const std::string key = itksys::SystemTools::LowerCase(Trimmed(line.substr(0, colon)));
     const std::string value = Trimmed(line.substr(colon + 2));
     if (key == "sizes")
     {
@@ -512,11 +504,11 @@ ReadNrrdHeader(const std::string & path, VoxelStream & stream)
     }
     else if (key == "type")
     {
-      type = LowerCase(value);
+      type = itksys::SystemTools::LowerCase(value);
     }
     else if (key == "encoding")
     {
-      const std::string encoding = LowerCase(value);
+      const std::string encoding = itksys::SystemTools::LowerCase(value);
       stream.IsCompressed = encoding == "gzip" || encoding == "gz";
       stream.IsText = encoding != "raw" && !stream.IsCompressed;
     }

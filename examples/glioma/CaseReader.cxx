@@ -25,6 +25,7 @@
 #include "itkImageFileReader.h"
 #include "itkImageIOFactory.h"
 #include "itkSha256.h"
+#include "itksys/SystemTools.hxx"
 
 #include <algorithm>
 #include <cmath>
@@ -51,10 +52,7 @@ RefuseNrrdSpaceThatIsReadWrongly(const std::string & path, const std::string & r
     {
       return;
     }
-    for (char & character : line)
-    {
-      character = character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a') : character;
-    }
+    line = itksys::SystemTools::LowerCase(line);
     if (line.compare(0, 6, "space:") == 0 &&
         (line.find("left-anterior") != std::string::npos || line.find("las") != std::string::npos))
     {

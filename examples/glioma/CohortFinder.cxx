@@ -19,9 +19,9 @@
 
 #include "DicomSeries.h"
 #include "itkCohortReader.h"
+#include "itksys/SystemTools.hxx"
 
 #include <algorithm>
-#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -37,13 +37,6 @@ const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
 constexpr std::size_t             seg = 4;
 constexpr std::size_t             none = 5;
 
-std::string
-LowerCase(std::string text)
-{
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
 /** Which sequence BRATS means by a word: the words of 2017 to 2021 follow an underscore, those of 2023 a hyphen. */
 std::size_t
 SequenceOf(const std::string & word, char separator)
@@ -51,14 +44,15 @@ SequenceOf(const std::string & word, char separator)
   static const std::array<std::array<const char *, 5>, 2> words{ { { { "t1", "t1ce", "t2", "flair", "seg" } },
                                                                    { { "t1n", "t1c", "t2w", "t2f", "seg" } } } };
   const auto &                                            known = words[separator == '_' ? 0 : 1];
-  return static_cast<std::size_t>(std::find(known.begin(), known.end(), LowerCase(word)) - known.begin());
+  return static_cast<std::size_t>(std::find(known.begin(), known.end(), itksys::SystemTools::LowerCase(word)) -
+                                  known.begin());
 }
 
 /** What a file's name says: the patient and the sequence; none: it is no name of BRATS. */
 std::size_t
 SplitName(const std::string & file, std::string & name)
 {
-  const std::string lower = LowerCase(file);
+  const std::string lower = itksys::SystemTools::LowerCase(file);
   for (const std::string & ending : { std::string(".nii.gz"), std::string(".nii") })
   {
     if (lower.size() > ending.size() && lower.compare(lower.size() - ending.size(), ending.size(), ending) == 0)

@@ -23,6 +23,7 @@
 #include "itkGDCMSeriesFileNames.h"
 #include "itkImageSeriesReader.h"
 #include "itkMetaDataObject.h"
+#include "itksys/SystemTools.hxx"
 
 #include <algorithm>
 #include <array>
@@ -229,22 +230,12 @@ Names(const std::string & data, const std::string & uid)
   return false;
 }
 
-std::string
-LowerCase(std::string text)
-{
-  for (char & character : text)
-  {
-    character = character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a') : character;
-  }
-  return text;
-}
-
 /** "im-#-#.dcm" for "IM-0002-0017.dcm": files of one shape are the slices of one series. */
 std::string
 ShapeOf(const std::filesystem::path & file)
 {
   std::string shape;
-  for (const char character : LowerCase(file.filename().string()))
+  for (const char character : itksys::SystemTools::LowerCase(file.filename().string()))
   {
     const bool isDigit = character >= '0' && character <= '9';
     if (!isDigit || shape.empty() || shape.back() != '#')
@@ -259,7 +250,7 @@ ShapeOf(const std::filesystem::path & file)
 std::string
 DicomEndingOf(const std::filesystem::path & file)
 {
-  const std::string ending = LowerCase(file.extension().string());
+  const std::string ending = itksys::SystemTools::LowerCase(file.extension().string());
   return ending == ".dcm" || ending == ".ima" || ending == ".dicom" ? ending : std::string();
 }
 
