@@ -59,13 +59,33 @@ public:
 inline std::ostream &
 operator<<(std::ostream & os, AxisAlignedLinearSamplerEnums::Interpolation value)
 {
-  return os << (value == AxisAlignedLinearSamplerEnums::Interpolation::Linear ? "Linear" : "NearestNeighbor");
+  return os << [value] {
+    switch (value)
+    {
+      case AxisAlignedLinearSamplerEnums::Interpolation::Linear:
+        return "Linear";
+      case AxisAlignedLinearSamplerEnums::Interpolation::NearestNeighbor:
+        return "NearestNeighbor";
+      default:
+        return "INVALID VALUE FOR itk::AxisAlignedLinearSamplerEnums::Interpolation";
+    }
+  }();
 }
 
 inline std::ostream &
 operator<<(std::ostream & os, AxisAlignedLinearSamplerEnums::Border value)
 {
-  return os << (value == AxisAlignedLinearSamplerEnums::Border::Repeat ? "Repeat" : "Extrapolate");
+  return os << [value] {
+    switch (value)
+    {
+      case AxisAlignedLinearSamplerEnums::Border::Repeat:
+        return "Repeat";
+      case AxisAlignedLinearSamplerEnums::Border::Extrapolate:
+        return "Extrapolate";
+      default:
+        return "INVALID VALUE FOR itk::AxisAlignedLinearSamplerEnums::Border";
+    }
+  }();
 }
 
 /** \class AxisAlignedLinearSampler
@@ -78,7 +98,8 @@ operator<<(std::ostream & os, AxisAlignedLinearSamplerEnums::Border value)
  * through the two outermost ones, so that a ramp stays a ramp; beyond it is the outside value. A value depends on the
  * output index alone: not on the region asked for, nor on the number of threads.
  *
- * Buffers are those of an `itk::VectorImage` or a scalar `itk::Image`: components interleaved, axis 0 fastest.
+ * Buffers are those of an `itk::VectorImage` or a scalar `itk::Image`: components interleaved, axis 0 fastest. Values
+ * of an integer type are rounded, halves up, and limited to what it holds.
  *
  * \ingroup GliomaGrading
  */
@@ -118,6 +139,12 @@ public:
   /** \brief The voxels of the input that a region of the output needs: never empty, always in the extent. */
   RegionType
   ComputeInputRegion(const RegionType & outputRegion) const;
+
+  /** \brief A value as a pixel of the output: integers are rounded, halves up, and limited to what the type holds (a
+   * NaN becomes its lowest); other types are cast. */
+  template <typename TOutput, typename TValue>
+  static TOutput
+  ToPixel(TValue value);
 
   /** \brief Writes `outputRegion` of the output. May be called from several threads at once.
    *

@@ -20,6 +20,7 @@
 
 #include "itkAxisAlignedLinearSampler.h"
 #include "itkMath.h"
+#include "itkNumericTraits.h"
 
 #include <algorithm>
 #include <cmath>
@@ -180,6 +181,37 @@ AxisAlignedLinearSampler::ComputeInputRegion(const RegionType & outputRegion) co
   return region;
 }
 
+template <typename TOutput, typename TValue>
+TOutput
+AxisAlignedLinearSampler::ToPixel(TValue value)
+{
+  if constexpr (!std::is_integral<TOutput>::value || std::is_same<TOutput, TValue>::value)
+  {
+    return static_cast<TOutput>(value);
+  }
+  else if constexpr (std::is_integral<TValue>::value)
+  {
+    const auto pixel = static_cast<TOutput>(value);
+    const bool isNegative = NumericTraits<TValue>::IsNegative(value);
+    if (static_cast<TValue>(pixel) == value && NumericTraits<TOutput>::IsNegative(pixel) == isNegative)
+    {
+      return pixel;
+    }
+    return isNegative ? std::numeric_limits<TOutput>::lowest() : std::numeric_limits<TOutput>::max();
+  }
+  else
+  {
+    // compared in double, which holds the limits of up to 32 bits; written so that a NaN is the lowest
+    const double rounded = std::floor(static_cast<double>(value) + 0.5);
+    if (!(rounded > static_cast<double>(std::numeric_limits<TOutput>::lowest())))
+    {
+      return std::numeric_limits<TOutput>::lowest();
+    }
+    return rounded >= static_cast<double>(std::numeric_limits<TOutput>::max()) ? std::numeric_limits<TOutput>::max()
+                                                                               : static_cast<TOutput>(rounded);
+  }
+}
+
 template <typename TInput, typename TOutput>
 void
 AxisAlignedLinearSampler::Sample(const TInput *     input,
@@ -233,7 +265,7 @@ AxisAlignedLinearSampler::Sample(const TInput *     input,
         const TInput * source = input + place(0, x) + place(1, y) + place(2, z);
         for (unsigned int c = 0; c < components; ++c)
         {
-          target[c] = static_cast<TOutput>(source[c]);
+          target[c] = ToPixel<TOutput>(source[c]);
         }
       }
     }
@@ -251,23 +283,6 @@ AxisAlignedLinearSampler::SampleLinear(const TInput *                           
                                        const TOutput *                          outside,
                                        const std::array<AxisTable, Dimension> & tables) const
 {
-  const auto convert = [](TReal value) -> TOutput {
-    if constexpr (std::is_integral<TOutput>::value)
-    {
-      // compared in double, which holds the limits of up to 32 bits
-      const double rounded = std::floor(static_cast<double>(value) + 0.5);
-      if (rounded <= static_cast<double>(std::numeric_limits<TOutput>::lowest()))
-      {
-        return std::numeric_limits<TOutput>::lowest();
-      }
-      return rounded >= static_cast<double>(std::numeric_limits<TOutput>::max()) ? std::numeric_limits<TOutput>::max()
-                                                                                 : static_cast<TOutput>(rounded);
-    }
-    else
-    {
-      return static_cast<TOutput>(value);
-    }
-  };
   SizeValueType stride[Dimension];
   stride[0] = components;
   stride[1] = stride[0] * inputRegion.GetSize(0);
@@ -379,7 +394,7 @@ AxisAlignedLinearSampler::SampleLinear(const TInput *                           
         }
         for (unsigned int c = 0; c < components; ++c)
         {
-          target[c] = convert(value[c]);
+          target[c] = ToPixel<TOutput>(value[c]);
         }
       }
     }

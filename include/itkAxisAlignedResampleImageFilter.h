@@ -28,10 +28,11 @@ namespace itk
 /** \class AxisAlignedResampleImageFilter
  * \brief Base of the filters that resample an image along its own axes, in index space.
  *
- * A derived filter computes the mapping and the output's geometry in GenerateOutputInformation() and hands both to
- * SetMapping(). This class asks the input for the voxels that a region of the output needs, and samples them with
- * AxisAlignedLinearSampler. Voxels outside the input get `OutsideValue`. The images are three-dimensional, scalar or
- * `itk::VectorImage`.
+ * A derived filter computes the mapping and the output's geometry in GenerateOutputInformation() and hands them to
+ * SetSampling() and SetOutputRegion(). This class asks the input for the voxels that a region of the output needs, and
+ * samples them with AxisAlignedLinearSampler. Voxels outside the input get `OutsideValue`. The images are
+ * three-dimensional, scalar or `itk::VectorImage`. Of the other inputs the geometry alone is used, unless a derived
+ * filter asks for their voxels.
  *
  * \sa AxisAlignedLinearSampler ModelSpaceFilter FromModelSpaceFilter BoundingBoxROIFilter
  * \ingroup GliomaGrading
@@ -70,7 +71,8 @@ public:
   itkSetMacro(Border, BorderEnum);
   itkGetConstMacro(Border, BorderEnum);
 
-  /** \brief Value of voxels outside the input: one number, or one for each component. Default empty: 0. */
+  /** \brief Value of voxels outside the input: one number, or one for each component. An output of integers gets it
+   * rounded and limited to what its type holds. Default empty: 0. */
   virtual void
   SetOutsideValue(const OutsideValueType & value)
   {

@@ -19,6 +19,7 @@
 #define itkAxisAlignedResampleImageFilter_hxx
 
 #include "itkAxisAlignedResampleImageFilter.h"
+#include "itkRequestGeometry.h"
 
 #include <cmath>
 #include <vector>
@@ -36,6 +37,15 @@ AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::VerifyPreconditions()
     {
       itkExceptionMacro("OutsideValue of component " << c << " is " << m_OutsideValue[c] << "; set a finite number.");
     }
+  }
+  if (m_Interpolation > InterpolationEnum::NearestNeighbor)
+  {
+    itkExceptionMacro("Interpolation is " << static_cast<int>(m_Interpolation)
+                                          << "; set Linear (0) or NearestNeighbor (1).");
+  }
+  if (m_Border > BorderEnum::Extrapolate)
+  {
+    itkExceptionMacro("Border is " << static_cast<int>(m_Border) << "; set Repeat (0) or Extrapolate (1).");
   }
 }
 
@@ -147,8 +157,11 @@ template <typename TInputImage, typename TOutputImage>
 void
 AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::GenerateInputRequestedRegion()
 {
-  // Other inputs give geometry or were read whole before: what they hold is enough.
   auto * input = const_cast<TInputImage *>(this->GetInput());
+  for (const auto & name : this->GetInputNames())
+  {
+    RequestGeometry(dynamic_cast<const ImageBase<3> *>(this->ProcessObject::GetInput(name)));
+  }
   input->SetRequestedRegion(this->MakeSampler().ComputeInputRegion(this->GetOutput()->GetRequestedRegion()));
 }
 
@@ -164,7 +177,7 @@ AxisAlignedResampleImageFilter<TInputImage, TOutputImage>::DynamicThreadedGenera
   std::vector<OutputValueType> outside(components, OutputValueType{});
   for (unsigned int c = 0; c < components && m_OutsideValue.Size() > 0; ++c)
   {
-    outside[c] = static_cast<OutputValueType>(m_OutsideValue[m_OutsideValue.Size() == 1 ? 0 : c]);
+    outside[c] = AxisAlignedLinearSampler::ToPixel<OutputValueType>(m_OutsideValue[m_OutsideValue.Size() == 1 ? 0 : c]);
   }
   this->MakeSampler().Sample(input->GetBufferPointer(),
                              input->GetBufferedRegion(),

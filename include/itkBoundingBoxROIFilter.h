@@ -82,20 +82,75 @@ public:
 inline std::ostream &
 operator<<(std::ostream & os, BoundingBoxROIFilterEnums::Mode value)
 {
-  const char * const names[] = { "Cube", "Stretch", "Letterbox" };
-  return os << names[static_cast<int>(value)];
+  return os << [value] {
+    switch (value)
+    {
+      case BoundingBoxROIFilterEnums::Mode::Cube:
+        return "Cube";
+      case BoundingBoxROIFilterEnums::Mode::Stretch:
+        return "Stretch";
+      case BoundingBoxROIFilterEnums::Mode::Letterbox:
+        return "Letterbox";
+      default:
+        return "INVALID VALUE FOR itk::BoundingBoxROIFilterEnums::Mode";
+    }
+  }();
 }
 
 inline std::ostream &
 operator<<(std::ostream & os, BoundingBoxROIFilterEnums::MarginUnit value)
 {
-  return os << (value == BoundingBoxROIFilterEnums::MarginUnit::Voxels ? "Voxels" : "Millimetres");
+  return os << [value] {
+    switch (value)
+    {
+      case BoundingBoxROIFilterEnums::MarginUnit::Voxels:
+        return "Voxels";
+      case BoundingBoxROIFilterEnums::MarginUnit::Millimetres:
+        return "Millimetres";
+      default:
+        return "INVALID VALUE FOR itk::BoundingBoxROIFilterEnums::MarginUnit";
+    }
+  }();
 }
 
 inline std::ostream &
 operator<<(std::ostream & os, BoundingBoxROIFilterEnums::EmptyMaskPolicy value)
 {
-  return os << (value == BoundingBoxROIFilterEnums::EmptyMaskPolicy::Exception ? "Exception" : "WholeImage");
+  return os << [value] {
+    switch (value)
+    {
+      case BoundingBoxROIFilterEnums::EmptyMaskPolicy::Exception:
+        return "Exception";
+      case BoundingBoxROIFilterEnums::EmptyMaskPolicy::WholeImage:
+        return "WholeImage";
+      default:
+        return "INVALID VALUE FOR itk::BoundingBoxROIFilterEnums::EmptyMaskPolicy";
+    }
+  }();
+}
+
+inline std::ostream &
+operator<<(std::ostream & os, BoundingBoxROIFilterEnums::StatusFlag value)
+{
+  return os << [value] {
+    switch (value)
+    {
+      case BoundingBoxROIFilterEnums::StatusFlag::Found:
+        return "Found";
+      case BoundingBoxROIFilterEnums::StatusFlag::Empty:
+        return "Empty";
+      case BoundingBoxROIFilterEnums::StatusFlag::Tiny:
+        return "Tiny";
+      case BoundingBoxROIFilterEnums::StatusFlag::TouchesBorder:
+        return "TouchesBorder";
+      case BoundingBoxROIFilterEnums::StatusFlag::SeveralFoci:
+        return "SeveralFoci";
+      case BoundingBoxROIFilterEnums::StatusFlag::LeavesImage:
+        return "LeavesImage";
+      default:
+        return "INVALID VALUE FOR itk::BoundingBoxROIFilterEnums::StatusFlag";
+    }
+  }();
 }
 
 /** \class BoundingBoxROIFilter

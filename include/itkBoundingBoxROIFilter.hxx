@@ -66,6 +66,19 @@ void
 BoundingBoxROIFilter<TInputImage, TMaskImage>::VerifyPreconditions() const
 {
   Superclass::VerifyPreconditions();
+  if (m_Mode > ModeEnum::Letterbox)
+  {
+    itkExceptionMacro("Mode is " << static_cast<int>(m_Mode) << "; set Cube (0), Stretch (1) or Letterbox (2).");
+  }
+  if (m_MarginUnit > MarginUnitEnum::Millimetres)
+  {
+    itkExceptionMacro("MarginUnit is " << static_cast<int>(m_MarginUnit) << "; set Voxels (0) or Millimetres (1).");
+  }
+  if (m_EmptyMaskPolicy > EmptyMaskPolicyEnum::WholeImage)
+  {
+    itkExceptionMacro("EmptyMaskPolicy is " << static_cast<int>(m_EmptyMaskPolicy)
+                                            << "; set Exception (0) or WholeImage (1).");
+  }
   if (!(m_MinimumComponentFraction >= 0.0 && m_MinimumComponentFraction <= 1.0))
   {
     itkExceptionMacro("MinimumComponentFraction is " << m_MinimumComponentFraction
@@ -311,7 +324,10 @@ BoundingBoxROIFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inde
   os << indent << "NumberOfVoxels: " << this->GetNumberOfVoxels() << std::endl;
   os << indent << "ValidRegion: " << m_ValidRegion << std::endl;
   os << indent << "BoxRegion: " << m_BoxRegion << std::endl;
+  os << indent << "BoxMask: " << m_BoxMask << std::endl;
   os << indent << "BoxTime: " << m_BoxTime << std::endl;
+  os << indent << "BoxFraction: " << m_BoxFraction << std::endl;
+  os << indent << "BoxLargestOnly: " << (m_BoxLargestOnly ? "On" : "Off") << std::endl;
 }
 } // namespace itk
 

@@ -24,6 +24,7 @@
 #include "itkVectorImage.h"
 
 #include <cstdint>
+#include <ostream>
 
 namespace itk
 {
@@ -44,6 +45,22 @@ public:
     SequencesDisagree = 2
   };
 };
+
+inline std::ostream &
+operator<<(std::ostream & os, BrainMaskFilterEnums::StatusFlag value)
+{
+  return os << [value] {
+    switch (value)
+    {
+      case BrainMaskFilterEnums::StatusFlag::NotSkullStripped:
+        return "NotSkullStripped";
+      case BrainMaskFilterEnums::StatusFlag::SequencesDisagree:
+        return "SequencesDisagree";
+      default:
+        return "INVALID VALUE FOR itk::BrainMaskFilterEnums::StatusFlag";
+    }
+  }();
+}
 
 /** \class BrainMaskFilter
  * \brief The brain of skull-stripped sequences: where any of them is not 0.

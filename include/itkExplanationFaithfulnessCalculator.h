@@ -67,23 +67,24 @@ public:
   itkNewMacro(Self);
   itkOverrideGetNameOfClassMacro(ExplanationFaithfulnessCalculator);
 
-  /** The loaded grading model. */
+  /** The loaded grading model; required. */
   itkSetConstObjectMacro(Model, TorchModel);
   itkGetConstObjectMacro(Model, TorchModel);
 
-  /** The region that was graded. */
+  /** The region that was graded, up to date and whole; required. */
   itkSetConstObjectMacro(RegionImage, RegionImageType);
   itkGetConstObjectMacro(RegionImage, RegionImageType);
 
-  /** The map, on any grid in the region's space. */
+  /** The map, on any grid in the region's space, up to date and whole; required. */
   itkSetConstObjectMacro(MapImage, MapImageType);
   itkGetConstObjectMacro(MapImage, MapImageType);
 
-  /** Class whose probability is followed. Default: 0. */
+  /** Class whose probability is followed, counted from 0; one that the model does not have is refused. Default: 0. */
   itkSetMacro(ClassToExplain, unsigned int);
   itkGetConstMacro(ClassToExplain, unsigned int);
 
-  /** What stands for nothing, a component each. Default: empty, which means 0. */
+  /** What stands for nothing, a component of the region each, in its units; another number of components is refused.
+   * Default: empty, which means 0. */
   virtual void
   SetBaseline(const ArrayType & value)
   {
@@ -95,27 +96,31 @@ public:
   }
   itkGetConstReferenceMacro(Baseline, ArrayType);
 
-  /** Side of a block in voxels. Default: 8. */
+  /** Side of a block in voxels of the region, 1 or more. Default: 8. */
   itkSetMacro(BlockSize, unsigned int);
   itkGetConstMacro(BlockSize, unsigned int);
 
-  /** Default: 10. */
+  /** Equal parts of the ranking that are deleted or inserted one after the other, 1 or more: a curve has one point
+   * more. Default: 10. */
   itkSetMacro(NumberOfSteps, unsigned int);
   itkGetConstMacro(NumberOfSteps, unsigned int);
 
-  /** Default: 1. */
+  /** Random rankings that the chance areas are the mean of; each takes as many runs of the model as the map itself, 0
+   * leaves them out. Default: 1. */
   itkSetMacro(NumberOfChanceOrders, unsigned int);
   itkGetConstMacro(NumberOfChanceOrders, unsigned int);
 
-  /** Of the random rankings. Default: 1. */
+  /** Seed of the random rankings; the same one gives the same rankings everywhere. Default: 1. */
   itkSetMacro(Seed, std::uint64_t);
   itkGetConstMacro(Seed, std::uint64_t);
 
   /** Runs the model. A ProgressEvent comes before each run, and between the layers of the module's own networks; what
-   * its observer throws ends the computation. */
+   * its observer throws ends the computation. Throws where an input is missing, not loaded or does not hold all its
+   * voxels (this is no filter: it updates no pipeline), and where a setting is out of its range. */
   void
   Compute();
 
+  /** Probabilities of the class after 0 to NumberOfSteps parts, 0 to 1. As all results, valid after Compute(). */
   const ArrayType &
   GetDeletionCurve() const
   {
@@ -126,9 +131,10 @@ public:
   {
     return m_InsertionCurve;
   }
+  /** Mean of a curve, 0 to 1. */
   itkGetConstMacro(DeletionArea, double);
   itkGetConstMacro(InsertionArea, double);
-  /** NaN without random rankings. */
+  /** The same by chance, NaN without random rankings. */
   itkGetConstMacro(ChanceDeletionArea, double);
   itkGetConstMacro(ChanceInsertionArea, double);
 

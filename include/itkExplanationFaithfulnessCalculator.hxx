@@ -137,6 +137,17 @@ ExplanationFaithfulnessCalculator<TMapImage>::Compute()
                                                            : "the map")
                       << " is missing");
   }
+  const std::array<const ImageBase<3> *, 2> images{ { m_RegionImage.GetPointer(), m_MapImage.GetPointer() } };
+  for (const ImageBase<3> * const image : images)
+  {
+    if (image->GetBufferedRegion() != image->GetLargestPossibleRegion())
+    {
+      itkExceptionMacro("The " << (image == images[0] ? "region" : "map") << " holds "
+                               << image->GetBufferedRegion().GetSize() << " of its "
+                               << image->GetLargestPossibleRegion().GetSize()
+                               << " voxels: update what makes it, as a whole, before Compute()");
+    }
+  }
   const unsigned int components = m_RegionImage->GetNumberOfComponentsPerPixel();
   if (m_Baseline.Size() != 0 && m_Baseline.Size() != components)
   {

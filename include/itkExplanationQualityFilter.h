@@ -61,7 +61,37 @@ public:
 inline std::ostream &
 operator<<(std::ostream & out, const ExplanationQualityFilterEnums::Energy value)
 {
-  return out << (value == ExplanationQualityFilterEnums::Energy::Absolute ? "Absolute" : "Positive");
+  return out << [value] {
+    switch (value)
+    {
+      case ExplanationQualityFilterEnums::Energy::Absolute:
+        return "Absolute";
+      case ExplanationQualityFilterEnums::Energy::Positive:
+        return "Positive";
+      default:
+        return "INVALID VALUE FOR itk::ExplanationQualityFilterEnums::Energy";
+    }
+  }();
+}
+
+inline std::ostream &
+operator<<(std::ostream & out, const ExplanationQualityFilterEnums::Flag value)
+{
+  return out << [value] {
+    switch (value)
+    {
+      case ExplanationQualityFilterEnums::Flag::EmptyMap:
+        return "EmptyMap";
+      case ExplanationQualityFilterEnums::Flag::TumourMissed:
+        return "TumourMissed";
+      case ExplanationQualityFilterEnums::Flag::BorderDominated:
+        return "BorderDominated";
+      case ExplanationQualityFilterEnums::Flag::SupportMissesTumour:
+        return "SupportMissesTumour";
+      default:
+        return "INVALID VALUE FOR itk::ExplanationQualityFilterEnums::Flag";
+    }
+  }();
 }
 
 /** \class ExplanationQualityFilter
@@ -142,6 +172,12 @@ public:
   itkSetInputMacro(BrainMask, MaskImageType);
   itkGetInputMacro(BrainMask, MaskImageType);
 
+  /** The brain's border shell (not 0), where it is known already, on any grid: that of another map's GetBorderShell().
+   * BorderWidth says nothing then. Without a BrainMask
+   * it is not used. Default: none, it is made of the brain mask. */
+  itkSetInputMacro(BorderMask, MaskImageType);
+  itkGetInputMacro(BorderMask, MaskImageType);
+
   /** Regions to compare, such as ventricles and oedema, by their values (0: none), on any grid. Default: none. */
   itkSetInputMacro(RegionLabels, MaskImageType);
   itkGetInputMacro(RegionLabels, MaskImageType);
@@ -158,6 +194,14 @@ public:
   itkSetMacro(MeasureBorder, bool);
   itkGetConstMacro(MeasureBorder, bool);
   itkBooleanMacro(MeasureBorder);
+
+  /** The border shell of the last update, 1 inside, on the grid of the brain mask (or the border mask); null: none was
+   * measured. */
+  const MaskImageType *
+  GetBorderShell() const
+  {
+    return m_Border;
+  }
 
   using Superclass::GetNumberOfStreamDivisions;
   using Superclass::SetNumberOfStreamDivisions;
@@ -258,10 +302,26 @@ private:
     const MaskImageType *                Mask{ nullptr };
     std::array<std::array<double, 3>, 3> Matrix;
     std::array<double, 3>                Translation;
+    /** Where each axis of the mask follows one of the map's: what each point along the map's axes adds to the offset,
+     * or -1 outside; else empty. */
+    std::array<std::vector<OffsetValueType>, 3> Offsets;
 
     /** Offset of the voxel that holds a point, or -1: the point lies outside the mask's image. */
     OffsetValueType
     Find(const std::array<double, 3> & point) const;
+    /** The same of the point with these numbers along the map's axes. */
+    OffsetValueType
+    Find(const std::array<SizeValueType, 3> & at, const std::array<double, 3> & point) const
+    {
+      if (Offsets[0].empty())
+      {
+        return this->Find(point);
+      }
+      const OffsetValueType x = Offsets[0][at[0]];
+      const OffsetValueType y = Offsets[1][at[1]];
+      const OffsetValueType z = Offsets[2][at[2]];
+      return x < 0 || y < 0 || z < 0 ? -1 : x + y + z;
+    }
   };
 
   /** Sums of one slice over the energy of one sequence, or of all. */
@@ -284,9 +344,12 @@ private:
     double                          Border{ 0.0 };
     std::vector<double>             Labels;
     std::vector<Sums>               Energies;
-    std::vector<float>              Weights; // of voxels in the brain: fraction in the brain
-    std::vector<float>              Tumours; // and in brain and tumour
-    std::vector<std::vector<float>> Values;  // and each energy
+    std::vector<float>              Weights;        // of voxels in the brain: fraction in the brain
+    std::vector<float>              Tumours;        // and in brain and tumour
+    std::vector<std::vector<float>> Values;         // and each energy
+    SizeValueType                   BadValues{ 0 }; // of the map: not finite
+    typename TMapImage::IndexType   FirstBad{};
+    double                          FirstBadValue{ 0.0 };
   };
   /** Numbers of one energy. */
   struct Numbers
@@ -306,22 +369,24 @@ private:
   IsOnGridOfMap(const ImageBase<3> * image) const;
   Sampler
   MakeSampler(const MaskImageType * mask) const;
-  void
-  MakeBorder(const MaskImageType * brain);
+  double
+  PointAlong(unsigned int axis, IndexValueType index, unsigned int number) const;
+  typename MaskImageType::Pointer
+  MakeBorder(const MaskImageType * brain) const;
   static void
   RankEnergies(const std::vector<Slice> & slices, std::size_t energy, double tumour, Numbers & numbers);
 
-  Energy                          m_EnergyMode{ Energy::Absolute };
-  double                          m_BorderWidth{ 3.0 };
-  bool                            m_MeasureBorder{ true };
-  std::vector<Slice>              m_Slices;
-  std::array<unsigned int, 3>     m_Points; // inside a voxel, along each axis
-  Sampler                         m_TumourSampler;
-  Sampler                         m_BrainSampler;
-  Sampler                         m_LabelSampler;
-  Sampler                         m_BorderSampler;
-  typename MaskImageType::Pointer m_Border;
-  std::vector<double>             m_LabelValues;
+  Energy                               m_EnergyMode{ Energy::Absolute };
+  double                               m_BorderWidth{ 3.0 };
+  bool                                 m_MeasureBorder{ true };
+  std::vector<Slice>                   m_Slices;
+  std::array<unsigned int, 3>          m_Points; // inside a voxel, along each axis
+  Sampler                              m_TumourSampler;
+  Sampler                              m_BrainSampler;
+  Sampler                              m_LabelSampler;
+  Sampler                              m_BorderSampler;
+  typename MaskImageType::ConstPointer m_Border;
+  std::vector<double>                  m_LabelValues;
 };
 } // namespace itk
 

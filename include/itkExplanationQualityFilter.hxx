@@ -18,6 +18,7 @@
 #ifndef itkExplanationQualityFilter_hxx
 #define itkExplanationQualityFilter_hxx
 
+#include "itkGridDifference.h"
 #include "itkImageRegionConstIterator.h"
 #include "itkImageRegionConstIteratorWithIndex.h"
 #include "itkImageRegionIterator.h"
@@ -30,6 +31,7 @@
 #include <limits>
 #include <numeric>
 #include <set>
+#include <string>
 
 namespace itk
 {
@@ -111,25 +113,23 @@ template <typename TMapImage, typename TMaskImage>
 bool
 ExplanationQualityFilter<TMapImage, TMaskImage>::IsOnGridOfMap(const ImageBase<3> * image) const
 {
-  const TMapImage * map = this->GetInput();
-  const double      tolerance = this->GetCoordinateTolerance() * map->GetSpacing()[0];
-  return image->GetLargestPossibleRegion() == map->GetLargestPossibleRegion() &&
-         image->GetOrigin().GetVnlVector().is_equal(map->GetOrigin().GetVnlVector(), tolerance) &&
-         image->GetSpacing().GetVnlVector().is_equal(map->GetSpacing().GetVnlVector(), tolerance) &&
-         image->GetDirection().GetVnlMatrix().as_ref().is_equal(map->GetDirection().GetVnlMatrix().as_ref(),
-                                                                this->GetDirectionTolerance());
+  return GridDifference<3>(this->GetInput(), image)
+    .IsWithin(this->GetCoordinateTolerance(), this->GetDirectionTolerance());
 }
 
 template <typename TMapImage, typename TMaskImage>
 void
 ExplanationQualityFilter<TMapImage, TMaskImage>::VerifyInputInformation() const
 {
-  const auto * support = this->GetSupport();
-  if (support != nullptr && !this->IsOnGridOfMap(support))
+  if (const auto * support = this->GetSupport())
   {
-    itkExceptionMacro("The support covers " << support->GetLargestPossibleRegion() << " and the map "
-                                            << this->GetInput()->GetLargestPossibleRegion()
-                                            << ", or their geometry differs: a support lies on its map's grid");
+    const std::string what = GridDifference<3>(this->GetInput(), support)
+                               .Describe(this->GetCoordinateTolerance(), this->GetDirectionTolerance());
+    if (!what.empty())
+    {
+      itkExceptionMacro("The grids of the map and its support differ in "
+                        << what << ": a support lies on its map's grid, give it there");
+    }
   }
 }
 
@@ -164,7 +164,7 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::GenerateNthInputRequestedRegion
   unsigned int inputRequestedRegionNumber)
 {
   Superclass::GenerateNthInputRequestedRegion(inputRequestedRegionNumber);
-  for (const char * name : { "TumourMask", "BrainMask", "RegionLabels" })
+  for (const char * name : { "TumourMask", "BrainMask", "BorderMask", "RegionLabels" })
   {
     if (auto * mask = this->ProcessObject::GetInput(name))
     {
@@ -203,7 +203,53 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::MakeSampler(const MaskImageType
       }
     }
   }
+
+  std::array<unsigned int, 3> rowOf{ { 3, 3, 3 } };
+  for (unsigned int row = 0; row < 3; ++row)
+  {
+    for (unsigned int column = 0; column < 3; ++column)
+    {
+      if (sampler.Matrix[row][column] != 0.0)
+      {
+        if (rowOf[column] != 3 || std::count(rowOf.begin(), rowOf.end(), row) != 0)
+        {
+          return sampler; // the grids are turned
+        }
+        rowOf[column] = row;
+      }
+    }
+  }
+  if (std::count(rowOf.begin(), rowOf.end(), 3U) != 0)
+  {
+    return sampler;
+  }
+  const auto & region = mask->GetBufferedRegion();
+  const auto & whole = map->GetLargestPossibleRegion();
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    const unsigned int row = rowOf[axis];
+    for (SizeValueType n = 0; n < whole.GetSize(axis) * m_Points[axis]; ++n)
+    {
+      const double point = this->PointAlong(axis,
+                                            whole.GetIndex(axis) + static_cast<IndexValueType>(n / m_Points[axis]),
+                                            static_cast<unsigned int>(n % m_Points[axis]));
+      const auto   index =
+        static_cast<IndexValueType>(std::floor(sampler.Matrix[row][axis] * point + sampler.Translation[row] + 0.5));
+      const IndexValueType from = index - region.GetIndex(row);
+      sampler.Offsets[axis].push_back(
+        from < 0 || from >= static_cast<IndexValueType>(region.GetSize(row)) ? -1 : from * mask->GetOffsetTable()[row]);
+    }
+  }
   return sampler;
+}
+
+template <typename TMapImage, typename TMaskImage>
+double
+ExplanationQualityFilter<TMapImage, TMaskImage>::PointAlong(unsigned int   axis,
+                                                            IndexValueType index,
+                                                            unsigned int   number) const
+{
+  return static_cast<double>(index) + (number + 0.5) / m_Points[axis] - 0.5;
 }
 
 template <typename TMapImage, typename TMaskImage>
@@ -227,15 +273,15 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::Sampler::Find(const std::array<
 }
 
 template <typename TMapImage, typename TMaskImage>
-void
-ExplanationQualityFilter<TMapImage, TMaskImage>::MakeBorder(const MaskImageType * brain)
+typename TMaskImage::Pointer
+ExplanationQualityFilter<TMapImage, TMaskImage>::MakeBorder(const MaskImageType * brain) const
 {
   const auto region = brain->GetLargestPossibleRegion();
-  m_Border = MaskImageType::New();
-  m_Border->CopyInformation(brain);
-  m_Border->SetRegions(region);
-  m_Border->Allocate();
-  m_Border->FillBuffer(NumericTraits<typename MaskImageType::PixelType>::ZeroValue());
+  const auto border = MaskImageType::New();
+  border->CopyInformation(brain);
+  border->SetRegions(region);
+  border->Allocate();
+  border->FillBuffer(NumericTraits<typename MaskImageType::PixelType>::ZeroValue());
 
   // The distances are needed in the brain's box alone.
   using DistanceImageType = Image<float, 3>;
@@ -257,8 +303,7 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::MakeBorder(const MaskImageType 
   }
   if (inside == 0 || inside == region.GetNumberOfPixels())
   {
-    m_Border = nullptr; // no border in sight
-    return;
+    return nullptr; // no border in sight
   }
   RegionType box;
   box.SetIndex(lower);
@@ -284,13 +329,14 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::MakeBorder(const MaskImageType 
   distance->Update();
   ImageRegionConstIterator<DistanceImageType> depth(distance->GetOutput(), box);
   ImageRegionConstIterator<SupportImageType>  isBrain(part, box);
-  for (ImageRegionIterator<MaskImageType> to(m_Border, box); !to.IsAtEnd(); ++to, ++depth, ++isBrain)
+  for (ImageRegionIterator<MaskImageType> to(border, box); !to.IsAtEnd(); ++to, ++depth, ++isBrain)
   {
     if (isBrain.Get() != 0 && std::abs(static_cast<double>(depth.Get())) < m_BorderWidth * (1.0 - 1e-6))
     {
       to.Set(NumericTraits<typename MaskImageType::PixelType>::OneValue());
     }
   }
+  return border;
 }
 
 template <typename TMapImage, typename TMaskImage>
@@ -300,7 +346,7 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::BeforeStreamedGenerateData()
   Superclass::BeforeStreamedGenerateData();
   m_Slices.assign(this->GetInput()->GetLargestPossibleRegion().GetSize(2), Slice());
   m_Points = { { 1, 1, 1 } };
-  for (const char * name : { "TumourMask", "BrainMask", "RegionLabels" })
+  for (const char * name : { "TumourMask", "BrainMask", "BorderMask", "RegionLabels" })
   {
     auto * mask = dynamic_cast<MaskImageType *>(this->ProcessObject::GetInput(name));
     if (mask == nullptr)
@@ -323,7 +369,14 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::BeforeStreamedGenerateData()
   m_Border = nullptr;
   if (m_MeasureBorder && this->GetBrainMask() != nullptr)
   {
-    this->MakeBorder(this->GetBrainMask());
+    if (this->GetBorderMask() != nullptr)
+    {
+      m_Border = this->GetBorderMask();
+    }
+    else
+    {
+      m_Border = this->MakeBorder(this->GetBrainMask());
+    }
   }
   m_LabelValues.clear();
   if (const MaskImageType * labels = this->GetRegionLabels())
@@ -368,6 +421,20 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::StreamedGenerateData(unsigned i
       this->ThreadedStreamedGenerateData(slice);
     },
     progress.GetProcessObject());
+
+  // Thrown after the loop: not every ITK's threads hand a message on, and the first is the same for any threads.
+  SizeValueType badValues = 0;
+  const Slice * first = nullptr;
+  for (const Slice & slice : m_Slices)
+  {
+    first = first == nullptr && slice.BadValues > 0 ? &slice : first;
+    badValues += slice.BadValues;
+  }
+  if (first != nullptr)
+  {
+    itkExceptionMacro("The map is " << first->FirstBadValue << " at " << first->FirstBad << " (one of " << badValues
+                                    << " such values): every voxel must be a finite number");
+  }
 }
 
 template <typename TMapImage, typename TMaskImage>
@@ -391,9 +458,12 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::ThreadedStreamedGenerateData(co
   }
   slice.Values.assign(energies, std::vector<float>());
 
-  const double weightOfPoint = 1.0 / static_cast<double>(m_Points[0] * m_Points[1] * m_Points[2]);
-  const auto   isIn = [&](const Sampler & sampler, const std::array<double, 3> & point) {
-    const OffsetValueType offset = sampler.Find(point);
+  const double                 weightOfPoint = 1.0 / static_cast<double>(m_Points[0] * m_Points[1] * m_Points[2]);
+  std::array<double, 3>        point;
+  std::array<SizeValueType, 3> at; // its number along each axis
+  const auto                   first = map->GetLargestPossibleRegion().GetIndex();
+  const auto                   isIn = [&](const Sampler & sampler) {
+    const OffsetValueType offset = sampler.Find(at, point);
     return offset >= 0 && sampler.Mask->GetBufferPointer()[offset] != zero;
   };
   std::vector<double> energy(energies);
@@ -414,9 +484,10 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::ThreadedStreamedGenerateData(co
       for (std::size_t component = 0; component < components; ++component)
       {
         const auto value = static_cast<double>(voxel[component]);
-        if (!std::isfinite(value))
+        if (!std::isfinite(value) && slice.BadValues++ == 0)
         {
-          itkExceptionMacro("The map is " << value << " at " << index << ": every voxel must be a finite number");
+          slice.FirstBad = index;
+          slice.FirstBadValue = value;
         }
         const double magnitude = m_EnergyMode == Energy::Absolute ? std::abs(value) : std::max(value, 0.0);
         energy[0] += magnitude;
@@ -432,31 +503,33 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::ThreadedStreamedGenerateData(co
       double anyTumour = 0.0;
       double border = 0.0;
       std::fill(inLabels.begin(), inLabels.end(), 0.0);
-      std::array<double, 3> point;
       for (unsigned int k = 0; k < m_Points[2]; ++k)
       {
-        point[2] = static_cast<double>(index[2]) + (k + 0.5) / m_Points[2] - 0.5;
+        point[2] = this->PointAlong(2, index[2], k);
+        at[2] = static_cast<SizeValueType>(index[2] - first[2]) * m_Points[2] + k;
         for (unsigned int j = 0; j < m_Points[1]; ++j)
         {
-          point[1] = static_cast<double>(index[1]) + (j + 0.5) / m_Points[1] - 0.5;
+          point[1] = this->PointAlong(1, index[1], j);
+          at[1] = static_cast<SizeValueType>(index[1] - first[1]) * m_Points[1] + j;
           for (unsigned int i = 0; i < m_Points[0]; ++i)
           {
-            point[0] = static_cast<double>(index[0]) + (i + 0.5) / m_Points[0] - 0.5;
-            const bool isTumour = isIn(m_TumourSampler, point);
+            point[0] = this->PointAlong(0, index[0], i);
+            at[0] = static_cast<SizeValueType>(index[0] - first[0]) * m_Points[0] + i;
+            const bool isTumour = isIn(m_TumourSampler);
             anyTumour += isTumour ? weightOfPoint : 0.0;
-            if (m_BrainSampler.Mask != nullptr && !isIn(m_BrainSampler, point))
+            if (m_BrainSampler.Mask != nullptr && !isIn(m_BrainSampler))
             {
               continue;
             }
             brain += weightOfPoint;
             tumour += isTumour ? weightOfPoint : 0.0;
-            if (m_BorderSampler.Mask != nullptr && isIn(m_BorderSampler, point))
+            if (m_BorderSampler.Mask != nullptr && isIn(m_BorderSampler))
             {
               border += weightOfPoint;
             }
             if (m_LabelSampler.Mask != nullptr)
             {
-              const OffsetValueType offset = m_LabelSampler.Find(point);
+              const OffsetValueType offset = m_LabelSampler.Find(at, point);
               const double          value =
                 offset < 0 ? 0.0 : static_cast<double>(m_LabelSampler.Mask->GetBufferPointer()[offset]);
               const auto found = std::lower_bound(m_LabelValues.begin(), m_LabelValues.end(), value);
@@ -481,7 +554,7 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::ThreadedStreamedGenerateData(co
       {
         Sums & sums = slice.Energies[e];
         sums.Energy += energy[e] * brain;
-        sums.Outside += energy[e] * (1.0 - brain);
+        sums.Outside += energy[e] * std::max(0.0, 1.0 - brain);
         sums.Tumour += energy[e] * tumour;
         sums.Border += energy[e] * border;
         for (std::size_t label = 0; label < labels; ++label)
@@ -522,6 +595,10 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::RankEnergies(const std::vector<
     float Tumour;
   };
   std::vector<Voxel> voxels;
+  voxels.reserve(
+    std::accumulate(slices.begin(), slices.end(), std::size_t{ 0 }, [](std::size_t n, const Slice & slice) {
+      return n + slice.Weights.size();
+    }));
   for (const Slice & slice : slices)
   {
     for (std::size_t i = 0; i < slice.Weights.size(); ++i)
@@ -628,8 +705,10 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::AfterStreamedGenerateData()
     number.BorderShare = share(sums.Border, all.Border, sums.Energy);
     number.BorderRatio = divide(number.BorderShare * all.Brain, all.Border);
     number.OutsideShare = hasBrain ? divide(sums.Outside, sums.Outside + sums.Energy) : undefined;
-    Self::RankEnergies(m_Slices, e, all.Tumour, number);
   }
+  this->GetMultiThreader()->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  this->GetMultiThreader()->ParallelizeArray(
+    0, numbers.size(), [&](SizeValueType e) { Self::RankEnergies(m_Slices, e, all.Tumour, numbers[e]); }, nullptr);
   m_Slices.clear();
 
   const auto *  tumourMask = this->GetTumourMask();
@@ -706,7 +785,6 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::AfterStreamedGenerateData()
   this->SetLabelShares(ofLabels(shareOfLabel));
   this->SetLabelChances(ofLabels(chanceOfLabel));
   this->SetLabelRatios(ofLabels([&](std::size_t label) { return shareOfLabel(label) / chanceOfLabel(label); }));
-  m_Border = nullptr;
 }
 
 template <typename TMapImage, typename TMaskImage>
@@ -717,6 +795,7 @@ ExplanationQualityFilter<TMapImage, TMaskImage>::PrintSelf(std::ostream & os, In
   os << indent << "EnergyMode: " << m_EnergyMode << std::endl;
   os << indent << "BorderWidth: " << m_BorderWidth << std::endl;
   os << indent << "MeasureBorder: " << (m_MeasureBorder ? "On" : "Off") << std::endl;
+  os << indent << "Border: " << m_Border.GetPointer() << std::endl;
   os << indent << "LabelValues: " << m_LabelValues.size() << std::endl;
 }
 } // namespace itk

@@ -63,29 +63,37 @@ public:
   itkNewMacro(Self);
   itkOverrideGetNameOfClassMacro(ExplanationSanityCalculator);
 
-  /** A loaded bundle of PereiraGradingNetwork. */
+  /** A loaded bundle of PereiraGradingNetwork; required, other networks are refused. */
   itkSetConstObjectMacro(Model, TorchModel);
   itkGetConstObjectMacro(Model, TorchModel);
 
-  /** The region that was graded. */
+  /** The region that was graded, up to date and whole; required. */
   itkSetConstObjectMacro(RegionImage, RegionImageType);
   itkGetConstObjectMacro(RegionImage, RegionImageType);
 
-  /** Default: 0. */
+  /** Class whose maps are compared, counted from 0; one that the model does not have is refused. Default: 0. */
   itkSetMacro(ClassToExplain, unsigned int);
   itkGetConstMacro(ClassToExplain, unsigned int);
 
-  /** Of the random weights. Default: 1. */
+  /** Seed of the random weights; the same one gives the same weights. Default: 1. */
   itkSetMacro(Seed, std::uint64_t);
   itkGetConstMacro(Seed, std::uint64_t);
 
-  /** Layers whose GradCAM is compared, beside guided backpropagation. Default: none. */
+  /** Layers whose GradCAM is compared, beside guided backpropagation, by the names of TorchModel::GetLayerNames().
+   * Default: none. */
   void
   AddLayerName(const std::string & layer);
   void
   ClearLayerNames();
+  const std::vector<std::string> &
+  GetLayerNames() const
+  {
+    return m_LayerNames;
+  }
 
-  /** Runs the model. ProgressEvents come in between; what their observer throws ends the computation. */
+  /** Runs the model. ProgressEvents come in between; what their observer throws ends the computation. Throws where the
+   * model or the region is missing, not loaded or does not hold all its voxels (this is no filter: it updates no
+   * pipeline), and where the model has not the class or a layer. */
   void
   Compute();
 

@@ -57,8 +57,21 @@ public:
 inline std::ostream &
 operator<<(std::ostream & out, const GliomaGradingFilterEnums::Explain value)
 {
-  const char * const names[] = { "none", "gradcam", "guided-backprop", "all" };
-  return out << names[static_cast<unsigned int>(value)];
+  return out << [value] {
+    switch (value)
+    {
+      case GliomaGradingFilterEnums::Explain::None:
+        return "none";
+      case GliomaGradingFilterEnums::Explain::GradCAM:
+        return "gradcam";
+      case GliomaGradingFilterEnums::Explain::GuidedBackpropagation:
+        return "guided-backprop";
+      case GliomaGradingFilterEnums::Explain::All:
+        return "all";
+      default:
+        return "INVALID VALUE FOR itk::GliomaGradingFilterEnums::Explain";
+    }
+  }();
 }
 
 /** \class GliomaGradingFilter
@@ -82,7 +95,7 @@ operator<<(std::ostream & out, const GliomaGradingFilterEnums::Explain value)
  *
  * The primary output is the label image (1: whole tumour), on the input's grid with its meta-data dictionary; all other
  * results have getters of their own. An image that was not asked for or does not exist is null. Changing what is
- * explained re-runs the explanation alone.
+ * explained re-runs the explanation alone, even where a source upstream has to make its released data again.
  *
  * Research use only. Method: Pereira et al. 2018 (arXiv 1809.09468).
  * \sa SequencePreparationFilter TorchSegmentationFilter BoundingBoxROIFilter ExplanationQualityFilter
@@ -169,7 +182,9 @@ public:
 
   /** Test the maps by running the grading model again and again: deletion and insertion of what they point at
    * (ExplanationFaithfulnessCalculator), and for the module's own network random weights (ExplanationSanityCalculator).
-   * Adds numbers to GetQuality(), and no reason for a review. Default: off. */
+   * What is deleted becomes the brain's mean: 0, or with the standardization of the whole image the mean of the
+   * region's voxels that are not background, a channel each. Adds numbers to GetQuality(), and no reason for a review.
+   * Default: off. */
   itkSetMacro(TestExplanation, bool);
   itkGetConstMacro(TestExplanation, bool);
   itkBooleanMacro(TestExplanation);
@@ -377,6 +392,7 @@ protected:
 private:
   using RegionType = ImageRegion<3>;
   using MaskPixelType = typename MaskImageType::PixelType;
+  using CorrectedType = std::map<std::string, typename RealImageType::ConstPointer>;
   using SequenceReportsType = std::vector<typename PreparationType::SequenceReport>;
 
   void
@@ -409,6 +425,16 @@ private:
   void
   PrepareAndFindTumour();
   void
+  CutRegionOfPrepared();
+  void
+  ReleasePrepared();
+  static bool
+  PreparesAlike(const TorchModelManifest & a, const TorchModelManifest & b);
+  bool
+  TakesPrepared(const TorchModelManifest & manifest) const;
+  void
+  TakeFromOwner();
+  void
   FindTumour(const VectorImageType * prepared);
   void
   TakeTumourMask();
@@ -426,6 +452,8 @@ private:
   GradeWholeBrain();
   void
   JudgeExplanation();
+  Array<double>
+  FindBaseline() const;
   void
   RunExplanationTests();
   void
@@ -457,23 +485,25 @@ private:
   std::vector<std::string> m_GradCAMLayers;
 
   // What lives as long as the inputs do not change.
-  std::vector<std::uintptr_t>       m_Signature;
-  typename MaskImageType::Pointer   m_Labels;
-  typename MaskImageType::Pointer   m_Brain;
-  typename MaskImageType::Pointer   m_BrainOfInput; // the same voxels, with the input's direction
-  typename RealImageType::Pointer   m_Probability;
-  typename VectorImageType::Pointer m_Prepared;
-  Array<double>                     m_Background; // what lies beyond m_Prepared, a component each
-  typename VectorImageType::Pointer m_Region;
-  AxisAlignedMapping                m_RegionMapping; // region's voxels to the input's indices
-  RegionReport                      m_RegionReport;
-  bool                              m_TumourFound{ false };
-  double                            m_TumourVolume{ 0.0 };
-  double                            m_BrainVolume{ 0.0 };
-  ContinuousIndex<double, 3>        m_BrainCentre; // its centroid: the models' grids hang on it
-  bool                              m_BrainMaskWasGiven{ false };
-  ReviewFindings                    m_CaseFindings; // of the images and the tumour
-  SequenceReportsType               m_SequenceReports;
+  std::vector<std::uintptr_t>          m_Signature;
+  typename MaskImageType::Pointer      m_Labels;
+  typename MaskImageType::Pointer      m_Brain;
+  typename MaskImageType::Pointer      m_BrainOfInput; // the same voxels, with the input's direction
+  typename RealImageType::Pointer      m_Probability;
+  typename VectorImageType::Pointer    m_Prepared;
+  CorrectedType                        m_Corrected;  // for the whole brain's grader, until it has run
+  typename MaskImageType::ConstPointer m_Border;     // the brain's shell; null: not known
+  Array<double>                        m_Background; // what lies beyond m_Prepared, a component each
+  typename VectorImageType::Pointer    m_Region;
+  AxisAlignedMapping                   m_RegionMapping; // region's voxels to the input's indices
+  RegionReport                         m_RegionReport;
+  bool                                 m_TumourFound{ false };
+  double                               m_TumourVolume{ 0.0 };
+  double                               m_BrainVolume{ 0.0 };
+  ContinuousIndex<double, 3>           m_BrainCentre; // its centroid: the models' grids hang on it
+  bool                                 m_BrainMaskWasGiven{ false };
+  ReviewFindings                       m_CaseFindings; // of the images and the tumour
+  SequenceReportsType                  m_SequenceReports;
 
   // Does everything on the upright grid; null where the head stands upright.
   using UprightFilterType = GliomaGradingFilter<RealImageType, MaskImageType>;
@@ -504,6 +534,16 @@ private:
     const auto found = maps.find(layer);
     return found == maps.end() ? nullptr : &found->second;
   }
+  /** What the filter that owns this one as its whole brain's grader knows already. */
+  struct FromOwner
+  {
+    bool                                 IsOwned{ false };
+    typename VectorImageType::Pointer    Prepared; // null: in another way
+    Array<double>                        Background;
+    CorrectedType                        Corrected;
+    typename MaskImageType::ConstPointer Border;
+  };
+  FromOwner                                   m_FromOwner;
   OfBrain                                     m_OfBrain;
   Pointer                                     m_WholeBrain; // grades with the second model
   std::map<std::string, LayerMaps>            m_GradCAM;

@@ -26,6 +26,7 @@
 #include "itkExplanationQualityFilter.h"
 #include "itkExplanationSanityCalculator.h"
 #include "itkFromModelSpaceFilter.h"
+#include "itkGridDifference.h"
 #include "itkImageAlgorithm.h"
 #include "itkImageRegionConstIteratorWithIndex.h"
 #include "itkImageRegionIterator.h"
@@ -35,6 +36,7 @@
 #include "itkResampleImageFilter.h"
 #include "itkSequenceOrderCalculator.h"
 #include "itkTorchSegmentationFilter.h"
+#include "itkUpstreamModifiedTime.h"
 
 #include <algorithm>
 #include <array>
@@ -320,37 +322,25 @@ template <typename TInputImage, typename TMaskImage>
 void
 GliomaGradingFilter<TInputImage, TMaskImage>::VerifyInputInformation() const
 {
-  // SequencePreparationFilter compares the sequences and the brain mask; the tumour mask is its business too little.
-  const MaskImageType * tumour = this->GetTumourMaskImage();
+  const auto preparation = PreparationType::New();
+  for (const std::string & name : GetSequenceNames())
+  {
+    preparation->SetSequence(name, this->GetSequence(name));
+  }
+  preparation->SetBrainMaskImage(this->GetBrainMaskImage());
+  preparation->SetCoordinateTolerance(this->GetCoordinateTolerance());
+  preparation->SetDirectionTolerance(this->GetDirectionTolerance());
+  preparation->VerifyGrids();
+
+  const MaskImageType * const tumour = this->GetTumourMaskImage();
   if (tumour)
   {
-    const InputImageType * first = this->GetInput(0);
-    if (tumour->GetLargestPossibleRegion() != first->GetLargestPossibleRegion())
+    const std::string what = GridDifference<ImageDimension>(this->GetInput(0), tumour)
+                               .Describe(this->GetCoordinateTolerance(), this->GetDirectionTolerance());
+    if (!what.empty())
     {
-      itkExceptionMacro("The tumour mask covers " << tumour->GetLargestPossibleRegion().GetIndex() << " + "
-                                                  << tumour->GetLargestPossibleRegion().GetSize() << ", the sequences "
-                                                  << first->GetLargestPossibleRegion().GetIndex() << " + "
-                                                  << first->GetLargestPossibleRegion().GetSize()
-                                                  << "; resample the mask to their grid.");
-    }
-    for (unsigned int d = 0; d < ImageDimension; ++d)
-    {
-      const double voxel = first->GetSpacing()[d];
-      const double apart =
-        std::max(std::abs(tumour->GetSpacing()[d] - voxel), std::abs(tumour->GetOrigin()[d] - first->GetOrigin()[d])) /
-        voxel;
-      double turned = 0.0;
-      for (unsigned int c = 0; c < ImageDimension; ++c)
-      {
-        turned = std::max(turned, std::abs(tumour->GetDirection()[d][c] - first->GetDirection()[d][c]));
-      }
-      if (!(apart <= this->GetCoordinateTolerance() && turned <= this->GetDirectionTolerance()))
-      {
-        itkExceptionMacro("The grid of the tumour mask differs from the sequences' along axis "
-                          << d << " by " << apart << " of a voxel (tolerance " << this->GetCoordinateTolerance()
-                          << ") and " << turned << " in a direction cosine (tolerance " << this->GetDirectionTolerance()
-                          << "); resample the mask to their grid.");
-      }
+      itkExceptionMacro("The grid of the tumour mask differs from the sequences' in "
+                        << what << " (the sequences' first); resample the mask to their grid.");
     }
   }
 }
@@ -449,8 +439,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::SignatureOfInputs() const
   {
     const DataObject * input = this->ProcessObject::GetInput(name);
     signature.push_back(reinterpret_cast<std::uintptr_t>(input));
-    signature.push_back(input ? input->GetMTime() : 0);
-    signature.push_back(input ? input->GetUpdateMTime() : 0);
+    // Not the data's own times, which move when a source makes again what was released.
+    signature.push_back(UpstreamModifiedTime::Of(input));
   }
   for (const TorchModel * model : { m_SegmentationModel.GetPointer(), m_GradingModel.GetPointer() })
   {
@@ -480,6 +470,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Reset()
   m_BrainOfInput = nullptr;
   m_Probability = nullptr;
   m_Prepared = nullptr;
+  m_Corrected.clear();
+  m_Border = nullptr;
   m_Region = nullptr;
   m_RegionReport = RegionReport();
   m_TumourFound = false;
@@ -669,9 +661,13 @@ GliomaGradingFilter<TInputImage, TMaskImage>::FindTumour(const VectorImageType *
   toModel->SetInput(view);
   toModel->SetOutsideValue(m_Background);
   setGrid(toModel.GetPointer());
+  toModel->UpdateOutputInformation();
+  toModel->GetOutput()->SetRequestedRegion(box);
   this->Run(toModel.GetPointer(), 0.42f, 0.03f);
   const AxisAlignedMapping          mapping = toModel->GetMapping();
-  typename VectorImageType::Pointer part = cut(toModel->GetOutput());
+  typename VectorImageType::Pointer part = toModel->GetOutput();
+  part->DisconnectPipeline();
+  part->SetRegions(box);
   toModel = nullptr;
 
   using SegmentationType = TorchSegmentationFilter<VectorImageType, MaskImageType>;
@@ -792,7 +788,15 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   toModel->SetOutputSpacing(spacing);
   toModel->SetAnchor(m_BrainCentre);
   toModel->SetOutsideValue(m_Background);
-  this->Run(toModel.GetPointer(), 0.84f, 0.02f);
+  toModel->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  // It runs inside the region's update, which asks for the voxels that it needs.
+  toModel->AddObserver(ProgressEvent(), [this, raw = toModel.GetPointer()](const EventObject &) {
+    this->UpdateProgress(0.84f + 0.02f * raw->GetProgress());
+    if (this->GetAbortGenerateData())
+    {
+      raw->AbortGenerateDataOn();
+    }
+  });
 
   using MaskToModelType = ModelSpaceFilter<MaskImageType>;
   auto maskToModel = MaskToModelType::New();
@@ -803,7 +807,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   maskToModel->SetOutputOrientation(manifest.Orientation);
   maskToModel->SetOutputSpacing(spacing);
   maskToModel->SetAnchor(m_BrainCentre);
-  this->Run(maskToModel.GetPointer(), 0.86f, 0.0f);
+  this->Run(maskToModel.GetPointer(), 0.84f, 0.0f);
 
   const MaskPixelType * const first = maskToModel->GetOutput()->GetBufferPointer();
   const SizeValueType         voxels = maskToModel->GetOutput()->GetLargestPossibleRegion().GetNumberOfPixels();
@@ -1025,7 +1029,11 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GenerateData()
   {
     this->Reset();
     this->MakeUpright();
-    if (!m_Upright)
+    if (m_FromOwner.IsOwned)
+    {
+      this->TakeFromOwner();
+    }
+    else if (!m_Upright)
     {
       this->PrepareAndFindTumour();
     }
@@ -1471,26 +1479,27 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
   const TorchModelManifest & grading = m_GradingModel->GetManifest();
   const TorchModelManifest & first = isGiven ? grading : m_SegmentationModel->GetManifest();
 
-  const auto isShared = [](const TorchModelManifest & a, const TorchModelManifest & b) {
-    return a.ChannelNames == b.ChannelNames && a.BiasCorrection == b.BiasCorrection &&
-           a.Standardization == b.Standardization && a.LowerQuantile == b.LowerQuantile &&
-           a.UpperQuantile == b.UpperQuantile && a.OutsideValue == b.OutsideValue;
-  };
-  const bool prepareTwice = !isShared(first, grading);
+  const bool prepareTwice = !PreparesAlike(first, grading);
   const bool correctOnce = prepareTwice && first.BiasCorrection == "n4" && grading.BiasCorrection == "n4";
+  // The whole brain's grader takes the prepared images, or else the corrected ones.
+  const bool keepCorrected = m_BrainGradingModel && m_BrainGradingModel->GetManifest().BiasCorrection == "n4" &&
+                             !this->TakesPrepared(m_BrainGradingModel->GetManifest());
   const auto sequenceOf = [this](const std::string & name) { return this->GetSequence(name); };
-
-  auto preparation = PreparationType::New();
-  preparation->SetKeepCorrected(correctOnce);
-  this->Prepare(preparation.GetPointer(), sequenceOf, first, false, 0.0f, 0.4f);
-  std::map<std::string, typename RealImageType::ConstPointer> corrected;
-  if (correctOnce)
-  {
+  const auto correctedOf = [this](const std::string & name) { return m_Corrected.at(name).GetPointer(); };
+  const auto takeCorrected = [this](const PreparationType * from) {
     for (const std::string & name : GetSequenceNames())
     {
-      corrected[name] = preparation->GetCorrected(name);
+      if (from->GetCorrected(name))
+      {
+        m_Corrected[name] = from->GetCorrected(name);
+      }
     }
-  }
+  };
+
+  auto preparation = PreparationType::New();
+  preparation->SetKeepCorrected(first.BiasCorrection == "n4" && (correctOnce || keepCorrected));
+  this->Prepare(preparation.GetPointer(), sequenceOf, first, false, 0.0f, 0.4f);
+  takeCorrected(preparation);
   m_Brain = MaskImageType::New();
   m_Brain->Graft(preparation->GetBrainMask());
   m_Brain->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
@@ -1522,6 +1531,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
   this->MeasureTumour();
   if (!m_TumourFound)
   {
+    m_Corrected.clear();
     m_Prepared = m_KeepIntermediates ? m_Prepared : nullptr;
     return;
   }
@@ -1530,13 +1540,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
   {
     m_Prepared = nullptr;
     auto again = SequencePreparationFilter<RealImageType, MaskImageType>::New();
-    this->Prepare(
-      again.GetPointer(),
-      [&](const std::string & name) { return corrected[name].GetPointer(); },
-      grading,
-      true,
-      0.82f,
-      0.02f);
+    this->Prepare(again.GetPointer(), correctedOf, grading, true, 0.82f, 0.02f);
     for (auto & report : m_SequenceReports)
     {
       const auto & reports = again->GetSequenceReports();
@@ -1546,25 +1550,111 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrepareAndFindTumour()
       report.Sigma = same->Sigma;
       report.Background = same->Background;
     }
-    corrected.clear();
   }
   else if (prepareTwice)
   {
     m_Prepared = nullptr;
     preparation = PreparationType::New();
+    preparation->SetKeepCorrected(grading.BiasCorrection == "n4" && keepCorrected);
     this->Prepare(preparation.GetPointer(), sequenceOf, grading, false, 0.82f, 0.02f);
     m_SequenceReports = preparation->GetSequenceReports();
+    takeCorrected(preparation);
     preparation = nullptr;
   }
+  if (!keepCorrected)
+  {
+    m_Corrected.clear();
+  }
+  this->CutRegionOfPrepared();
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::CutRegionOfPrepared()
+{
   this->BeginStage("cut-region", 0.84f);
   this->CutRegion(m_Prepared);
   this->EndStage();
-  if (!m_KeepIntermediates)
-  {
-    m_Prepared = nullptr;
-  }
   m_CaseFindings.TumourTiny = m_RegionReport.Tiny;
   m_CaseFindings.TouchesBorder = m_RegionReport.TouchesBorder;
+  if (!m_BrainGradingModel || !m_TumourFound)
+  {
+    this->ReleasePrepared();
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::ReleasePrepared()
+{
+  m_Corrected.clear();
+  m_Prepared = m_KeepIntermediates ? m_Prepared : nullptr;
+}
+
+template <typename TInputImage, typename TMaskImage>
+bool
+GliomaGradingFilter<TInputImage, TMaskImage>::PreparesAlike(const TorchModelManifest & a, const TorchModelManifest & b)
+{
+  return a.ChannelNames == b.ChannelNames && a.BiasCorrection == b.BiasCorrection &&
+         a.Standardization == b.Standardization && a.LowerQuantile == b.LowerQuantile &&
+         a.UpperQuantile == b.UpperQuantile && a.OutsideValue == b.OutsideValue;
+}
+
+template <typename TInputImage, typename TMaskImage>
+bool
+GliomaGradingFilter<TInputImage, TMaskImage>::TakesPrepared(const TorchModelManifest & manifest) const
+{
+  // The second grader's brain is given: the statistics of the whole image then know nothing of what lies beyond it.
+  return PreparesAlike(manifest, m_GradingModel->GetManifest()) &&
+         (manifest.Standardization == "brain" || this->GetBrainMaskImage());
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::TakeFromOwner()
+{
+  // Brain and tumour are given, and the sequences are checked.
+  m_Brain = MaskImageType::New();
+  m_Brain->Graft(this->GetBrainMaskImage());
+  m_Brain->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
+  m_BrainMaskWasGiven = true;
+  this->FindBrainCentre();
+  if (m_FromOwner.Prepared)
+  {
+    m_Prepared = m_FromOwner.Prepared;
+    m_FromOwner.Prepared = nullptr; // freed once the region is cut
+    m_Background = m_FromOwner.Background;
+  }
+  else
+  {
+    const TorchModelManifest & manifest = m_GradingModel->GetManifest();
+    const auto                 prepare = [&](auto * preparation, const auto & sequenceOf, bool isCorrected) {
+      this->Prepare(preparation, sequenceOf, manifest, isCorrected, 0.0f, 0.4f);
+      m_SequenceReports = preparation->GetSequenceReports();
+    };
+    if (manifest.BiasCorrection == "n4" && !m_FromOwner.Corrected.empty())
+    {
+      prepare(
+        SequencePreparationFilter<RealImageType, MaskImageType>::New().GetPointer(),
+        [this](const std::string & name) { return m_FromOwner.Corrected.at(name).GetPointer(); },
+        true);
+      m_FromOwner.Corrected.clear();
+    }
+    else
+    {
+      prepare(
+        PreparationType::New().GetPointer(),
+        [this](const std::string & name) { return this->GetSequence(name); },
+        false);
+    }
+  }
+  m_Labels = MaskImageType::New();
+  m_Labels->CopyInformation(m_Prepared);
+  m_Labels->SetRegions(m_Prepared->GetLargestPossibleRegion());
+  m_Labels->Allocate();
+  this->TakeTumourMask();
+  this->MeasureTumour();
+  this->CutRegionOfPrepared();
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -1635,7 +1725,11 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Judge(const TMapImage * map, const
   quality->SetMeasureBorder(isGuided || isOfBrain);
   quality->SetEnergyMode(isGuided ? QualityType::Energy::Absolute : QualityType::Energy::Positive);
   quality->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  // The same for all maps.
+  m_Border = m_Border ? m_Border : m_FromOwner.Border;
+  quality->SetBorderMask(m_Border);
   quality->Update();
+  m_Border = quality->GetBorderShell() ? quality->GetBorderShell() : m_Border.GetPointer();
   const auto add = [&](const std::string & number, double value) {
     m_Quality.emplace_back(name + '-' + number, value);
   };
@@ -1698,6 +1792,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeWholeBrain()
   if (!m_BrainGradingModel)
   {
     m_WholeBrain = nullptr;
+    this->ReleasePrepared();
     return;
   }
   this->BeginStage("grade-whole-brain", 0.965f);
@@ -1723,13 +1818,23 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeWholeBrain()
     m_WholeBrain->SetCoordinateTolerance(this->GetCoordinateTolerance());
     m_WholeBrain->SetDirectionTolerance(this->GetDirectionTolerance());
     m_WholeBrain->TurnUprightOff();
+    m_WholeBrain->m_FromOwner.IsOwned = true;
   }
+  const bool takesPrepared = this->TakesPrepared(m_BrainGradingModel->GetManifest());
+  m_WholeBrain->m_FromOwner.Prepared = takesPrepared ? m_Prepared : nullptr;
+  m_WholeBrain->m_FromOwner.Background = m_Background;
+  m_WholeBrain->m_FromOwner.Corrected = m_Corrected;
+  m_WholeBrain->m_FromOwner.Border = m_Border;
+  this->ReleasePrepared();
   m_WholeBrain->SetGradingModel(m_BrainGradingModel);
   m_WholeBrain->SetExplain(m_Explain);
   m_WholeBrain->SetClassToExplain(m_ClassToExplain);
   m_WholeBrain->SetExplainProbability(m_ExplainProbability);
   m_WholeBrain->SetTestExplanation(m_TestExplanation);
   this->Run(m_WholeBrain.GetPointer(), 0.965f, 0.005f);
+  m_Border = m_WholeBrain->m_Border ? m_WholeBrain->m_Border : m_Border;
+  m_WholeBrain->m_FromOwner.Prepared = nullptr;
+  m_WholeBrain->m_FromOwner.Corrected.clear();
   m_OfBrain.Grade = m_WholeBrain->m_Grade;
   m_OfBrain.Probabilities = m_WholeBrain->m_Probabilities;
   m_OfBrain.ExplainedClass = m_WholeBrain->m_ExplainedClass;
@@ -1777,12 +1882,46 @@ GliomaGradingFilter<TInputImage, TMaskImage>::JudgeExplanation()
 }
 
 template <typename TInputImage, typename TMaskImage>
+Array<double>
+GliomaGradingFilter<TInputImage, TMaskImage>::FindBaseline() const
+{
+  Array<double> baseline;
+  if (m_GradingModel->GetManifest().Standardization == "brain")
+  {
+    return baseline; // 0 is the brain's mean
+  }
+  const unsigned int components = m_Region->GetNumberOfComponentsPerPixel();
+  baseline.SetSize(components);
+  baseline.Fill(0.0);
+  const SizeValueType voxels = m_Region->GetLargestPossibleRegion().GetNumberOfPixels();
+  SizeValueType       inside = 0;
+  const float *       voxel = m_Region->GetBufferPointer();
+  for (SizeValueType i = 0; i < voxels; ++i, voxel += components)
+  {
+    bool isBackground = true;
+    for (unsigned int c = 0; c < components; ++c)
+    {
+      // Resampling rounds; where it mixes brain and background, a voxel counts as brain.
+      isBackground = isBackground && std::abs(voxel[c] - m_Background[c]) < 1e-3;
+    }
+    for (unsigned int c = 0; c < components && !isBackground; ++c)
+    {
+      baseline[c] += voxel[c];
+    }
+    inside += isBackground ? 0 : 1;
+  }
+  baseline /= static_cast<double>(std::max<SizeValueType>(inside, 1));
+  return baseline;
+}
+
+template <typename TInputImage, typename TMaskImage>
 void
 GliomaGradingFilter<TInputImage, TMaskImage>::RunExplanationTests()
 {
   this->BeginStage("test-explanation", 0.98f);
   const auto add = [this](const std::string & name, double value) { m_Quality.emplace_back(name, value); };
   const auto stop = [this](const EventObject &) { this->StopIfAborted(0.98f); };
+  const auto baseline = this->FindBaseline();
   bool       isFirst = true;
   const auto follow = [&](const auto * map, const std::string & name) {
     using MapType = std::remove_const_t<std::remove_pointer_t<decltype(map)>>;
@@ -1790,6 +1929,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::RunExplanationTests()
     calculator->SetModel(m_GradingModel);
     calculator->SetRegionImage(m_Region);
     calculator->SetMapImage(map);
+    calculator->SetBaseline(baseline);
     calculator->SetClassToExplain(m_ExplainedClass);
     calculator->SetNumberOfChanceOrders(isFirst ? 1 : 0); // the same for all maps
     calculator->AddObserver(ProgressEvent(), stop);
@@ -1858,6 +1998,9 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inden
   itkPrintSelfObjectMacro(Brain);
   itkPrintSelfObjectMacro(Probability);
   itkPrintSelfObjectMacro(Prepared);
+  os << indent << "Corrected: " << m_Corrected.size() << std::endl;
+  os << indent << "Border: " << m_Border.GetPointer() << std::endl;
+  os << indent << "FromOwner: " << (m_FromOwner.IsOwned ? "owned" : "none") << std::endl;
   os << indent << "Background: " << m_Background << std::endl;
   itkPrintSelfObjectMacro(Region);
   os << indent << "RegionMapping: " << m_RegionMapping << std::endl;

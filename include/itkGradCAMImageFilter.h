@@ -69,6 +69,8 @@ public:
   /** Map of a layer that was added; throws where it was not. */
   TOutputImage *
   GetMap(const std::string & layer);
+  const TOutputImage *
+  GetMap(const std::string & layer) const;
 
   /** For each layer 1 where its map has a cell above zero, 0 where it is empty and must not be drawn. */
   itkGetDecoratedOutputMacro(HasPositiveCell, ArrayType);
@@ -95,6 +97,9 @@ protected:
   FindMaps(const TorchExplanation & explanation, unsigned int label) const override;
 
 private:
+  unsigned int
+  NumberOfMap(const std::string & layer) const;
+
   std::vector<std::string> m_LayerNames;
 };
 } // namespace itk

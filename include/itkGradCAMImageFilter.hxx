@@ -82,15 +82,29 @@ GradCAMImageFilter<TInputImage, TOutputImage>::SetLayerNames(const std::vector<s
 }
 
 template <typename TInputImage, typename TOutputImage>
-TOutputImage *
-GradCAMImageFilter<TInputImage, TOutputImage>::GetMap(const std::string & layer)
+unsigned int
+GradCAMImageFilter<TInputImage, TOutputImage>::NumberOfMap(const std::string & layer) const
 {
   const auto found = std::find(m_LayerNames.begin(), m_LayerNames.end(), layer);
   if (found == m_LayerNames.end())
   {
     itkExceptionMacro("There is no map of layer '" << layer << "': add it with AddLayerName()");
   }
-  return this->GetOutput(static_cast<unsigned int>(found - m_LayerNames.begin()));
+  return static_cast<unsigned int>(found - m_LayerNames.begin());
+}
+
+template <typename TInputImage, typename TOutputImage>
+TOutputImage *
+GradCAMImageFilter<TInputImage, TOutputImage>::GetMap(const std::string & layer)
+{
+  return this->GetOutput(this->NumberOfMap(layer));
+}
+
+template <typename TInputImage, typename TOutputImage>
+const TOutputImage *
+GradCAMImageFilter<TInputImage, TOutputImage>::GetMap(const std::string & layer) const
+{
+  return dynamic_cast<const TOutputImage *>(this->ProcessObject::GetOutput(this->NumberOfMap(layer)));
 }
 
 template <typename TInputImage, typename TOutputImage>

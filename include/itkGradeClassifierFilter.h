@@ -28,7 +28,10 @@ namespace itk
 {
 /** \class GradeClassifierFilter
  * \brief Grade of a region of interest: logits \f$z\f$ of a classifier and probabilities
- * \f$p_c = e^{z_c} / \sum_k e^{z_k}\f$.
+ * \f$p_c = e^{z_c / T} / \sum_k e^{z_k / T}\f$.
+ *
+ * \f$T\f$ is the temperature of the model's manifest (TorchModelManifest::Temperature, 1 where it says none), which
+ * calibrates the probabilities and changes neither logits nor grade (Guo et al., ICML 2017).
  *
  * The input is the region as BoundingBoxROIFilter cuts it from the standardized sequences; one component a sequence, in
  * the order of the model's manifest. Channels, size and what else the manifest says are enforced; every voxel must be
@@ -67,9 +70,9 @@ public:
   itkSetConstObjectMacro(Model, TorchModel);
   itkGetConstObjectMacro(Model, TorchModel);
 
-  /** Probability of each class; they add up to 1. */
+  /** Probability of each class, calibrated by the manifest's temperature; they add up to 1. */
   itkGetDecoratedOutputMacro(Probabilities, ArrayType);
-  /** What the network gave before the softmax. */
+  /** What the network gave before the softmax, not divided by the temperature. */
   itkGetDecoratedOutputMacro(Logits, ArrayType);
   /** Number of the class with the largest probability. */
   itkGetDecoratedOutputMacro(Grade, unsigned long);

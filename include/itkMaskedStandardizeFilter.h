@@ -47,7 +47,17 @@ public:
 inline std::ostream &
 operator<<(std::ostream & os, MaskedStandardizeFilterEnums::Mode value)
 {
-  return os << (value == MaskedStandardizeFilterEnums::Mode::InsideMask ? "InsideMask" : "WholeImage");
+  return os << [value] {
+    switch (value)
+    {
+      case MaskedStandardizeFilterEnums::Mode::InsideMask:
+        return "InsideMask";
+      case MaskedStandardizeFilterEnums::Mode::WholeImage:
+        return "WholeImage";
+      default:
+        return "INVALID VALUE FOR itk::MaskedStandardizeFilterEnums::Mode";
+    }
+  }();
 }
 
 /** \class MaskedStandardizeFilter
@@ -58,8 +68,8 @@ operator<<(std::ostream & os, MaskedStandardizeFilterEnums::Mode value)
  * 65536 bins and are off by default.
  *
  * - `InsideMask`: the statistics are those of the mask's voxels; voxels outside get `OutsideValue`.
- * - `WholeImage`: the statistics are those of all voxels, the mask is not used, and the background becomes
- *   \f$-\mu/\sigma\f$ (the comparison of Pereira et al. 2018).
+ * - `WholeImage`: the statistics are those of all voxels, a mask is neither used nor checked, and the background
+ *   becomes \f$-\mu/\sigma\f$ (the comparison of Pereira et al. 2018).
  *
  * What follows needs the background's value where it looks beyond the image: give GetBackgroundValue() to
  * BoundingBoxROIFilter::SetOutsideValue(), ModelSpaceFilter::SetOutsideValue() and
@@ -191,6 +201,9 @@ protected:
 
   void
   GenerateOutputInformation() override;
+
+  void
+  GenerateInputRequestedRegion() override;
 
   void
   GenerateData() override;

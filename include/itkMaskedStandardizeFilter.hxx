@@ -21,6 +21,7 @@
 #include "itkMaskedStandardizeFilter.h"
 #include "itkCommand.h"
 #include "itkProgressTransformer.h"
+#include "itkRequestGeometry.h"
 #include "itkUpstreamModifiedTime.h"
 
 #include <algorithm>
@@ -69,6 +70,10 @@ void
 MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::VerifyPreconditions() const
 {
   Superclass::VerifyPreconditions();
+  if (m_Mode > ModeEnum::WholeImage)
+  {
+    itkExceptionMacro("Mode is " << static_cast<int>(m_Mode) << "; set InsideMask (0) or WholeImage (1).");
+  }
   if (m_Mode == ModeEnum::InsideMask && this->GetMaskImage() == nullptr)
   {
     itkExceptionMacro("Mode is InsideMask but there is no MaskImage. Set one, or set Mode to WholeImage.");
@@ -88,12 +93,16 @@ template <typename TInputImage, typename TMaskImage, typename TOutputImage>
 void
 MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::VerifyInputInformation() const
 {
-  Superclass::VerifyInputInformation();
   if (this->GetInput()->GetLargestPossibleRegion().GetNumberOfPixels() == 0)
   {
     itkExceptionMacro("The input has no voxels: its size is " << this->GetInput()->GetLargestPossibleRegion().GetSize()
                                                               << ". Check the reader before this filter.");
   }
+  if (m_Mode == ModeEnum::WholeImage)
+  {
+    return;
+  }
+  Superclass::VerifyInputInformation();
   const TMaskImage * mask = this->GetMaskImage();
   if (mask != nullptr &&
       (mask->GetLargestPossibleRegion().GetSize() != this->GetInput()->GetLargestPossibleRegion().GetSize() ||
@@ -221,6 +230,17 @@ MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::GenerateOutputIn
     background[c] = m_Mode == ModeEnum::InsideMask ? m_OutsideValue : (zero - mean[c]) / deviation[c];
   }
   this->SetBackgroundValue(background);
+}
+
+template <typename TInputImage, typename TMaskImage, typename TOutputImage>
+void
+MaskedStandardizeFilter<TInputImage, TMaskImage, TOutputImage>::GenerateInputRequestedRegion()
+{
+  Superclass::GenerateInputRequestedRegion();
+  if (m_Mode == ModeEnum::WholeImage && this->ProcessObject::GetInput("MaskImage") != this->GetPrimaryInput())
+  {
+    RequestGeometry<TMaskImage::ImageDimension>(this->GetMaskImage());
+  }
 }
 
 template <typename TInputImage, typename TMaskImage, typename TOutputImage>

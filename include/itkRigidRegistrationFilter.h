@@ -37,7 +37,8 @@ namespace itk
  * of threads.
  *
  * The brain of the reference is where its mask is not 0, or without a mask where the image is not 0. The images are
- * skull-stripped, or the mask is given.
+ * skull-stripped, or the mask is given. The mask's grid may differ from the reference's by `CoordinateTolerance` (of a
+ * voxel) and `DirectionTolerance`, both 1e-3 by default; the input's grid is its own.
  *
  * The output is the input on the reference's grid, or on the given OutputGrid (RigidResampleImageFilter), with the
  * input's dictionary. GetTransform() takes physical points of the reference to those of the input (mm).
@@ -82,7 +83,8 @@ public:
   itkGetInputMacro(ReferenceMaskImage, MaskImageType);
 
   /** \brief Optional grid of the output in the reference's space, such as its space at another spacing
-   * (ModelSpaceFilter). Its voxels are not looked at. Default: the reference's grid. */
+   * (ModelSpaceFilter). Its voxels are not looked at. Default: the
+   * reference's grid. */
   itkSetInputMacro(OutputGrid, GridType);
   itkGetInputMacro(OutputGrid, GridType);
 
@@ -91,19 +93,23 @@ public:
   itkGetConstMacro(IgnoreZeros, bool);
   itkBooleanMacro(IgnoreZeros);
 
-  /** \brief Default: 32. */
+  /** \brief Bins along each axis of the joint histogram, from which the mutual information is counted: 8 to 256, other
+   * numbers become the nearest of these. Default: 32. */
   itkSetClampMacro(NumberOfHistogramBins, unsigned int, 8, 256);
   itkGetConstMacro(NumberOfHistogramBins, unsigned int);
 
-  /** \brief Voxels that the metric looks at on a level, about. Default: 30000. */
+  /** \brief Voxels that the metric looks at on a level, about; fewer where there are not as many. At least 1000,
+   * smaller numbers become 1000. Default: 30000. */
   itkSetClampMacro(NumberOfSamples, unsigned int, 1000, NumericTraits<unsigned int>::max());
   itkGetConstMacro(NumberOfSamples, unsigned int);
 
-  /** \brief Of the places of the samples. Default: 1729. */
+  /** \brief Seed of the random numbers that choose the places of the samples; every number will do, and the same one
+   * gives the same bits. Default: 1729. */
   itkSetMacro(Seed, int);
   itkGetConstMacro(Seed, int);
 
-  /** \brief On each level. Default: 100. */
+  /** \brief Steps of the optimizer on each of the three levels at most, 1 or more; it ends before where its step has
+   * become shorter than 0.01 mm. Default: 100. */
   itkSetClampMacro(MaximumNumberOfIterations, unsigned int, 1, NumericTraits<unsigned int>::max());
   itkGetConstMacro(MaximumNumberOfIterations, unsigned int);
 
@@ -119,7 +125,8 @@ public:
   itkSetClampMacro(MinimumMutualInformation, double, 0.0, NumericTraits<double>::max());
   itkGetConstMacro(MinimumMutualInformation, double);
 
-  /** \brief From physical points of the reference to those of the input; its centre is the brain's centroid. */
+  /** \brief From physical points of the reference to those of the input (mm); its centre is the brain's centroid. As
+   * all that follows, of the last update; null before the first. */
   const TransformType *
   GetTransform() const
   {
@@ -146,6 +153,7 @@ protected:
 
   void
   PrintSelf(std::ostream & os, Indent indent) const override;
+  /** Compares the mask's grid with the reference's; the grids of the two images differ on purpose. */
   void
   VerifyInputInformation() const override;
   void

@@ -20,6 +20,7 @@
 
 #include "itkBinShrinkImageFilter.h"
 #include "itkCommand.h"
+#include "itkGridDifference.h"
 #include "itkImageRegionConstIteratorWithIndex.h"
 #include "itkImageRegionIterator.h"
 #include "itkImageRegionIteratorWithIndex.h"
@@ -28,6 +29,7 @@
 #include "itkMersenneTwisterRandomVariateGenerator.h"
 #include "itkRegistrationParameterScalesFromPhysicalShift.h"
 #include "itkRegularStepGradientDescentOptimizerv4.h"
+#include "itkRequestGeometry.h"
 #include "itkRigidResampleImageFilter.h"
 #include "itkSignedMaurerDistanceMapImageFilter.h"
 
@@ -89,6 +91,8 @@ RigidRegistrationFilter<TInputImage, TMaskImage>::RigidRegistrationFilter()
   this->AddRequiredInputName("ReferenceImage");
   this->AddOptionalInputName("ReferenceMaskImage");
   this->AddOptionalInputName("OutputGrid");
+  this->SetCoordinateTolerance(std::max(1e-3, this->GetCoordinateTolerance()));
+  this->SetDirectionTolerance(std::max(1e-3, this->GetDirectionTolerance()));
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -113,25 +117,12 @@ RigidRegistrationFilter<TInputImage, TMaskImage>::VerifyInputInformation() const
   }
   if (mask)
   {
-    constexpr double tolerance = 1e-3;
-    bool             isSame = mask->GetLargestPossibleRegion() == reference->GetLargestPossibleRegion();
-    for (unsigned int d = 0; d < ImageDimension; ++d)
+    const std::string what = GridDifference<ImageDimension>(reference, mask)
+                               .Describe(this->GetCoordinateTolerance(), this->GetDirectionTolerance());
+    if (!what.empty())
     {
-      const double voxel = reference->GetSpacing()[d];
-      isSame = isSame && std::abs(mask->GetSpacing()[d] - voxel) <= tolerance * voxel &&
-               std::abs(mask->GetOrigin()[d] - reference->GetOrigin()[d]) <= tolerance * voxel;
-      for (unsigned int c = 0; c < ImageDimension; ++c)
-      {
-        isSame = isSame && std::abs(mask->GetDirection()[d][c] - reference->GetDirection()[d][c]) <= tolerance;
-      }
-    }
-    if (!isSame)
-    {
-      itkExceptionMacro("The mask is not on the grid of the reference image: size "
-                        << mask->GetLargestPossibleRegion().GetSize() << ", spacing " << mask->GetSpacing()
-                        << ", origin " << mask->GetOrigin() << " and size "
-                        << reference->GetLargestPossibleRegion().GetSize() << ", spacing " << reference->GetSpacing()
-                        << ", origin " << reference->GetOrigin() << ". Give a mask on the reference's grid.");
+      itkExceptionMacro("The mask is not on the grid of the reference image. The image and its mask differ in "
+                        << what << ". Give a mask on the reference's grid, or raise the tolerance.");
     }
   }
 }
@@ -152,10 +143,10 @@ template <typename TInputImage, typename TMaskImage>
 void
 RigidRegistrationFilter<TInputImage, TMaskImage>::GenerateInputRequestedRegion()
 {
+  RequestGeometry(this->GetOutputGrid());
   for (const auto & name : this->GetInputNames())
   {
     DataObject * input = this->ProcessObject::GetInput(name);
-    // Of the grid nothing but its geometry is needed.
     if (input && name != "OutputGrid")
     {
       input->SetRequestedRegionToLargestPossibleRegion();

@@ -38,7 +38,8 @@ namespace itk
  * up to its border, whatever the thickness of the slices. Voxels of the output outside the input are 0.
  *
  * The output has the geometry of the reference image, whose voxels are not looked at, and the dictionary of the input.
- * The filter needs the whole input and makes the whole output.
+ * An output of integers gets the values rounded and limited to what its type holds. The filter needs the whole input
+ * and makes the whole output.
  * \sa RigidRegistrationFilter
  * \ingroup GliomaGrading
  */
@@ -64,7 +65,7 @@ public:
   using ReferenceImageType = ImageBase<3>;
   using TransformType = Transform<double, 3, 3>;
 
-  /** \brief Image whose grid the output gets. */
+  /** \brief Image whose grid the output gets; its voxels are not looked at. Required. */
   itkSetInputMacro(ReferenceImage, ReferenceImageType);
   itkGetInputMacro(ReferenceImage, ReferenceImageType);
 

@@ -18,16 +18,17 @@
 #ifndef itkRigidResampleImageFilter_hxx
 #define itkRigidResampleImageFilter_hxx
 
+#include "itkAxisAlignedLinearSampler.h"
 #include "itkDiscreteGaussianImageFilter.h"
 #include "itkImageRegionConstIterator.h"
 #include "itkImageRegionIterator.h"
 #include "itkImageRegionIteratorWithIndex.h"
 #include "itkLinearInterpolateImageFunction.h"
 #include "itkMultiThreaderBase.h"
+#include "itkRequestGeometry.h"
 
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 
 namespace itk
 {
@@ -79,6 +80,7 @@ template <typename TInputImage, typename TOutputImage>
 void
 RigidResampleImageFilter<TInputImage, TOutputImage>::GenerateInputRequestedRegion()
 {
+  RequestGeometry(this->GetReferenceImage());
   auto * input = const_cast<InputImageType *>(this->GetInput());
   if (input)
   {
@@ -217,11 +219,7 @@ RigidResampleImageFilter<TInputImage, TOutputImage>::GenerateData()
           value = share >= 0.5 ? value / share : 0.0;
         }
       }
-      if (std::is_integral<PixelType>::value)
-      {
-        value = std::round(value);
-      }
-      voxel.Set(static_cast<PixelType>(value));
+      voxel.Set(AxisAlignedLinearSampler::ToPixel<PixelType>(value));
     }
   };
   this->GetMultiThreader()->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());

@@ -80,9 +80,15 @@ public:
   itkSetConstObjectMacro(Mask, MaskImageType);
   itkGetConstObjectMacro(Mask, MaskImageType);
 
-  /** Default: those of ReviewThresholds. */
+  /** Of these FluidRank, FluidGap, FlairGap, EnhancementGap and DuplicateCorrelation. Default: those of
+   * ReviewThresholds. */
   void
   SetThresholds(const ReviewThresholds & thresholds);
+  const ReviewThresholds &
+  GetThresholds() const
+  {
+    return m_Thresholds;
+  }
 
   /** Reads the images; throws where one is missing or of another size. Of nearly constant images, or fewer than 200
    * voxels, nothing is said. */

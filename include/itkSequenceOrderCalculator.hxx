@@ -278,13 +278,31 @@ SequenceOrderCalculator<TImage, TMaskImage>::PrintSelf(std::ostream & os, Indent
 {
   Superclass::PrintSelf(os, indent);
   itkPrintSelfObjectMacro(Mask);
+  os << indent << "Thresholds: FluidRank " << m_Thresholds.FluidRank << ", FluidGap " << m_Thresholds.FluidGap
+     << ", FlairGap " << m_Thresholds.FlairGap << ", EnhancementGap " << m_Thresholds.EnhancementGap
+     << ", DuplicateCorrelation " << m_Thresholds.DuplicateCorrelation << std::endl;
+  const auto row = [&os](const std::array<double, 4> & numbers) {
+    for (const double number : numbers)
+    {
+      os << ' ' << number;
+    }
+  };
   for (unsigned int i = 0; i < 4; ++i)
   {
-    os << indent << GetNames()[i] << ": looks like " << GetNames()[m_LooksLike[i]] << ", FluidRank " << m_FluidRank[i]
-       << ", Asymmetry " << m_Asymmetry[i] << ", Tail " << m_Tail[i] << std::endl;
+    os << indent << GetNames()[i] << ": image " << m_Sequences[i].GetPointer() << ", looks like "
+       << GetNames()[m_LooksLike[i]] << ", FluidRank " << m_FluidRank[i] << ", Asymmetry " << m_Asymmetry[i]
+       << ", Tail " << m_Tail[i] << ", Correlation";
+    row(m_Correlation[i]);
+    os << ", Enhancement";
+    row(m_Enhancement[i]);
+    os << std::endl;
   }
-  os << indent << "Enhancement: " << m_Enhancement[0][1] << std::endl;
-  os << indent << "Duplicates: " << m_Duplicates.size() << std::endl;
+  os << indent << "Duplicates:";
+  for (const auto & pair : m_Duplicates)
+  {
+    os << ' ' << GetNames()[pair.first] << '-' << GetNames()[pair.second];
+  }
+  os << std::endl;
 }
 } // namespace itk
 

@@ -27,6 +27,7 @@
 
 #include <array>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace itk
@@ -75,9 +76,9 @@ operator<<(std::ostream & out, const SequencePreparationFilterEnums::Standardiza
  * standardization.
  *
  * The sequences (T1, T1c, T2 and FLAIR by default) are scalar images on one grid, in any unit. Grids may differ by
- * CoordinateTolerance voxels in origin and spacing and by DirectionTolerance in a direction cosine (1e-3 each: ITK's
- * own 1e-6 refuses real data); what is within is taken from the first sequence, and told by a warning. A direction
- * within the tolerance of an orthonormal one is made orthonormal.
+ * CoordinateTolerance voxels in origin and spacing and by DirectionTolerance in a direction cosine (GridDifference;
+ * 1e-3 each: ITK's own 1e-6 refuses real data); what is within is taken from the first sequence, and told by a warning.
+ * A direction within the tolerance of an orthonormal one is made orthonormal.
  *
  * The brain is where any sequence is not 0 (BrainMaskFilter), or where the given mask is not 0: then everything outside
  * the mask is ignored, and a head that is not skull-stripped will do.
@@ -133,6 +134,12 @@ public:
   /** Optional brain: everything where it is 0 is ignored. */
   itkSetInputMacro(BrainMaskImage, MaskImageType);
   itkGetInputMacro(BrainMaskImage, MaskImageType);
+
+  /** Throws where the sequences and the brain mask do not lie on one grid within the tolerances (see GridDifference),
+   * where an axis has less than 8 voxels, and where the first direction is no orthonormal one, as an update does. All
+   * inputs must be set and their information up to date. */
+  void
+  VerifyGrids() const;
 
   /** Default: N4. */
   itkSetEnumMacro(BiasCorrection, BiasCorrectionEnum);
@@ -222,6 +229,8 @@ private:
 
   using RealImagePointer = typename RealImageType::Pointer;
 
+  std::vector<std::pair<const ImageBase<ImageDimension> *, std::string>>
+  GetOtherGrids() const;
   std::vector<RealImagePointer>
   CopySequences();
   void
@@ -236,6 +245,11 @@ private:
   CorrectBias(std::vector<RealImagePointer> & sequences, float progressStart, float progressWeight);
   void
   Standardize(const OutputImageType * composed);
+  void
+  StopIfAborted(float progress);
+  template <typename TFilter>
+  void
+  Run(TFilter * filter, float progressStart, float progressWeight);
   void
   BeginStage(const std::string & name);
   void

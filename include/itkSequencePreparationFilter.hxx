@@ -19,12 +19,13 @@
 #define itkSequencePreparationFilter_hxx
 
 #include "itkBrainMaskFilter.h"
+#include "itkCommand.h"
+#include "itkGridDifference.h"
 #include "itkImageAlgorithm.h"
 #include "itkImageRegionConstIterator.h"
 #include "itkImageRegionIterator.h"
 #include "itkMaskedStandardizeFilter.h"
 #include "itkN4BiasCorrectionChainFilter.h"
-#include "itkProgressAccumulator.h"
 #include "vnl/algo/vnl_svd.h"
 
 #include <algorithm>
@@ -168,7 +169,7 @@ SequencePreparationFilter<TInputImage, TMaskImage>::VerifyPreconditions() const
 
 template <typename TInputImage, typename TMaskImage>
 void
-SequencePreparationFilter<TInputImage, TMaskImage>::VerifyInputInformation() const
+SequencePreparationFilter<TInputImage, TMaskImage>::VerifyGrids() const
 {
   const InputImageType * first = this->GetInput(0);
   const RegionType       region = first->GetLargestPossibleRegion();
@@ -184,15 +185,14 @@ SequencePreparationFilter<TInputImage, TMaskImage>::VerifyInputInformation() con
     }
   }
 
-  // NaN stays: it is within no tolerance.
-  const auto          larger = [](double a, double b) { return std::isnan(a) || b <= a ? a : b; };
   const DirectionType product{ first->GetDirection().GetVnlMatrix() * first->GetDirection().GetTranspose() };
   double              skew = 0.0;
   for (unsigned int r = 0; r < ImageDimension; ++r)
   {
     for (unsigned int c = 0; c < ImageDimension; ++c)
     {
-      skew = larger(skew, std::abs(product[r][c] - (r == c ? 1.0 : 0.0)));
+      const double apart = std::abs(product[r][c] - (r == c ? 1.0 : 0.0));
+      skew = std::isnan(skew) || apart <= skew ? skew : apart; // NaN stays: it is within no tolerance
     }
   }
   if (!(skew <= this->GetDirectionTolerance()))
@@ -203,8 +203,12 @@ SequencePreparationFilter<TInputImage, TMaskImage>::VerifyInputInformation() con
                                      << "). Resample the image to a grid without shear, or raise the tolerance.");
   }
 
-  const auto compare = [&](const ImageBase<ImageDimension> * other, const std::string & name) {
-    const auto refuse = [&](const std::string & what, const std::string & one, const std::string & two) {
+  for (const auto & other : this->GetOtherGrids())
+  {
+    const std::string what = GridDifference<ImageDimension>(first, other.first)
+                               .Describe(this->GetCoordinateTolerance(), this->GetDirectionTolerance());
+    if (!what.empty())
+    {
       std::ostringstream grids;
       for (unsigned int i = 0; i < m_SequenceNames.size(); ++i)
       {
@@ -212,70 +216,47 @@ SequencePreparationFilter<TInputImage, TMaskImage>::VerifyInputInformation() con
         grids << (i ? ", " : "") << m_SequenceNames[i] << ' ' << image->GetLargestPossibleRegion().GetSize()
               << " voxels of " << image->GetSpacing() << " mm at " << image->GetOrigin();
       }
-      itkExceptionMacro("The grids of " << m_SequenceNames[0] << " and " << name << " differ in " << what << ": " << one
-                                        << " and " << two << " (" << grids.str()
+      itkExceptionMacro("The grids of " << m_SequenceNames[0] << " and " << other.second << " differ in " << what
+                                        << " (" << grids.str()
                                         << "). Resample all images to one grid first; for sequences of one patient, "
-                                           "--register of glioma grade does it.");
-    };
-    const auto text = [](const auto & value) {
-      std::ostringstream stream;
-      stream.precision(10);
-      stream << value;
-      return stream.str();
-    };
-    if (other->GetLargestPossibleRegion().GetSize() != region.GetSize())
-    {
-      refuse("size", text(region.GetSize()), text(other->GetLargestPossibleRegion().GetSize()));
+                                           "RigidRegistrationFilter does it.");
     }
-    if (other->GetLargestPossibleRegion().GetIndex() != region.GetIndex())
-    {
-      refuse("start index", text(region.GetIndex()), text(other->GetLargestPossibleRegion().GetIndex()));
-    }
-    double apart = 0.0;
-    double turned = 0.0;
-    for (unsigned int d = 0; d < ImageDimension; ++d)
-    {
-      const double voxel = first->GetSpacing()[d];
-      const double stretch = std::abs(other->GetSpacing()[d] - voxel) / voxel;
-      if (!(stretch <= this->GetCoordinateTolerance()))
-      {
-        refuse("spacing (by " + text(stretch) + " of a voxel, tolerance " + text(this->GetCoordinateTolerance()) + ')',
-               text(first->GetSpacing()),
-               text(other->GetSpacing()));
-      }
-      apart = larger(larger(apart, stretch), std::abs(other->GetOrigin()[d] - first->GetOrigin()[d]) / voxel);
-      for (unsigned int c = 0; c < ImageDimension; ++c)
-      {
-        turned = larger(turned, std::abs(other->GetDirection()[d][c] - first->GetDirection()[d][c]));
-      }
-    }
-    if (!(apart <= this->GetCoordinateTolerance()))
-    {
-      refuse("origin (by " + text(apart) + " of a voxel, tolerance " + text(this->GetCoordinateTolerance()) + ')',
-             text(first->GetOrigin()),
-             text(other->GetOrigin()));
-    }
-    if (!(turned <= this->GetDirectionTolerance()))
-    {
-      refuse("direction (by " + text(turned) + " in a cosine, tolerance " + text(this->GetDirectionTolerance()) + ')',
-             text(first->GetDirection()),
-             text(other->GetDirection()));
-    }
-    if (apart > 1e-6 || turned > 1e-6)
-    {
-      itkWarningMacro("The grids of " << m_SequenceNames[0] << " and " << name << " differ by " << apart
-                                      << " of a voxel and " << turned
-                                      << " in a direction cosine, within the tolerance; " << m_SequenceNames[0]
-                                      << "'s is taken.");
-    }
-  };
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+auto
+SequencePreparationFilter<TInputImage, TMaskImage>::GetOtherGrids() const
+  -> std::vector<std::pair<const ImageBase<ImageDimension> *, std::string>>
+{
+  std::vector<std::pair<const ImageBase<ImageDimension> *, std::string>> grids;
   for (unsigned int i = 1; i < m_SequenceNames.size(); ++i)
   {
-    compare(this->GetInput(i), m_SequenceNames[i]);
+    grids.emplace_back(this->GetInput(i), m_SequenceNames[i]);
   }
   if (this->GetBrainMaskImage())
   {
-    compare(this->GetBrainMaskImage(), "the brain mask");
+    grids.emplace_back(this->GetBrainMaskImage(), "the brain mask");
+  }
+  return grids;
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+SequencePreparationFilter<TInputImage, TMaskImage>::VerifyInputInformation() const
+{
+  this->VerifyGrids();
+  for (const auto & other : this->GetOtherGrids())
+  {
+    const GridDifference<ImageDimension> difference(this->GetInput(0), other.first);
+    const double                         apart = std::max(difference.GetSpacing(), difference.GetOrigin());
+    if (apart > 1e-6 || difference.GetDirection() > 1e-6)
+    {
+      itkWarningMacro("The grids of " << m_SequenceNames[0] << " and " << other.second << " differ by " << apart
+                                      << " of a voxel and " << difference.GetDirection()
+                                      << " in a direction cosine, within the tolerance; " << m_SequenceNames[0]
+                                      << "'s is taken.");
+    }
   }
 }
 
@@ -358,6 +339,33 @@ SequencePreparationFilter<TInputImage, TMaskImage>::EndStage()
   const double now = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   m_StageSeconds.emplace_back(m_CurrentStage, now - m_StageStart);
   m_CurrentStage.clear();
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+SequencePreparationFilter<TInputImage, TMaskImage>::StopIfAborted(float progress)
+{
+  this->UpdateProgress(progress);
+  if (this->GetAbortGenerateData())
+  {
+    throw ProcessAborted(__FILE__, __LINE__);
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+template <typename TFilter>
+void
+SequencePreparationFilter<TInputImage, TMaskImage>::Run(TFilter * filter, float progressStart, float progressWeight)
+{
+  filter->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  filter->AddObserver(ProgressEvent(), [this, filter, progressStart, progressWeight](const EventObject &) {
+    this->UpdateProgress(progressStart + progressWeight * filter->GetProgress());
+    if (this->GetAbortGenerateData())
+    {
+      filter->AbortGenerateDataOn();
+    }
+  });
+  filter->Update();
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -468,17 +476,30 @@ SequencePreparationFilter<TInputImage, TMaskImage>::Compose(const std::vector<Re
   composed->SetNumberOfComponentsPerPixel(static_cast<unsigned int>(sequences.size()));
   composed->SetRegions(this->GetOutput()->GetLargestPossibleRegion());
   composed->Allocate();
-  const SizeValueType voxels = composed->GetLargestPossibleRegion().GetNumberOfPixels();
-  const std::size_t   components = sequences.size();
-  for (std::size_t c = 0; c < components; ++c)
+  const std::size_t          components = sequences.size();
+  std::vector<const float *> from;
+  for (const auto & sequence : sequences)
   {
-    const float * from = sequences[c]->GetBufferPointer();
-    float *       to = composed->GetBufferPointer() + c;
-    for (SizeValueType i = 0; i < voxels; ++i)
-    {
-      to[i * components] = from[i];
-    }
+    from.push_back(sequence->GetBufferPointer());
   }
+  const RegionType    region = composed->GetLargestPossibleRegion();
+  const SizeValueType slices = region.GetSize(ImageDimension - 1);
+  const SizeValueType voxels = region.GetNumberOfPixels() / slices;
+  this->GetMultiThreader()->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+  this->GetMultiThreader()->ParallelizeArray(
+    0,
+    slices,
+    [&](SizeValueType slice) {
+      float * to = composed->GetBufferPointer() + slice * voxels * components;
+      for (SizeValueType i = slice * voxels; i < (slice + 1) * voxels; ++i)
+      {
+        for (std::size_t c = 0; c < components; ++c, ++to)
+        {
+          *to = from[c][i];
+        }
+      }
+    },
+    nullptr);
   return composed;
 }
 
@@ -489,17 +510,16 @@ SequencePreparationFilter<TInputImage, TMaskImage>::FindBrain(const OutputImageT
   using BrainMaskType = BrainMaskFilter<OutputImageType, MaskImageType>;
   auto filter = BrainMaskType::New();
   filter->SetInput(composed);
-  filter->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
-  filter->Update();
+  this->Run(filter.GetPointer(), 0.05f, 0.1f);
   using StatusFlagEnum = typename BrainMaskType::StatusFlagEnum;
   if (filter->HasStatus(StatusFlagEnum::NotSkullStripped))
   {
-    itkExceptionMacro(
-      "The head is not skull-stripped: what is not 0 in the sequences has "
-      << filter->GetVolume() << " ml and lies on " << filter->GetNumberOfFaces() << " faces of the image; a brain has "
-      << filter->GetMinimumVolume() << " to " << filter->GetMaximumVolume()
-      << " ml. Strip the skull first, or give a brain mask (--brain-mask): everything outside it is then "
-         "ignored.");
+    itkExceptionMacro("The head is not skull-stripped: what is not 0 in the sequences has "
+                      << filter->GetVolume() << " ml and lies on " << filter->GetNumberOfFaces()
+                      << " faces of the image; a brain has " << filter->GetMinimumVolume() << " to "
+                      << filter->GetMaximumVolume()
+                      << " ml. Strip the skull first, or give a brain mask: everything outside it is then "
+                         "ignored.");
   }
   m_SequencesDisagree = filter->HasStatus(StatusFlagEnum::SequencesDisagree);
   this->GraftOutput("BrainMask", filter->GetOutput());
@@ -521,6 +541,8 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
                                                                this->GetMultiThreader()->GetMaximumNumberOfThreads())));
   const unsigned int                    runners = std::min<unsigned int>(threads, static_cast<unsigned int>(number));
   std::vector<typename N4Type::Pointer> filters;
+  // A filter's own flag is for its own thread, which asks this one.
+  std::atomic<bool> isAborted{ false };
   for (std::size_t i = 0; i < number; ++i)
   {
     // A view for each thread, which asks its mask for slices.
@@ -531,6 +553,14 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
     filter->SetMaskImage(maskView);
     filter->SetShrinkFactor(m_ShrinkFactor);
     filter->SetNumberOfWorkUnits(std::max(1u, threads / runners));
+    const auto stop = [&isAborted, raw = filter.GetPointer()](const EventObject &) {
+      if (isAborted)
+      {
+        raw->AbortGenerateDataOn();
+      }
+    };
+    filter->AddObserver(IterationEvent(), stop); // of the fit
+    filter->AddObserver(ProgressEvent(), stop);  // of the division
     filters.push_back(filter);
   }
 
@@ -545,9 +575,14 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
     {
       try
       {
-        if (!this->GetAbortGenerateData())
+        if (!isAborted)
         {
           filters[i]->Update();
+          // Input and field are not needed while the others run.
+          sequences[i] = filters[i]->GetOutput();
+          sequences[i]->DisconnectPipeline();
+          filters[i]->GetLogBiasField()->ReleaseData();
+          filters[i]->SetInput(nullptr);
         }
       }
       catch (...)
@@ -587,7 +622,6 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
     for (const auto & filter : filters)
     {
       sum += filter->GetProgress();
-      filter->SetAbortGenerateData(this->GetAbortGenerateData());
     }
     try
     {
@@ -601,6 +635,7 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
       observerError = std::current_exception();
       this->AbortGenerateDataOn();
     }
+    isAborted = this->GetAbortGenerateData();
   }
   for (std::thread & worker : workers)
   {
@@ -636,8 +671,6 @@ SequencePreparationFilter<TInputImage, TMaskImage>::CorrectBias(std::vector<Real
     m_SequenceReports[i].N4Seconds = filters[i]->GetFitSeconds();
     m_SequenceReports[i].N4NonPositiveVoxels = filters[i]->GetNumberOfNonPositiveVoxels();
     m_SequenceReports[i].N4Status = filters[i]->GetStatus();
-    sequences[i] = filters[i]->GetOutput();
-    sequences[i]->DisconnectPipeline();
   }
 }
 
@@ -656,8 +689,7 @@ SequencePreparationFilter<TInputImage, TMaskImage>::Standardize(const OutputImag
   filter->SetOutsideValue(m_OutsideValue);
   filter->SetLowerQuantile(m_LowerQuantile);
   filter->SetUpperQuantile(m_UpperQuantile);
-  filter->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
-  filter->Update();
+  this->Run(filter.GetPointer(), 0.85f, 0.15f);
   for (unsigned int i = 0; i < m_SequenceReports.size(); ++i)
   {
     m_SequenceReports[i].Mean = filter->GetMean()[i];
@@ -684,7 +716,7 @@ SequencePreparationFilter<TInputImage, TMaskImage>::GenerateData()
   }
 
   this->BeginStage("check");
-  this->UpdateProgress(0.0f);
+  this->StopIfAborted(0.0f);
   std::vector<RealImagePointer> sequences = this->CopySequences();
   if (this->GetBrainMaskImage())
   {
@@ -695,7 +727,7 @@ SequencePreparationFilter<TInputImage, TMaskImage>::GenerateData()
   this->EndStage();
 
   this->BeginStage("brain-mask");
-  this->UpdateProgress(0.05f);
+  this->StopIfAborted(0.05f);
   if (!m_BrainMaskWasGiven)
   {
     this->FindBrain(this->Compose(sequences));
@@ -716,13 +748,13 @@ SequencePreparationFilter<TInputImage, TMaskImage>::GenerateData()
   if (m_BiasCorrection == BiasCorrectionEnum::N4)
   {
     this->BeginStage("bias-correction");
-    this->UpdateProgress(0.15f);
+    this->StopIfAborted(0.15f);
     this->CorrectBias(sequences, 0.15f, 0.7f);
     this->EndStage();
   }
 
   this->BeginStage("standardize");
-  this->UpdateProgress(0.85f);
+  this->StopIfAborted(0.85f);
   typename OutputImageType::Pointer composed = this->Compose(sequences);
   if (m_KeepCorrected)
   {
@@ -731,7 +763,7 @@ SequencePreparationFilter<TInputImage, TMaskImage>::GenerateData()
   sequences.clear();
   this->Standardize(composed);
   this->EndStage();
-  this->UpdateProgress(1.0f);
+  this->StopIfAborted(1.0f);
 }
 
 template <typename TInputImage, typename TMaskImage>

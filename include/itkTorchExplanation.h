@@ -55,7 +55,8 @@ struct TorchExplanationRequest
   /** Guided backpropagation of a model with other activations than ReLU, which pass their own gradient; else refused.
    */
   bool AllowOtherActivations{ false };
-  /** Explain the probability instead of the logit (a saturated softmax has no gradient). */
+  /** Explain the probability, calibrated by the manifest's temperature, instead of the logit (a saturated softmax has
+   * no gradient). */
   bool ExplainProbability{ false };
   /** Is called before the forward and each backward, in the module's own networks between their layers too (on the
    * processor): what it throws ends the run. */

@@ -84,8 +84,8 @@ public:
   itkGetConstMacro(UsePredictedClass, bool);
   itkBooleanMacro(UsePredictedClass);
 
-  /** Explain the probability and not the logit, whose gradient does not vanish where the softmax saturates. Default:
-   * false. */
+  /** Explain the probability \f$p_c\f$ of GradeClassifierFilter, which the manifest's temperature calibrates, and not
+   * the logit, whose gradient does not vanish where the softmax saturates. Default: false. */
   itkSetMacro(ExplainProbability, bool);
   itkGetConstMacro(ExplainProbability, bool);
   itkBooleanMacro(ExplainProbability);
@@ -112,12 +112,17 @@ public:
   const SupportImageType *
   GetSupport(unsigned int map = 0) const;
 
+  /** Number of the class with the largest logit, counted from 0. As all these outputs, valid after an update. */
   itkGetDecoratedOutputMacro(PredictedClass, unsigned long);
+  /** Number of the class that the maps explain: ClassToExplain, or the predicted one. */
   itkGetDecoratedOutputMacro(ExplainedClass, unsigned long);
+  /** What the network gave before the softmax, one number a class, without units. */
   itkGetDecoratedOutputMacro(Logits, ArrayType);
+  /** Probability of each class, as of GradeClassifierFilter; they add up to 1. */
   itkGetDecoratedOutputMacro(Probabilities, ArrayType);
-  /** ReLUs that ran, and those of them that followed the guided rule. */
+  /** ReLUs that ran in the forward. */
   itkGetDecoratedOutputMacro(ExecutedReLUs, unsigned long);
+  /** Those of them that followed the guided rule; 0 without guided backpropagation. */
   itkGetDecoratedOutputMacro(GuidedReLUs, unsigned long);
 
   using Superclass::MakeOutput;
@@ -220,7 +225,6 @@ private:
     ModifiedTimeType          ModelTime{ 0 };
     const void *              Input{ nullptr };
     ModifiedTimeType          InputTime{ 0 };
-    ModifiedTimeType          PipelineTime{ 0 };
     std::vector<std::string>  Layers;
     std::vector<unsigned int> Classes;
     bool                      Guided{ false };
@@ -231,9 +235,8 @@ private:
     operator==(const Origin & other) const
     {
       return Model == other.Model && ModelTime == other.ModelTime && Input == other.Input &&
-             InputTime == other.InputTime && PipelineTime == other.PipelineTime && Layers == other.Layers &&
-             Classes == other.Classes && Guided == other.Guided && Others == other.Others &&
-             Probability == other.Probability;
+             InputTime == other.InputTime && Layers == other.Layers && Classes == other.Classes &&
+             Guided == other.Guided && Others == other.Others && Probability == other.Probability;
     }
   };
   Origin m_Origin;

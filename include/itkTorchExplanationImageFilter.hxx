@@ -19,7 +19,9 @@
 #define itkTorchExplanationImageFilter_hxx
 
 #include "itkImageScanlineIterator.h"
+#include "itkRequestGeometry.h"
 #include "itkTorchClassifierInput.h"
+#include "itkUpstreamModifiedTime.h"
 
 #include <algorithm>
 #include <cmath>
@@ -216,8 +218,8 @@ TorchExplanationImageFilter<TInputImage, TOutputImage>::Explain()
     origin.Model = m_Model.GetPointer();
     origin.ModelTime = m_Model->GetMTime();
     origin.Input = input;
-    origin.InputTime = input->GetMTime();
-    origin.PipelineTime = input->GetPipelineMTime();
+    // Data that were released and made again are the same.
+    origin.InputTime = UpstreamModifiedTime::Of(input);
     origin.Layers = request.Layers;
     origin.Classes = request.Classes;
     origin.Guided = request.GuidedBackpropagation;
@@ -292,8 +294,15 @@ TorchExplanationImageFilter<TInputImage, TOutputImage>::GenerateOutputInformatio
 {
   const auto * input = this->GetInput();
   const auto * reference = this->GetReferenceImage();
-  const auto   setGeometry = [&](ImageBase<3> * output, const ImageBase<3> * from) {
-    output->SetLargestPossibleRegion(from->GetLargestPossibleRegion());
+  const auto   setGeometry = [](ImageBase<3> * output, const ImageBase<3> * from) {
+    const auto whole = from->GetLargestPossibleRegion();
+    // What was asked for of a grid before may be no part of this one, or no longer the whole.
+    const bool isWhole = output->GetRequestedRegion() == output->GetLargestPossibleRegion();
+    output->SetLargestPossibleRegion(whole);
+    if (isWhole || !whole.IsInside(output->GetRequestedRegion()))
+    {
+      output->SetRequestedRegionToLargestPossibleRegion();
+    }
     output->SetSpacing(from->GetSpacing());
     output->SetOrigin(from->GetOrigin());
     output->SetDirection(from->GetDirection());
@@ -406,23 +415,14 @@ template <typename TInputImage, typename TOutputImage>
 void
 TorchExplanationImageFilter<TInputImage, TOutputImage>::GenerateInputRequestedRegion()
 {
-  const auto requestNothing = [](ImageBase<3> * image) {
-    ImageBase<3>::RegionType nothing = image->GetLargestPossibleRegion();
-    nothing.SetSize(ImageBase<3>::SizeType{ { 0, 0, 0 } });
-    image->SetRequestedRegion(nothing);
-  };
-  auto * input = const_cast<InputImageType *>(this->GetInput());
+  RequestGeometry(this->GetReferenceImage());
   if (m_GivenExplanation)
   {
-    requestNothing(input);
+    RequestGeometry<3>(this->GetInput());
   }
   else
   {
-    input->SetRequestedRegionToLargestPossibleRegion();
-  }
-  if (this->GetReferenceImage() != nullptr && this->GetReferenceImage() != input)
-  {
-    requestNothing(const_cast<ReferenceImageType *>(this->GetReferenceImage()));
+    const_cast<InputImageType *>(this->GetInput())->SetRequestedRegionToLargestPossibleRegion();
   }
 }
 

@@ -96,7 +96,9 @@ public:
   itkSetStringMacro(Device);
   itkGetStringMacro(Device);
 
-  /** Default: Float32. */
+  /** Arithmetic of the forward. BFloat16 is for segmentation only, where the processor has it (a device beside the
+   * processor: autocast), and not for a .pt2 file, whose precision was chosen when it was compiled: Load() refuses the
+   * rest. Default: Float32. */
   itkSetEnumMacro(Precision, Precision);
   itkGetEnumMacro(Precision, Precision);
 

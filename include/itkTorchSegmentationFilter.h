@@ -66,15 +66,38 @@ public:
 inline std::ostream &
 operator<<(std::ostream & out, const TorchSegmentationFilterEnums::Blend value)
 {
-  return out << (value == TorchSegmentationFilterEnums::Blend::Gaussian ? "Gaussian" : "Constant");
+  return out << [value] {
+    switch (value)
+    {
+      case TorchSegmentationFilterEnums::Blend::Gaussian:
+        return "Gaussian";
+      case TorchSegmentationFilterEnums::Blend::Constant:
+        return "Constant";
+      default:
+        return "INVALID VALUE FOR itk::TorchSegmentationFilterEnums::Blend";
+    }
+  }();
 }
 
 /** Prints the name of a border. */
 inline std::ostream &
 operator<<(std::ostream & out, const TorchSegmentationFilterEnums::Border value)
 {
-  static const char * const names[] = { "Constant", "Reflect", "Replicate", "Circular" };
-  return out << names[static_cast<int>(value)];
+  return out << [value] {
+    switch (value)
+    {
+      case TorchSegmentationFilterEnums::Border::Constant:
+        return "Constant";
+      case TorchSegmentationFilterEnums::Border::Reflect:
+        return "Reflect";
+      case TorchSegmentationFilterEnums::Border::Replicate:
+        return "Replicate";
+      case TorchSegmentationFilterEnums::Border::Circular:
+        return "Circular";
+      default:
+        return "INVALID VALUE FOR itk::TorchSegmentationFilterEnums::Border";
+    }
+  }();
 }
 
 /** \class TorchSegmentationFilter

@@ -111,6 +111,15 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::VerifyPreconditi
                                      << " on do, 0 chooses");
     }
   }
+  if (m_Blend > BlendEnum::Constant)
+  {
+    itkExceptionMacro("Blend is " << static_cast<int>(m_Blend) << ": set Gaussian (0) or Constant (1)");
+  }
+  if (m_Border > BorderEnum::Circular)
+  {
+    itkExceptionMacro("Border is " << static_cast<int>(m_Border)
+                                   << ": set Constant (0), Reflect (1), Replicate (2) or Circular (3)");
+  }
   // Clamping lets NaN through.
   if (!std::isfinite(m_Overlap) || !std::isfinite(m_SigmaScale))
   {
@@ -1023,6 +1032,19 @@ TorchSegmentationFilter<TInputImage, TOutputImage, TMaskImage>::PrintSelf(std::o
   os << indent << "Border: " << m_Border << std::endl;
   os << indent << "OutsideValues: " << m_OutsideValues << std::endl;
   os << indent << "NumberOfComputedTiles: " << m_NumberOfComputedTiles << std::endl;
+  os << indent << "PlanRegion: " << m_PlanRegion << std::endl;
+  os << indent << "PlanTime: " << m_PlanTime << std::endl;
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    const AxisPlan & one = m_Plan[axis];
+    os << indent << "Plan of axis " << axis << ": Tile " << one.Tile << ", Cell " << one.Cell << ", Keep " << one.Keep
+       << ", Halo " << one.Halo << ", Starts";
+    for (const OffsetValueType start : one.Starts)
+    {
+      os << ' ' << start;
+    }
+    os << std::endl;
+  }
 }
 } // namespace itk
 

@@ -63,7 +63,7 @@ public:
 
   static_assert(TMaskImage::ImageDimension == 3, "Images are three-dimensional.");
 
-  /** The brain: not 0 inside. */
+  /** The brain: not 0 inside. Up to date and whole; required. */
   itkSetConstObjectMacro(BrainMask, MaskImageType);
   itkGetConstObjectMacro(BrainMask, MaskImageType);
 
@@ -83,7 +83,8 @@ public:
   static double
   AngleOf(const GridType * image);
 
-  /** Throws without a mask, where the mask is empty, and where LargestSpacing is no positive number. */
+  /** Throws without a mask, where the mask is empty or does not hold all its voxels (this is no filter: it updates no
+   * pipeline), and where LargestSpacing is no positive number. */
   void
   Compute();
 

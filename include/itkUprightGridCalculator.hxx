@@ -70,6 +70,12 @@ UprightGridCalculator<TMaskImage>::Compute()
   {
     itkExceptionMacro("The brain mask is missing; call SetBrainMask().");
   }
+  if (m_BrainMask->GetBufferedRegion() != m_BrainMask->GetLargestPossibleRegion())
+  {
+    itkExceptionMacro("The brain mask holds " << m_BrainMask->GetBufferedRegion().GetSize() << " of its "
+                                              << m_BrainMask->GetLargestPossibleRegion().GetSize()
+                                              << " voxels; update what makes it, as a whole, before Compute().");
+  }
   if (!(m_LargestSpacing > 0.0))
   {
     itkExceptionMacro("LargestSpacing is " << m_LargestSpacing << " mm; set a positive number.");

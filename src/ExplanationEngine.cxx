@@ -19,6 +19,7 @@
 
 #include "LayerGeometry.h"
 
+#include "itkCalibratedProbabilities.h"
 #include "itkMacro.h"
 
 #include <algorithm>
@@ -133,7 +134,8 @@ TorchExplanation
 ExplainWithBackend(const ModelBackend &                    backend,
                    const torch::Tensor &                   input,
                    const TorchExplanationRequest &         request,
-                   const std::vector<TorchLayerGeometry> & geometries)
+                   const std::vector<TorchLayerGeometry> & geometries,
+                   double                                  temperature)
 {
   const c10::InferenceMode        noInferenceMode(false);
   const torch::AutoGradMode       withGradients(true);
@@ -188,11 +190,9 @@ ExplainWithBackend(const ModelBackend &                    backend,
 
   TorchExplanation    explanation;
   const torch::Tensor logitValues = logits.detach().to(torch::kCPU, torch::kDouble).contiguous();
-  const torch::Tensor probabilityValues = torch::softmax(logitValues, 0).contiguous();
   const int64_t       classes = logitValues.numel();
   explanation.Logits.assign(logitValues.data_ptr<double>(), logitValues.data_ptr<double>() + classes);
-  explanation.Probabilities.assign(probabilityValues.data_ptr<double>(),
-                                   probabilityValues.data_ptr<double>() + classes);
+  explanation.Probabilities = CalibratedProbabilities(explanation.Logits, temperature);
   explanation.PredictedClass = static_cast<unsigned int>(
     std::max_element(explanation.Logits.begin(), explanation.Logits.end()) - explanation.Logits.begin());
   explanation.ExecutedReLUs = run.ExecutedReLUs;
@@ -256,7 +256,7 @@ ExplainWithBackend(const ModelBackend &                    backend,
     activations.push_back(tapped->second);
   }
 
-  const torch::Tensor                     scores = request.ExplainProbability ? torch::softmax(logits, 0) : logits;
+  const torch::Tensor scores = request.ExplainProbability ? torch::softmax(logits / temperature, 0) : logits;
   std::vector<std::vector<torch::Tensor>> maps(layers.size()); // a layer, then a class
   for (const unsigned int label : explained)
   {

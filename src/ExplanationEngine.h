@@ -25,12 +25,14 @@ namespace itk
 /** One forward, then as many backwards as asked: GradCAM of every layer and class, and guided backpropagation of every
  * class.
  * \a input is [1, C, z, y, x]; the maps come back with x fastest.
- * \a geometries name the cells of the asked layers. Nothing in the process is changed. */
+ * \a geometries name the cells of the asked layers; probabilities are the softmax of the logits over \a temperature.
+ * Nothing in the process is changed. */
 TorchExplanation
 ExplainWithBackend(const ModelBackend &                    backend,
                    const torch::Tensor &                   input,
                    const TorchExplanationRequest &         request,
-                   const std::vector<TorchLayerGeometry> & geometries);
+                   const std::vector<TorchLayerGeometry> & geometries,
+                   double                                  temperature = 1.0);
 } // namespace itk
 
 #endif // ExplanationEngine_h

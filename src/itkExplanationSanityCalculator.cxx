@@ -225,6 +225,12 @@ ExplanationSanityCalculator::Compute()
     itkExceptionMacro("A loaded model and the region are needed; " << (m_RegionImage ? "the model" : "the region")
                                                                    << " is missing");
   }
+  if (m_RegionImage->GetBufferedRegion() != m_RegionImage->GetLargestPossibleRegion())
+  {
+    itkExceptionMacro("The region holds " << m_RegionImage->GetBufferedRegion().GetSize() << " of its "
+                                          << m_RegionImage->GetLargestPossibleRegion().GetSize()
+                                          << " voxels: update what makes it, as a whole, before Compute()");
+  }
   // What a computation that ends early leaves is empty, not half.
   m_MapNames.clear();
   m_RandomizedLayers.clear();
@@ -288,7 +294,8 @@ ExplanationSanityCalculator::Compute()
     const TemporaryWeights weights;
     WriteSafetensors(weights.GetPath(), state);
     const auto                    backend = MakeNativeBackend(manifest, weights.GetPath(), torch::kCPU, false);
-    const std::vector<Magnitudes> maps = MapsOf(ExplainWithBackend(*backend, input, request, manifest.Layers));
+    const std::vector<Magnitudes> maps =
+      MapsOf(ExplainWithBackend(*backend, input, request, manifest.Layers, manifest.Temperature));
     for (std::size_t map = 0; map < maps.size(); ++map)
     {
       rankCorrelations[map].push_back(RankCorrelation(trained[map].Values, maps[map].Values));
@@ -309,7 +316,12 @@ ExplanationSanityCalculator::PrintSelf(std::ostream & os, Indent indent) const
   itkPrintSelfObjectMacro(RegionImage);
   os << indent << "ClassToExplain: " << m_ClassToExplain << std::endl;
   os << indent << "Seed: " << m_Seed << std::endl;
-  os << indent << "LayerNames: " << m_LayerNames.size() << std::endl;
+  os << indent << "LayerNames:";
+  for (const std::string & layer : m_LayerNames)
+  {
+    os << ' ' << layer;
+  }
+  os << std::endl;
   for (std::size_t map = 0; map < m_MapNames.size(); ++map)
   {
     for (std::size_t step = 0; step < m_RandomizedLayers.size(); ++step)

@@ -17,7 +17,6 @@
  *=========================================================================*/
 #include "itkTorchModel.h"
 
-#include "itkCalibratedProbabilities.h"
 #include "BundleManifest.h"
 #include "BundleWriter.h"
 #include "DeviceStreams.h"
@@ -198,6 +197,73 @@ SegmentationOptionsOf(const TorchModelManifest & manifest)
   return options;
 }
 
+/** Everything that a manifest says. */
+void
+PrintManifest(std::ostream & os, Indent indent, const TorchModelManifest & manifest)
+{
+  const auto listed = [](const auto & numbers) {
+    std::ostringstream text;
+    for (const auto number : numbers)
+    {
+      text << (text.tellp() > 0 ? ", " : "") << number;
+    }
+    return text.str();
+  };
+  const auto named = [](const std::vector<TorchModelManifest::TrainingCase> & cases) {
+    std::vector<std::string> names;
+    for (const TorchModelManifest::TrainingCase & one : cases)
+    {
+      names.push_back(one.Case + " (" + one.Licence + (one.Attribution.empty() ? ")" : "; " + one.Attribution + ")"));
+    }
+    return Joined(names);
+  };
+  os << indent << "Name: " << manifest.Name << std::endl;
+  os << indent << "Version: " << manifest.Version << std::endl;
+  os << indent << "Task: " << manifest.Task << std::endl;
+  os << indent << "Network: " << manifest.Network << std::endl;
+  os << indent << "Width: " << manifest.Width << std::endl;
+  os << indent << "Levels: " << manifest.Levels << std::endl;
+  os << indent << "Padded: " << (manifest.Padded ? "On" : "Off") << std::endl;
+  os << indent << "ChannelNames: " << Joined(manifest.ChannelNames) << std::endl;
+  os << indent << "ClassNames: " << Joined(manifest.ClassNames) << std::endl;
+  os << indent << "OutputActivation: " << manifest.OutputActivation << std::endl;
+  os << indent << "AxisOrder: " << manifest.AxisOrder << std::endl;
+  os << indent << "Orientation: " << manifest.Orientation << std::endl;
+  os << indent << "Spacing: " << listed(manifest.Spacing) << std::endl;
+  os << indent << "BiasCorrection: " << manifest.BiasCorrection << std::endl;
+  os << indent << "LowerQuantile: " << manifest.LowerQuantile << std::endl;
+  os << indent << "UpperQuantile: " << manifest.UpperQuantile << std::endl;
+  os << indent << "Standardization: " << manifest.Standardization << std::endl;
+  os << indent << "OutsideValue: " << manifest.OutsideValue << std::endl;
+  os << indent << "Region: " << manifest.Region << std::endl;
+  os << indent << "FitMode: " << manifest.FitMode << std::endl;
+  os << indent << "Margin: " << manifest.Margin << std::endl;
+  os << indent << "OutputSize: " << manifest.OutputSize << std::endl;
+  os << indent << "MinimumComponentShare: " << manifest.MinimumComponentShare << std::endl;
+  os << indent << "Temperature: " << manifest.Temperature << std::endl;
+  os << indent << "PatchSize: " << listed(manifest.PatchSize) << std::endl;
+  os << indent << "Halo: " << manifest.Halo << std::endl;
+  os << indent << "TileStep: " << manifest.TileStep << std::endl;
+  for (const TorchLayerGeometry & layer : manifest.Layers)
+  {
+    os << indent << "Layer " << layer.Layer << ": Offset " << listed(layer.Offset) << ", Step " << listed(layer.Step)
+       << std::endl;
+  }
+  os << indent << "WeightsFile: " << manifest.WeightsFile << std::endl;
+  os << indent << "WeightsBytes: " << manifest.WeightsBytes << std::endl;
+  os << indent << "WeightsSha256: " << manifest.WeightsSha256 << std::endl;
+  os << indent << "InstructionSet: " << manifest.InstructionSet << std::endl;
+  os << indent << "TrainingCases: " << named(manifest.TrainingCases) << std::endl;
+  os << indent << "ValidationCases: " << named(manifest.ValidationCases) << std::endl;
+  os << indent << "TrainingData: " << manifest.TrainingData << std::endl;
+  os << indent << "IntendedUse: " << manifest.IntendedUse << std::endl;
+  os << indent << "Licence: " << manifest.Licence << std::endl;
+  os << indent << "Demonstration: " << (manifest.Demonstration ? "On" : "Off") << std::endl;
+  os << indent << "GoldenSeed: " << manifest.GoldenSeed << std::endl;
+  os << indent << "GoldenSize: " << listed(manifest.GoldenSize) << std::endl;
+  os << indent << "GoldenOutput: " << listed(manifest.GoldenOutput) << std::endl;
+}
+
 /** Probabilities, and logits from what the graph gave. */
 torch::Tensor
 ProbabilitiesOf(const torch::Tensor & output, const std::string & activation)
@@ -373,6 +439,10 @@ TorchModel::Load()
   }
   const bool isCompiled = EndsWith(file, ".pt2");
   this->CheckManifest();
+  if (m_Precision > Precision::BFloat16)
+  {
+    itkExceptionMacro("The precision is " << static_cast<int>(m_Precision) << ": set Float32 (0) or BFloat16 (1)");
+  }
   if (isCompiled && m_Precision == Precision::BFloat16)
   {
     itkExceptionMacro("The precision of '" << file << "' was chosen when it was compiled: use the precision Float32");
@@ -920,9 +990,8 @@ TorchModel::Explain(const TorchVolumeView &         input,
   {
     const TorchThreads        threads(this->ThreadsFor(maximumThreads));
     const Float32Convolutions float32(DeviceOf(m_Device), m_Precision == Precision::Float32);
-    TorchExplanation          explanation =
-      ExplainWithBackend(*m_Backend, TensorOf(input, xyz, DeviceOf(m_Device)), request, geometries);
-    explanation.Probabilities = CalibratedProbabilities(explanation.Logits, m_Manifest.Temperature);
+    TorchExplanation          explanation = ExplainWithBackend(
+      *m_Backend, TensorOf(input, xyz, DeviceOf(m_Device)), request, geometries, m_Manifest.Temperature);
     if (xyz)
     {
       for (TorchGradCAM & map : explanation.GradCAM)
@@ -1044,12 +1113,7 @@ TorchModel::WriteSeededBundle(const std::string & path, const TorchModelManifest
   unsigned int                               size = complete.Padded ? 32 : 80; // two cells a side in the deepest layer
   if (complete.Network == "PereiraSegmentationNetwork")
   {
-    SegmentationNetworkOptions options;
-    options.InputChannels = static_cast<int64_t>(complete.ChannelNames.size());
-    options.Classes = static_cast<int64_t>(complete.ClassNames.size());
-    options.Width = complete.Width;
-    options.Levels = complete.Levels;
-    options.Padded = complete.Padded;
+    SegmentationNetworkOptions options = SegmentationOptionsOf(complete);
     options.SpatialDropout = 0.0;
     const auto built = std::make_shared<PereiraSegmentationNetworkImpl>(options);
     forward = [built](const torch::Tensor & x) { built->forward(x); };
@@ -1098,19 +1162,38 @@ TorchModel::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "Precision: " << m_Precision << std::endl;
   os << indent << "NumberOfThreads: " << m_NumberOfThreads << std::endl;
   os << indent << "ManifestWasSet: " << (m_ManifestWasSet ? "On" : "Off") << std::endl;
-  os << indent << "Manifest: " << m_Manifest.Name << ' ' << m_Manifest.Version << std::endl;
-  os << indent << "  Task: " << m_Manifest.Task << std::endl;
-  os << indent << "  Network: " << m_Manifest.Network << std::endl;
-  os << indent << "  Channels: " << Joined(m_Manifest.ChannelNames) << std::endl;
-  os << indent << "  Classes: " << Joined(m_Manifest.ClassNames) << std::endl;
-  os << indent << "  Weights: " << m_Manifest.WeightsFile << ' ' << m_Manifest.WeightsSha256 << std::endl;
+  os << indent << "Manifest:" << std::endl;
+  PrintManifest(os, indent.GetNextIndent(), m_Manifest);
+  os << indent << "GivenManifest:" << (m_ManifestWasSet ? "" : " none") << std::endl;
+  if (m_ManifestWasSet)
+  {
+    PrintManifest(os, indent.GetNextIndent(), m_GivenManifest);
+  }
   os << indent << "Loaded: " << (this->IsLoaded() ? "yes" : "no") << std::endl;
+  os << indent << "LoadedKey: "; // path, device and precision
+  for (const char letter : m_LoadedKey)
+  {
+    os << (letter == '\n' ? ' ' : letter);
+  }
+  os << std::endl;
+  os << indent << "BytesOfVoxel: " << m_BytesOfVoxel << std::endl;
+  os << indent << "Backend: " << m_Backend.get() << std::endl;
+  os << indent << "Streams: " << m_Streams.get() << std::endl;
 }
 
 std::ostream &
 operator<<(std::ostream & out, const TorchModelEnums::Precision value)
 {
-  return out << (value == TorchModelEnums::Precision::BFloat16 ? "TorchModelEnums::Precision::BFloat16"
-                                                               : "TorchModelEnums::Precision::Float32");
+  return out << [value] {
+    switch (value)
+    {
+      case TorchModelEnums::Precision::Float32:
+        return "TorchModelEnums::Precision::Float32";
+      case TorchModelEnums::Precision::BFloat16:
+        return "TorchModelEnums::Precision::BFloat16";
+      default:
+        return "INVALID VALUE FOR itk::TorchModelEnums::Precision";
+    }
+  }();
 }
 } // namespace itk

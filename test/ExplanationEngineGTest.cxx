@@ -447,17 +447,20 @@ TEST(ExplanationEngine, ProbabilityOfTwoClassesIsTheScaledDifferenceOfLogits)
   request.Layers = { "res4" };
   request.Classes = { 0, 1 };
   request.ExplainProbability = true;
-  const auto explanation = itk::ExplainWithBackend(backend, x, request, Geometries(request.Layers));
+  for (const double temperature : { 1.0, 2.5 })
+  {
+    const auto explanation = itk::ExplainWithBackend(backend, x, request, Geometries(request.Layers), temperature);
 
-  const auto   run = backend.ForwardTraced(x, request.Layers, nullptr);
-  const Tensor f = run.Activations[0].second;
-  const Tensor gradient = torch::autograd::grad({ run.Logits[0][1] - run.Logits[0][0] }, { f })[0];
-  const double p = explanation.Probabilities[1];
-  EXPECT_NEAR(p, 1.0 / (1.0 + std::exp(explanation.Logits[0] - explanation.Logits[1])), 1e-12);
-  const Tensor one = p * (1.0 - p) * (gradient.mean({ 2, 3, 4 }, true) * f).sum(1).detach();
-  const double scale = one.abs().max().item<double>();
-  EXPECT_LT((TensorOf(explanation.GradCAM[1].Map) - one.clamp_min(0)).abs().max().item<double>(), 1e-6 * scale);
-  EXPECT_LT((TensorOf(explanation.GradCAM[0].Map) - (-one).clamp_min(0)).abs().max().item<double>(), 1e-6 * scale);
+    const auto   run = backend.ForwardTraced(x, request.Layers, nullptr);
+    const Tensor f = run.Activations[0].second;
+    const Tensor gradient = torch::autograd::grad({ run.Logits[0][1] - run.Logits[0][0] }, { f })[0];
+    const double p = explanation.Probabilities[1];
+    EXPECT_NEAR(p, 1.0 / (1.0 + std::exp((explanation.Logits[0] - explanation.Logits[1]) / temperature)), 1e-12);
+    const Tensor one = p * (1.0 - p) / temperature * (gradient.mean({ 2, 3, 4 }, true) * f).sum(1).detach();
+    const double scale = one.abs().max().item<double>();
+    EXPECT_LT((TensorOf(explanation.GradCAM[1].Map) - one.clamp_min(0)).abs().max().item<double>(), 1e-6 * scale);
+    EXPECT_LT((TensorOf(explanation.GradCAM[0].Map) - (-one).clamp_min(0)).abs().max().item<double>(), 1e-6 * scale);
+  }
 }
 
 TEST(ExplanationEngine, GraphOfAForeignModelIsEdited)

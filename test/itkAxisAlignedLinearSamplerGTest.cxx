@@ -21,6 +21,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -279,6 +280,33 @@ TEST(AxisAlignedLinearSampler, RoundsToIntegers)
   sampler.Sample(input.data(), region, 1, output, five, five, &outside);
   const unsigned char truth[5] = { 0, 64, 128, 191, 255 };
   EXPECT_TRUE(std::equal(truth, truth + 5, output));
+}
+
+TEST(AxisAlignedLinearSampler, LimitsToWhatAnIntegerHolds)
+{
+  using Limits64 = std::numeric_limits<std::int64_t>;
+  EXPECT_EQ(Sampler::ToPixel<unsigned char>(300.0F), 255);
+  EXPECT_EQ(Sampler::ToPixel<unsigned char>(-20.0), 0);
+  EXPECT_EQ(Sampler::ToPixel<unsigned char>(254.5), 255);
+  EXPECT_EQ(Sampler::ToPixel<signed char>(-0.5), 0);
+  EXPECT_EQ(Sampler::ToPixel<signed char>(-1000), -128);
+  EXPECT_EQ(Sampler::ToPixel<unsigned char>(short{ -1 }), 0);
+  EXPECT_EQ(Sampler::ToPixel<unsigned short>(70000), 65535);
+  EXPECT_EQ(Sampler::ToPixel<std::int64_t>(std::numeric_limits<std::uint64_t>::max()), Limits64::max());
+  EXPECT_EQ(Sampler::ToPixel<std::uint64_t>(Limits64::lowest()), 0U);
+  EXPECT_EQ(Sampler::ToPixel<std::int64_t>(Limits64::max() - 1), Limits64::max() - 1); // no double holds it
+  EXPECT_EQ(Sampler::ToPixel<std::int32_t>(Limits64::max() - 1), std::numeric_limits<std::int32_t>::max());
+  EXPECT_EQ(Sampler::ToPixel<short>(std::numeric_limits<double>::quiet_NaN()), std::numeric_limits<short>::lowest());
+  EXPECT_EQ(Sampler::ToPixel<float>(0.25), 0.25F);
+
+  const std::vector<short> input{ 300, -7 };
+  const Region             region({ { 0, 0, 0 } }, { { 2, 1, 1 } });
+  const Sampler            sampler(itk::AxisAlignedMapping{}, region, Sampler::InterpolationEnum::NearestNeighbor);
+  unsigned char            output[2];
+  const unsigned char      outside = 9;
+  sampler.Sample(input.data(), region, 1, output, region, region, &outside);
+  EXPECT_EQ(output[0], 255);
+  EXPECT_EQ(output[1], 0);
 }
 
 TEST(AxisAlignedLinearSampler, TheBorderIsRepeatedOrExtrapolatedFromValidVoxels)

@@ -32,6 +32,7 @@
 #include <fstream>
 #include <limits>
 #include <set>
+#include <sstream>
 
 namespace
 {
@@ -431,6 +432,32 @@ TEST(BoundingBoxROIFilter, RefusesBadInput)
   EXPECT_NO_THROW(filter->Update());
   filter->SetMinimumComponentFraction(1.5);
   EXPECT_THROW(filter->Update(), itk::ExceptionObject);
+
+  // Numbers that name nothing, as a wrapped language may give them.
+  filter = MakeFilter(c);
+  filter->SetMode(static_cast<Mode>(7));
+  EXPECT_NE(MessageOf(filter).find("Mode is 7"), std::string::npos) << MessageOf(filter);
+  filter = MakeFilter(c);
+  filter->SetMarginUnit(static_cast<MarginUnit>(7));
+  EXPECT_NE(MessageOf(filter).find("MarginUnit is 7"), std::string::npos) << MessageOf(filter);
+  filter = MakeFilter(c);
+  filter->SetEmptyMaskPolicy(static_cast<Policy>(7));
+  EXPECT_NE(MessageOf(filter).find("EmptyMaskPolicy is 7"), std::string::npos) << MessageOf(filter);
+  filter = MakeFilter(c);
+  filter->SetInterpolation(static_cast<Interpolation>(7));
+  EXPECT_NE(MessageOf(filter).find("Interpolation is 7"), std::string::npos) << MessageOf(filter);
+  filter = MakeFilter(c);
+  filter->SetBorder(static_cast<Border>(7));
+  EXPECT_NE(MessageOf(filter).find("Border is 7"), std::string::npos) << MessageOf(filter);
+  std::ostringstream printed;
+  printed << Mode::Letterbox << ' ' << static_cast<Mode>(7) << ' ' << MarginUnit::Millimetres << ' '
+          << static_cast<MarginUnit>(7) << ' ' << Policy::WholeImage << ' ' << static_cast<Policy>(7) << ' '
+          << Status::LeavesImage << ' ' << static_cast<Status>(3);
+  EXPECT_EQ(printed.str(),
+            "Letterbox INVALID VALUE FOR itk::BoundingBoxROIFilterEnums::Mode "
+            "Millimetres INVALID VALUE FOR itk::BoundingBoxROIFilterEnums::MarginUnit "
+            "WholeImage INVALID VALUE FOR itk::BoundingBoxROIFilterEnums::EmptyMaskPolicy "
+            "LeavesImage INVALID VALUE FOR itk::BoundingBoxROIFilterEnums::StatusFlag");
   filter = Filter::New();
   filter->SetInput(c.image);
   EXPECT_THROW(filter->Update(), itk::ExceptionObject);

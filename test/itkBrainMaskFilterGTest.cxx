@@ -382,3 +382,12 @@ TEST(BrainMaskFilter, RealBrainsGiveTheirVolume)
     EXPECT_EQ(filter->GetStatus(), 0U) << expected.name;
   }
 }
+
+TEST(BrainMaskFilter, PrintsTheBitsOfItsStatus)
+{
+  using Status = itk::BrainMaskFilterEnums::StatusFlag;
+  std::ostringstream printed;
+  printed << Status::NotSkullStripped << ' ' << Status::SequencesDisagree << ' ' << static_cast<Status>(3);
+  EXPECT_EQ(printed.str(),
+            "NotSkullStripped SequencesDisagree INVALID VALUE FOR itk::BrainMaskFilterEnums::StatusFlag");
+}

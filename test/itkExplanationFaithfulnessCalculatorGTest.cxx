@@ -171,4 +171,28 @@ TEST(ExplanationFaithfulnessCalculator, NamesWhatIsWrong)
   calculator->SetBaseline(itk::Array<double>());
   calculator->SetNumberOfSteps(0);
   EXPECT_THROW(calculator->Compute(), itk::ExceptionObject);
+  calculator->SetNumberOfSteps(1);
+
+  // What was not updated has a size and no voxels.
+  const auto reason = [&]() -> std::string {
+    try
+    {
+      calculator->Compute();
+    }
+    catch (const itk::ExceptionObject & error)
+    {
+      return error.GetDescription();
+    }
+    return {};
+  };
+  const auto map = MapType::New();
+  map->SetLargestPossibleRegion(itk::Size<3>{ { 2, 2, 2 } });
+  calculator->SetMapImage(map);
+  EXPECT_NE(reason().find("The map holds [0, 0, 0] of its [2, 2, 2] voxels"), std::string::npos) << reason();
+  calculator->SetMapImage(Octants(1.0F));
+  const auto region = RegionType::New();
+  region->SetLargestPossibleRegion(itk::Size<3>{ { side, side, side } });
+  region->SetNumberOfComponentsPerPixel(4);
+  calculator->SetRegionImage(region);
+  EXPECT_NE(reason().find("The region holds [0, 0, 0] of its [72, 72, 72] voxels"), std::string::npos) << reason();
 }

@@ -112,8 +112,24 @@ TEST(ExplanationSanityCalculator, MapsOfARandomNetworkAreOthers)
   const auto calculator = CalculatorType::New();
   EXPECT_THROW(calculator->Compute(), itk::ExceptionObject);
   calculator->SetModel(model);
+  // What was not updated has a size and no voxels.
+  const auto empty = itk::VectorImage<float, 3>::New();
+  empty->SetLargestPossibleRegion(region->GetLargestPossibleRegion());
+  empty->SetNumberOfComponentsPerPixel(4);
+  calculator->SetRegionImage(empty);
+  try
+  {
+    calculator->Compute();
+    FAIL() << "there are no voxels";
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    EXPECT_NE(std::string(error.GetDescription()).find("holds [0, 0, 0] of its [72, 72, 72] voxels"), std::string::npos)
+      << error;
+  }
   calculator->SetRegionImage(region);
   calculator->AddLayerName("res3");
+  EXPECT_EQ(calculator->GetLayerNames(), std::vector<std::string>{ "res3" });
   // Stopped between the steps, it can still be printed.
   unsigned int events = 0;
   const auto   stop = calculator->AddObserver(itk::ProgressEvent(), [&](const itk::EventObject &) {

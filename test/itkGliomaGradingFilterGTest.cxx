@@ -22,9 +22,11 @@
 #include "itkBinaryThresholdImageFilter.h"
 #include "itkConnectedComponentImageFilter.h"
 #include "itkImageRegionConstIteratorWithIndex.h"
+#include "itkExplanationFaithfulnessCalculator.h"
 #include "itkGradCAMImageFilter.h"
 #include "itkGuidedBackpropagationImageFilter.h"
 #include "itkMaskImageFilter.h"
+#include "itkMultiplyImageFilter.h"
 #include "itkNearestNeighborInterpolateImageFunction.h"
 #include "itkRelabelComponentImageFilter.h"
 #include "itkResampleImageFilter.h"
@@ -414,6 +416,89 @@ TEST(GliomaGradingFilter, AnotherClassReRunsTheExplanationAlone)
   filter->Update();
   EXPECT_TRUE(StagesOf(filter).count("bias-correction"));
   EXPECT_NE(filter->GetProbabilities(), probabilities);
+}
+
+// Sources that release their data make it again for each update, which is no other case.
+TEST(GliomaGradingFilter, ReleasedInputsAreNoOtherCase)
+{
+  const TemporaryFolder folder;
+  const SyntheticHead   head;
+  const auto            filter = Grading(head, nullptr, LoadSeeded(folder / "g", GradingManifest(), 3));
+  using SourceType = itk::MultiplyImageFilter<ImageType>;
+  std::vector<SourceType::Pointer> sources;
+  for (unsigned int i = 0; i < 4; ++i)
+  {
+    sources.push_back(SourceType::New());
+    sources.back()->SetInput(head.Sequences[i]);
+    sources.back()->SetConstant(1.0F);
+    sources.back()->InPlaceOff();
+    sources.back()->ReleaseDataFlagOn();
+    filter->SetSequence(FilterType::GetSequenceNames()[i], sources.back()->GetOutput());
+  }
+  filter->SetTumourMaskImage(head.Tumour);
+  filter->SetClassToExplain(0);
+  filter->Update();
+  EXPECT_TRUE(StagesOf(filter).count("bias-correction"));
+  const std::vector<double> probabilities = filter->GetProbabilities();
+
+  filter->SetClassToExplain(1);
+  filter->Update();
+  EXPECT_EQ(StagesOf(filter), (std::set<std::string>{ "grade-and-explain", "maps", "quality" }));
+  EXPECT_EQ(filter->GetProbabilities(), probabilities);
+
+  sources[3]->SetConstant(1.5F);
+  filter->Update();
+  EXPECT_TRUE(StagesOf(filter).count("bias-correction"));
+}
+
+// What is deleted must not look like another tissue: 0 is the mean of the whole image with its standardization.
+TEST(GliomaGradingFilter, DeletesTowardsTheBrainsMean)
+{
+  const TemporaryFolder   folder;
+  const SyntheticHead     head;
+  itk::TorchModelManifest manifest = GradingManifest();
+  manifest.BiasCorrection = "none";
+  manifest.Standardization = "image";
+  const auto grading = LoadSeeded(folder / "g", manifest, 3);
+  const auto filter = Grading(head, nullptr, grading);
+  filter->SetTumourMaskImage(head.Tumour);
+  filter->KeepIntermediatesOn();
+  filter->TestExplanationOn();
+  filter->SetExplain(Explain::GuidedBackpropagation);
+  filter->Update();
+
+  // The truth from the intensities: what is not 0 is brain.
+  const auto *       region = filter->GetRegionImage();
+  itk::Array<double> mean(4);
+  mean.Fill(0.0);
+  double inside = 0.0;
+  for (itk::SizeValueType i = 0; i < region->GetLargestPossibleRegion().GetNumberOfPixels(); ++i)
+  {
+    const float * voxel = region->GetBufferPointer() + i * 4;
+    bool          isBrain = false;
+    for (unsigned int c = 0; c < 4; ++c)
+    {
+      const auto & report = filter->GetSequenceReports()[c];
+      isBrain = isBrain || std::abs(voxel[c] * report.Sigma + report.Mean) > 0.1;
+    }
+    for (unsigned int c = 0; c < 4 && isBrain; ++c)
+    {
+      mean[c] += voxel[c];
+    }
+    inside += isBrain ? 1.0 : 0.0;
+  }
+  mean /= inside;
+  EXPECT_GT(mean[0], 0.5);
+  const auto calculator = itk::ExplanationFaithfulnessCalculator<ImageType>::New();
+  calculator->SetModel(grading);
+  calculator->SetRegionImage(region);
+  calculator->SetMapImage(head.Sequences[0]); // the random order knows no map
+  calculator->SetBaseline(mean);
+  calculator->SetClassToExplain(filter->GetExplainedClass());
+  calculator->Compute();
+  std::map<std::string, double> quality(filter->GetQuality().begin(), filter->GetQuality().end());
+  EXPECT_NEAR(quality.at("chance-deletion-area"), calculator->GetChanceDeletionArea(), 1e-6);
+  EXPECT_NEAR(quality.at("chance-insertion-area"), calculator->GetChanceInsertionArea(), 1e-6);
 }
 
 // A direction that is orthonormal within the tolerance only, as real files have it.
@@ -1081,6 +1166,48 @@ TEST(GliomaGradingFilter, ASecondGraderSeesTheWholeBrain)
   EXPECT_CONTAINS(MessageOf(filter), "do not have the same classes in the same order");
 }
 
+// What the first grader's preparation made is taken, and not made again, as far as it is the same.
+TEST(GliomaGradingFilter, ASecondGraderTakesWhatIsPrepared)
+{
+  const TemporaryFolder   folder;
+  const SyntheticHead     head;
+  itk::TorchModelManifest ofBrain = GradingManifest();
+  ofBrain.Region = "brain";
+  ofBrain.FitMode = "stretch";
+  itk::TorchModelManifest ofBrainElsewise = ofBrain;
+  ofBrainElsewise.UpperQuantile = 0.9;
+  itk::TorchModelManifest ofBrainOfImage = ofBrain;
+  ofBrainOfImage.Standardization = "image";
+  const auto   grading = LoadSeeded(folder / "g", GradingManifest(), 3);
+  unsigned int number = 0;
+  for (const itk::TorchModelManifest & manifest : { ofBrain, ofBrainElsewise, ofBrainOfImage })
+  {
+    const auto brainModel = LoadSeeded(folder / ("b" + std::to_string(number++)), manifest, 5);
+    const auto filter = Grading(head, nullptr, grading);
+    filter->SetTumourMaskImage(head.Tumour);
+    filter->SetBrainGradingModel(brainModel);
+    filter->SetExplain(Explain::GuidedBackpropagation);
+    filter->Update();
+    EXPECT_EQ(filter->GetPrepared(), nullptr);
+    const auto alone = Grading(head, nullptr, brainModel);
+    alone->SetTumourMaskImage(head.Tumour);
+    alone->SetBrainMaskImage(filter->GetBrainMask());
+    alone->SetExplain(Explain::GuidedBackpropagation);
+    alone->Update();
+    EXPECT_EQ(filter->GetBrainProbabilities(), alone->GetProbabilities()) << number;
+    EXPECT_TRUE(oblique::SameVoxels(filter->GetBrainGuidedBackpropagation(), alone->GetGuidedBackpropagation()));
+    std::map<std::string, double> quality(filter->GetQuality().begin(), filter->GetQuality().end());
+    for (const auto & one : alone->GetQuality())
+    {
+      if (one.first.rfind("guided-backprop-", 0) == 0)
+      {
+        const double value = quality.at("brain-" + one.first);
+        EXPECT_TRUE(value == one.second || (std::isnan(value) && std::isnan(one.second))) << one.first;
+      }
+    }
+  }
+}
+
 // A grader of the whole brain does not hide that the tumour touches the image's border.
 TEST(GliomaGradingFilter, AWholeBrainGraderKnowsOfATumourAtTheBorder)
 {
@@ -1201,7 +1328,20 @@ TEST(GliomaGradingFilter, RefusesWhatItCannotUse)
   auto origin = mask->GetOrigin();
   origin[2] += 1.0;
   mask->SetOrigin(origin);
-  EXPECT_CONTAINS(MessageOf(masked), "grid of the tumour mask differs");
+  EXPECT_CONTAINS(MessageOf(masked), "grid of the tumour mask differs from the sequences' in origin (by 0.");
+
+  // Before anything is read.
+  auto sizes = Grading(head, segmentation, grading);
+  sizes->SetSequence("T2", oblique::Make<ImageType>(36, 35, 32));
+  try
+  {
+    sizes->UpdateOutputInformation();
+    ADD_FAILURE() << "other sizes were accepted";
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    EXPECT_CONTAINS(error.GetDescription(), "The grids of T1 and T2 differ in size: [36, 35, 33] and [36, 35, 32]");
+  }
 }
 
 TEST(GliomaGradingFilter, ReportsProgressAndStops)

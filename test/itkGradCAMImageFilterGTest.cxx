@@ -18,8 +18,10 @@
 #include "itkGradCAMImageFilter.h"
 
 #include "ObliqueImage.h"
+#include "ProceduralImageSource.h"
 #include "SeededBundles.h"
 
+#include "itkBoundingBoxROIFilter.h"
 #include "itkImageRegionConstIteratorWithIndex.h"
 #include "itkLinearInterpolateImageFunction.h"
 #include "itkPipelineMonitorImageFilter.h"
@@ -31,6 +33,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <set>
 
 namespace
 {
@@ -268,6 +271,114 @@ TEST(GradCAMImageFilter, StreamsResampledMapsWithTheSameBits)
   streamer->Update();
   EXPECT_NE(filter->GetExplanation(), second);
   EXPECT_NE(filter->GetExplanation()->Logits[0], second->Logits[0]);
+}
+
+// A region that is released after each piece is made again, the same: it is no other region.
+TEST(GradCAMImageFilter, ExplainsAReleasedRegionOnce)
+{
+  using MaskType = itk::Image<unsigned char, 3>;
+  const TemporaryFolder folder;
+  const auto            image = oblique::Make<ImageType>(30, 28, 26, 4);
+  const auto            mask = oblique::Make<MaskType>(30, 28, 26);
+  oblique::FillWithNoise(image.GetPointer());
+  mask->FillBuffer(1);
+  const auto region = itk::BoundingBoxROIFilter<ImageType, MaskType>::New();
+  region->SetInput(image);
+  region->SetMaskImage(mask);
+  region->SetOutputSize(72);
+  region->GetOutput()->ReleaseDataFlagOn();
+  const auto filter = FilterType::New();
+  filter->SetModel(Model(folder));
+  filter->SetInput(region->GetOutput());
+  filter->AddLayerName("res3");
+  filter->SetReferenceImage(Reference());
+  std::set<FilterType::ExplanationPointer> explanations;
+  unsigned int                             pieces = 0;
+  filter->AddObserver(itk::EndEvent(), [&](const itk::EventObject &) {
+    ++pieces;
+    explanations.insert(filter->GetExplanation());
+  });
+  const auto streamer = itk::StreamingImageFilter<MapType, MapType>::New();
+  streamer->SetInput(filter->GetOutput());
+  streamer->SetNumberOfStreamDivisions(8);
+  streamer->Update();
+  EXPECT_EQ(pieces, 8U);
+  EXPECT_EQ(explanations.size(), 1U);
+
+  // Another region is.
+  region->SetMargin(3);
+  streamer->Update();
+  EXPECT_EQ(explanations.size(), 2U);
+  image->GetBufferPointer()[4 * (30 * (28 * 13 + 14) + 15)] = 30.0F;
+  image->Modified();
+  streamer->Update();
+  EXPECT_EQ(explanations.size(), 3U);
+}
+
+// The reference comes from a pipeline that is used again, as a reader whose file name changes.
+TEST(GradCAMImageFilter, FollowsAReferenceOfAnotherSize)
+{
+  const auto reference = ProceduralImageSource<MapType>::New();
+  reference->SetFunction([](const itk::Index<3> &, float * to) { *to = 0; });
+
+  const TemporaryFolder folder;
+  const auto            filter = FilterType::New();
+  filter->SetModel(Model(folder));
+  filter->SetInput(Region());
+  filter->AddLayerName("res3");
+  filter->SetReferenceImage(reference->GetOutput());
+  for (const itk::SizeValueType side : { 16, 8, 12 })
+  {
+    const itk::Size<3> size{ { side, side, side } };
+    reference->SetSize(size);
+    filter->Update();
+    EXPECT_EQ(filter->GetOutput()->GetBufferedRegion().GetSize(), size);
+    EXPECT_EQ(filter->GetSupport()->GetBufferedRegion().GetSize(), size);
+  }
+}
+
+// The gradient of a probability p of two classes is p (1 - p) / T times the one of the difference of the logits, which
+// the temperature T does not change.
+TEST(GradCAMImageFilter, ExplainsTheCalibratedProbability)
+{
+  const TemporaryFolder   folder;
+  const auto              image = Region();
+  itk::TorchModelManifest manifest = TinyGradingManifest(4, 0);
+  const double            temperatures[2] = { 1.0, 2.5 };
+  std::vector<float>      maps[2];
+  double                  factors[2];
+  for (unsigned int k = 0; k < 2; ++k)
+  {
+    manifest.Temperature = temperatures[k];
+    const auto   model = LoadSeeded(folder / std::to_string(k), manifest, 3);
+    unsigned int label = 0;
+    for (; label < 2; ++label)
+    {
+      const auto filter = Explaining(model, image, label);
+      filter->ExplainProbabilityOn();
+      filter->Update();
+      const FilterType & constant = *filter;
+      const MapType *    map = constant.GetMap("res3");
+      if (constant.GetHasPositiveCell()[0] == 0.0)
+      {
+        continue;
+      }
+      const double logits[2] = { filter->GetLogits()[0], filter->GetLogits()[1] };
+      const double p = 1.0 / (1.0 + std::exp((logits[1 - label] - logits[label]) / temperatures[k]));
+      EXPECT_NEAR(filter->GetProbabilities()[label], p, 1e-12);
+      factors[k] = p * (1.0 - p) / temperatures[k];
+      maps[k].assign(map->GetBufferPointer(), map->GetBufferPointer() + map->GetBufferedRegion().GetNumberOfPixels());
+      break;
+    }
+    ASSERT_LT(label, 2U) << "the seeded weights give empty maps";
+  }
+  ASSERT_EQ(maps[0].size(), maps[1].size());
+  const double largest = *std::max_element(maps[0].begin(), maps[0].end());
+  for (std::size_t i = 0; i < maps[0].size(); ++i)
+  {
+    // float arithmetic in the network's backward
+    ASSERT_NEAR(maps[1][i] / factors[1], maps[0][i] / factors[0], 1e-4 * largest / factors[0]) << i;
+  }
 }
 
 TEST(GradCAMImageFilter, DrawsAnExplanationThatExists)

@@ -629,3 +629,30 @@ TEST(MaskedStandardizeFilter, TheGridsAgreeWithinTheTolerance)
   filter->SetMaskImage(oblique::Make<MaskType>(17, 13, 12));
   EXPECT_MESSAGE(filter, "Give a mask on the image's grid");
 }
+
+TEST(MaskedStandardizeFilter, LooksAtNoMaskInTheWholeImage)
+{
+  const Case c;
+  const auto mask = ProceduralImageSource<MaskType>::New();
+  mask->SetFunction([](const itk::Index<3> &, unsigned char * to) { *to = 1; });
+  mask->SetSize({ { 5, 6, 7 } }); // another grid
+  const auto plain = Filter::New();
+  plain->SetInput(c.image);
+  plain->SetMode(Mode::WholeImage);
+  plain->Update();
+  const auto filter = Filter::New();
+  filter->SetInput(c.image);
+  filter->SetMaskImage(mask->GetOutput());
+  filter->SetMode(Mode::WholeImage);
+  const auto stream = itk::StreamingImageFilter<VectorImageType, VectorImageType>::New();
+  stream->SetInput(filter->GetOutput());
+  stream->SetNumberOfStreamDivisions(4);
+  stream->Update();
+  EXPECT_TRUE(oblique::SameVoxels<VectorImageType>(stream->GetOutput(), plain->GetOutput()));
+  mask->SetSize({ { 3, 4, 2 } });
+  stream->Update();
+  filter->SetMode(Mode::InsideMask);
+  EXPECT_THROW(filter->Update(), itk::ExceptionObject);
+  filter->SetMode(static_cast<Mode>(5));
+  EXPECT_MESSAGE(filter, "Mode is 5");
+}

@@ -22,6 +22,7 @@
 #include "itkStreamingImageFilter.h"
 
 #include "ObliqueImage.h"
+#include "ProceduralImageSource.h"
 
 #include <gtest/gtest.h>
 
@@ -537,4 +538,62 @@ TEST(FromModelSpaceFilter, RefusesWhatIsNoModelSpaceOfTheReference)
   mapping.Scale[1] = 0.0;
   from->SetModelMapping(mapping);
   EXPECT_THROW(from->Update(), itk::ExceptionObject);
+}
+
+// The reference comes from a pipeline that is used again, as a reader whose file name changes.
+TEST(FromModelSpaceFilter, FollowsAReferenceOfAnotherSize)
+{
+  const auto reference = ProceduralImageSource<LabelImageType>::New();
+  reference->SetFunction([](const itk::Index<3> &, unsigned char * to) { *to = 0; });
+
+  const auto map = VectorImageType::New();
+  map->SetRegions(itk::Size<3>{ { 6, 6, 6 } });
+  map->SetNumberOfComponentsPerPixel(2);
+  map->Allocate(true);
+  const auto filter = FromModel::New();
+  filter->SetInput(map);
+  filter->SetReferenceImage(reference->GetOutput());
+  for (const itk::SizeValueType side : { 16, 8, 12 })
+  {
+    const itk::Size<3> size{ { side, side, side } };
+    reference->SetSize(size);
+    filter->Update();
+    EXPECT_EQ(filter->GetOutput()->GetBufferedRegion().GetSize(), size);
+  }
+
+  // The reference may be what the map is made of: then its voxels are needed after all.
+  const auto source = oblique::MakeSource(MakeRamp(8, 7, 6).GetPointer());
+  const auto to = ToModel::New();
+  to->SetInput(source->GetOutput());
+  const auto back = FromModel::New();
+  back->SetInput(to->GetOutput());
+  back->SetReferenceImage(source->GetOutput());
+  back->Update();
+  EXPECT_TRUE(oblique::SameVoxels<VectorImageType>(back->GetOutput(), MakeRamp(8, 7, 6)));
+}
+
+TEST(FromModelSpaceFilter, AnOutputOfIntegersIsLimitedToItsType)
+{
+  using ByteFilter = itk::FromModelSpaceFilter<ScalarImageType, LabelImageType>;
+  const auto map = ScalarImageType::New();
+  map->SetRegions(itk::Size<3>{ { 2, 1, 1 } });
+  map->Allocate();
+  map->GetBufferPointer()[0] = 300.0F;
+  map->GetBufferPointer()[1] = -20.0F;
+  const auto reference = LabelImageType::New();
+  reference->SetRegions(itk::Size<3>{ { 3, 1, 1 } });
+  for (const auto interpolation : { itk::AxisAlignedLinearSamplerEnums::Interpolation::Linear,
+                                    itk::AxisAlignedLinearSamplerEnums::Interpolation::NearestNeighbor })
+  {
+    const auto filter = ByteFilter::New();
+    filter->SetInput(map);
+    filter->SetReferenceImage(reference);
+    filter->SetInterpolation(interpolation);
+    filter->SetOutsideValue(999.0);
+    filter->Update();
+    const unsigned char * const values = filter->GetOutput()->GetBufferPointer();
+    EXPECT_EQ(values[0], 255) << interpolation;
+    EXPECT_EQ(values[1], 0) << interpolation;
+    EXPECT_EQ(values[2], 255) << interpolation;
+  }
 }

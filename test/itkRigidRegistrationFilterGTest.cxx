@@ -18,6 +18,7 @@
 // Known displacements are undone; what is no registration is an exception.
 
 #include "ObliqueImage.h"
+#include "ProceduralImageSource.h"
 #include "RealTestData.h"
 #include "itkImageFileReader.h"
 #include "itkRigidRegistrationFilter.h"
@@ -285,6 +286,52 @@ TEST(RigidRegistrationFilter, GivesTheReferencesGrid)
   EXPECT_EQ(filter->GetOutput()->GetOrigin(), grid->GetOrigin());
   EXPECT_EQ(filter->GetOutput()->GetSpacing(), grid->GetSpacing());
   EXPECT_EQ(filter->GetOutput()->GetDirection(), grid->GetDirection());
+}
+
+// The grid comes from a pipeline that is used again, as a reader whose file name changes.
+TEST(RigidRegistrationFilter, FollowsAGridOfAnotherSize)
+{
+  const auto grid = ProceduralImageSource<ImageType>::New();
+  grid->SetFunction([](const itk::Index<3> &, float * to) { *to = 0; });
+
+  const auto filter = Register(Draw(First, coarse), Draw(Second, coarse));
+  filter->SetOutputGrid(grid->GetOutput());
+  for (const itk::SizeValueType side : { 16, 8 })
+  {
+    const itk::Size<3> size{ { side, side, side } };
+    grid->SetSize(size);
+    filter->Update();
+    EXPECT_EQ(filter->GetOutput()->GetBufferedRegion().GetSize(), size);
+  }
+}
+
+TEST(RigidRegistrationFilter, TheMasksGridAgreesWithinTheTolerance)
+{
+  const ImageType::Pointer reference = Draw(First, coarse);
+  const auto               mask = MaskType::New();
+  mask->CopyInformation(reference);
+  mask->SetRegions(reference->GetLargestPossibleRegion());
+  mask->Allocate();
+  const auto filter = Register(reference, Draw(Second, coarse));
+  EXPECT_EQ(filter->GetCoordinateTolerance(), 1e-3);
+  EXPECT_EQ(filter->GetDirectionTolerance(), 1e-3);
+  filter->SetReferenceMaskImage(mask);
+  PointType origin = reference->GetOrigin();
+  origin[1] += 0.9e-3 * coarse[1];
+  mask->SetOrigin(origin);
+  EXPECT_NO_THROW(filter->UpdateOutputInformation());
+  origin[1] = reference->GetOrigin()[1] + 2e-3 * coarse[1];
+  mask->SetOrigin(origin);
+  EXPECT_THROW(filter->UpdateOutputInformation(), itk::ExceptionObject);
+  filter->SetCoordinateTolerance(3e-3);
+  EXPECT_NO_THROW(filter->UpdateOutputInformation());
+  mask->SetOrigin(reference->GetOrigin());
+  ImageType::DirectionType direction = reference->GetDirection();
+  direction[0][1] += 2e-3;
+  mask->SetDirection(direction);
+  EXPECT_THROW(filter->UpdateOutputInformation(), itk::ExceptionObject);
+  filter->SetDirectionTolerance(3e-3);
+  EXPECT_NO_THROW(filter->UpdateOutputInformation());
 }
 
 TEST(RigidRegistrationFilter, TakesAMaskOfAHeadThatIsNotSkullStripped)

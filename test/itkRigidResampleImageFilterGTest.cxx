@@ -18,9 +18,12 @@
 // A ramp stays a ramp, a skull-stripped brain keeps its size and its rim, what is fine does not alias.
 
 #include "ObliqueImage.h"
+#include "ProceduralImageSource.h"
+#include "itkAddImageFilter.h"
 #include "itkRigidResampleImageFilter.h"
 #include "itkVersorRigid3DTransform.h"
 #include "gtest/gtest.h"
+
 
 namespace
 {
@@ -214,6 +217,66 @@ TEST(RigidResampleImageFilter, KeepsTheRimOfABrain)
     faded += voxel.Get() > 1.0f && voxel.Get() < 99.0f;
   }
   EXPECT_GT(faded, 1000u);
+}
+
+// Another filter may wait for the reference's voxels: what is asked of it stays.
+TEST(RigidResampleImageFilter, LeavesTheReferenceToOthers)
+{
+  const auto source = ProceduralImageSource<ImageType>::New();
+  source->SetFunction([](const itk::Index<3> & at, float * to) { *to = static_cast<float>(at[0]); });
+  source->SetSize({ { 8, 7, 6 } });
+  const auto filter = FilterType::New();
+  filter->SetInput(oblique::Make<ImageType>(8, 8, 8));
+  filter->SetReferenceImage(source->GetOutput());
+  const auto sum = itk::AddImageFilter<ImageType>::New();
+  sum->SetInput1(source->GetOutput());
+  sum->SetInput2(filter->GetOutput());
+  sum->Update();
+  const itk::Index<3> last{ { 7, 6, 5 } };
+  EXPECT_EQ(sum->GetOutput()->GetPixel(last), 7.0F + filter->GetOutput()->GetPixel(last));
+}
+
+// The reference comes from a pipeline that is used again, as a reader whose file name changes.
+TEST(RigidResampleImageFilter, FollowsAReferenceOfAnotherSize)
+{
+  const auto reference = ProceduralImageSource<ImageType>::New();
+  reference->SetFunction([](const itk::Index<3> &, float * to) { *to = 0; });
+
+  const auto filter = FilterType::New();
+  filter->SetInput(oblique::Make<ImageType>(8, 8, 8));
+  filter->SetReferenceImage(reference->GetOutput());
+  for (const itk::SizeValueType side : { 16, 8, 12 })
+  {
+    const itk::Size<3> size{ { side, side, side } };
+    reference->SetSize(size);
+    filter->Update();
+    EXPECT_EQ(filter->GetOutput()->GetBufferedRegion().GetSize(), size);
+  }
+
+  // The reference may be the input itself.
+  const ImageType::Pointer image = oblique::Make<ImageType>(8, 7, 6);
+  oblique::FillWithNoise(image.GetPointer());
+  const auto source = oblique::MakeSource(image.GetPointer());
+  filter->SetInput(source->GetOutput());
+  filter->SetReferenceImage(source->GetOutput());
+  filter->Update();
+  EXPECT_NEAR(filter->GetOutput()->GetBufferPointer()[100], image->GetBufferPointer()[100], 1e-5);
+}
+
+TEST(RigidResampleImageFilter, AnOutputOfIntegersIsLimitedToItsType)
+{
+  using ByteImageType = itk::Image<unsigned char, 3>;
+  const auto image = ImageType::New();
+  image->SetRegions(itk::Size<3>{ { 4, 1, 1 } });
+  image->Allocate();
+  const float values[4] = { 300.0F, -20.0F, 99.5F, 99.4F };
+  std::copy(values, values + 4, image->GetBufferPointer());
+  const auto filter = itk::RigidResampleImageFilter<ImageType, ByteImageType>::New();
+  filter->SetInput(image);
+  filter->SetReferenceImage(image);
+  filter->Update();
+  const unsigned char truth[4] = { 255, 0, 100, 99 };
+  EXPECT_TRUE(std::equal(truth, truth + 4, filter->GetOutput()->GetBufferPointer()));
 }
 
 TEST(RigidResampleImageFilter, BasicObject)

@@ -144,6 +144,16 @@ TEST(SequenceOrderCalculator, FindsDuplicatesAndOddIntensities)
   auto        calculator = Compute(brain.Sequences, brain.Mask, { { 0, 1, 2, 2 } });
   ASSERT_EQ(calculator->GetDuplicates().size(), 1U);
   EXPECT_EQ(calculator->GetDuplicates().front(), std::make_pair(2U, 3U));
+  itk::ReviewThresholds thresholds;
+  thresholds.FlairGap = 0.125;
+  calculator->SetThresholds(thresholds);
+  EXPECT_EQ(calculator->GetThresholds().FlairGap, 0.125);
+  std::ostringstream printed;
+  calculator->Print(printed);
+  for (const char * const part : { "FlairGap 0.125", "Duplicates: T2-FLAIR", "Correlation", "image 0x" })
+  {
+    EXPECT_NE(printed.str().find(part), std::string::npos) << printed.str();
+  }
 
   // Shape: 5 % and 95 % quantiles of 1000 even steps, and a median that a square root moves.
   const auto even = ImageType::New();

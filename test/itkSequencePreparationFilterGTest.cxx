@@ -18,6 +18,7 @@
 #include "itkSequencePreparationFilter.h"
 
 #include "SyntheticHead.h"
+#include "itkGridDifference.h"
 #include "gtest/gtest.h"
 
 #include <atomic>
@@ -242,7 +243,9 @@ TEST(SequencePreparationFilter, IgnoresWhatTheGivenMaskLeavesOut)
   }
   const std::string message = MessageOf(Preparing(withSkull));
   EXPECT_CONTAINS(message, "not skull-stripped");
-  EXPECT_CONTAINS(message, "brain mask");
+  // The library names what its caller has, not an option of a program.
+  EXPECT_CONTAINS(message, "give a brain mask");
+  EXPECT_EQ(message.find("--"), std::string::npos) << message;
 }
 
 TEST(SequencePreparationFilter, RefusesMasksThatMaskNothing)
@@ -340,7 +343,66 @@ TEST(SequencePreparationFilter, ComparesTheGridsWithinATolerance)
     otherSize->SetSequence(otherSize->GetSequenceNames()[i], head.Sequences[i]);
   }
   otherSize->SetSequence("T2", oblique::Make<ImageType>(36, 35, 32));
-  EXPECT_CONTAINS(MessageOf(otherSize), "T1 and T2 differ in size: [36, 35, 33] and [36, 35, 32]");
+  const std::string message = MessageOf(otherSize);
+  EXPECT_CONTAINS(message, "T1 and T2 differ in size: [36, 35, 33] and [36, 35, 32]");
+  EXPECT_CONTAINS(message, "RigidRegistrationFilter does it");
+  EXPECT_EQ(message.find("--"), std::string::npos) << message;
+}
+
+// The closed form: along the reference's own axes, in its voxels.
+TEST(GridDifference, MeasuresEachAxisByItsOwnVoxels)
+{
+  const double spacing[3] = { 1.0, 0.5, 4.0 };
+  const auto   reference = oblique::Make<ImageType>(8, 9, 10);
+  reference->SetSpacing(spacing);
+  using DifferenceType = itk::GridDifference<3>;
+  const DifferenceType none(reference, reference);
+  EXPECT_EQ(none.GetSpacing(), 0.0);
+  EXPECT_EQ(none.GetOrigin(), 0.0);
+  EXPECT_EQ(none.GetDirection(), 0.0);
+  EXPECT_TRUE(none.IsWithin(0.0, 0.0));
+  EXPECT_EQ(none.Describe(0.0, 0.0), "");
+
+  const auto copy = [&] {
+    const auto image = oblique::Make<ImageType>(8, 9, 10);
+    image->SetSpacing(spacing);
+    return image;
+  };
+  for (unsigned int axis = 0; axis < 3; ++axis)
+  {
+    const auto                      moved = copy();
+    itk::ContinuousIndex<double, 3> at;
+    at.Fill(0.0);
+    at[axis] = 0.01;
+    ImageType::PointType origin;
+    reference->TransformContinuousIndexToPhysicalPoint(at, origin);
+    moved->SetOrigin(origin);
+    const DifferenceType difference(reference, moved);
+    EXPECT_NEAR(difference.GetOrigin(), 0.01, 1e-12) << axis;
+    EXPECT_EQ(difference.GetSpacing(), 0.0);
+    EXPECT_TRUE(difference.IsWithin(0.0101, 0.0));
+    EXPECT_FALSE(difference.IsWithin(0.0099, 0.0));
+    EXPECT_CONTAINS(difference.Describe(0.0099, 0.0), "origin (by 0.01 of a voxel, tolerance 0.0099): [");
+
+    const auto stretched = copy();
+    double     changed[3] = { 1.0, 0.5, 4.0 };
+    changed[axis] *= 1.01;
+    stretched->SetSpacing(changed);
+    EXPECT_NEAR(DifferenceType(reference, stretched).GetSpacing(), 0.01, 1e-12) << axis;
+    EXPECT_CONTAINS(DifferenceType(reference, stretched).Describe(0.0099, 0.0), "spacing (by 0.01");
+  }
+  const auto later = copy();
+  auto       region = later->GetLargestPossibleRegion();
+  region.SetIndex(1, region.GetIndex(1) + 1);
+  later->SetRegions(region);
+  EXPECT_FALSE(DifferenceType(reference, later).IsWithin(1.0, 1.0));
+  EXPECT_EQ(DifferenceType(reference, later).Describe(1.0, 1.0).rfind("start index: [", 0), 0U);
+
+  const auto nowhere = copy();
+  auto       origin = nowhere->GetOrigin();
+  origin[1] = std::numeric_limits<double>::quiet_NaN();
+  nowhere->SetOrigin(origin);
+  EXPECT_FALSE(DifferenceType(reference, nowhere).IsWithin(1e9, 1e9));
 }
 
 TEST(SequencePreparationFilter, MakesTheDirectionOrthonormalWithinTheTolerance)
@@ -397,6 +459,36 @@ TEST(SequencePreparationFilter, ReportsProgressAndStops)
     }
   });
   EXPECT_THROW(stopped->Update(), itk::ProcessAborted);
+
+  // In every stage, with N4 and without, from its first event and from one inside it.
+  for (const char * const stage : { "check", "brain-mask", "standardize" })
+  {
+    const auto   early = Preparing(head);
+    FilterType * one = early;
+    unsigned int events = 0;
+    early->AddObserver(itk::ProgressEvent(), [one, stage, &events](const itk::EventObject &) {
+      events += one->GetAbortGenerateData() ? 1 : 0;
+      if (std::string(one->GetCurrentStage()) == stage)
+      {
+        one->AbortGenerateDataOn();
+      }
+    });
+    EXPECT_THROW(early->Update(), itk::ProcessAborted) << stage;
+    EXPECT_EQ(events, 0U) << stage;
+  }
+  const auto   inside = Preparing(head);
+  FilterType * two = inside;
+  unsigned int events = 0;
+  inside->AddObserver(itk::ProgressEvent(), [two, &events](const itk::EventObject &) {
+    if (std::string(two->GetCurrentStage()) == "standardize" && ++events == 2)
+    {
+      two->AbortGenerateDataOn();
+    }
+  });
+  EXPECT_THROW(inside->Update(), itk::ProcessAborted);
+  EXPECT_GE(events, 2U);
+  two->RemoveAllObservers();
+  EXPECT_EQ(MessageOf(two), ""); // and runs again
 }
 
 #ifdef __GLIBC__

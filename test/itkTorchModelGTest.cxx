@@ -166,7 +166,17 @@ TEST(TorchModel, SeededBundleComesBackAsWritten)
 
   std::ostringstream printed;
   model->Print(printed);
-  EXPECT_CONTAINS(printed.str(), "T1, T1c, T2, FLAIR");
+  for (const char * const part : { "T1, T1c, T2, FLAIR",
+                                   "MinimumComponentShare: 0.25",
+                                   "Temperature: 1",
+                                   "Layer res3: Offset 17.5, 17.5, 17.5, Step 4, 4, 4",
+                                   "GoldenSize: 72, 72, 72",
+                                   "GivenManifest: none",
+                                   "Loaded: yes" })
+  {
+    EXPECT_CONTAINS(printed.str(), part);
+  }
+  EXPECT_CONTAINS(printed.str(), "LoadedKey: " + folder / "grader" + " cpu ");
 }
 
 TEST(TorchModel, ParametersAreThoseOfThePaper)
@@ -537,6 +547,8 @@ TEST(TorchModel, UnknownDeviceAndPrecisionAreRefused)
   model->SetDevice("cpu");
   model->SetPrecision(itk::TorchModelEnums::Precision::BFloat16);
   EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "bfloat16 is for segmentation only");
+  model->SetPrecision(static_cast<itk::TorchModelEnums::Precision>(7));
+  EXPECT_CONTAINS(MessageOf([&] { model->Load(); }), "precision is 7");
 }
 
 TEST(TorchModel, BFloat16StaysNearFloat32)

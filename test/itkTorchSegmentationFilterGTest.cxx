@@ -850,6 +850,22 @@ TEST_F(TorchSegmentationFilter, WrongInputIsRefusedWithBothSides)
   filter->SetOverlap(std::nan(""));
   EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "Overlap is nan");
 
+  // Numbers that name nothing, as a wrapped language may give them.
+  using Border = itk::TorchSegmentationFilterEnums::Border;
+  using Blend = itk::TorchSegmentationFilterEnums::Blend;
+  filter = MakeFilter(s_Model, input);
+  filter->SetBorder(static_cast<Border>(9));
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "Border is 9");
+  filter = MakeFilter(s_Model, input);
+  filter->SetBlend(static_cast<Blend>(9));
+  EXPECT_CONTAINS(MessageOf([&] { filter->Update(); }), "Blend is 9");
+  std::ostringstream printed;
+  printed << Border::Circular << ' ' << static_cast<Border>(9) << ' ' << Blend::Constant << ' '
+          << static_cast<Blend>(9);
+  EXPECT_EQ(printed.str(),
+            "Circular INVALID VALUE FOR itk::TorchSegmentationFilterEnums::Border "
+            "Constant INVALID VALUE FOR itk::TorchSegmentationFilterEnums::Blend");
+
   const auto nothing = VectorImageType::New();
   nothing->SetNumberOfComponentsPerPixel(4);
   EXPECT_CONTAINS(update(s_Model, nothing), "has no voxels");
@@ -954,4 +970,5 @@ TEST_F(TorchSegmentationFilter, RunsAgainWhenTheModelChanges)
   std::ostringstream printed;
   filter->Print(printed);
   EXPECT_CONTAINS(printed.str(), "TileMemory: 2048");
+  EXPECT_CONTAINS(printed.str(), "Plan of axis 2: Tile " + std::to_string(filter->GetChosenTileSize()[2]));
 }

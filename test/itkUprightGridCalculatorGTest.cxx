@@ -190,6 +190,21 @@ TEST(UprightGridCalculator, RefusesAnEmptyMask)
   empty->FillBuffer(0);
   calculator->SetBrainMask(empty);
   EXPECT_THROW(calculator->Compute(), itk::ExceptionObject);
+
+  // What was not updated has a size and no voxels.
+  const auto waiting = CalculatorType::MaskImageType::New();
+  waiting->SetLargestPossibleRegion(itk::Size<3>{ { 20, 20, 20 } });
+  calculator->SetBrainMask(waiting);
+  try
+  {
+    calculator->Compute();
+    FAIL() << "there are no voxels";
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    EXPECT_NE(std::string(error.GetDescription()).find("holds [0, 0, 0] of its [20, 20, 20] voxels"), std::string::npos)
+      << error;
+  }
 }
 
 TEST(UprightGridCalculator, RefusesASpacingThatIsNoLength)
