@@ -97,6 +97,11 @@ public:
   static std::vector<std::string>
   FindRepetitions(const std::vector<CohortCase> & cases);
 
+  /** The name of a case without the year of its challenge: Brats17_TCIA_105_1 and Brats18_TCIA_105_1 are one patient.
+   */
+  static std::string
+  PatientOf(const std::string & name);
+
   /** Letters, digits, '.', '_' and '-', and not dots alone: safe as the name of a folder. */
   static bool
   IsPlainName(const std::string & name);

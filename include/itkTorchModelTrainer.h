@@ -179,7 +179,9 @@ public:
   /** Folder of the prepared cases. Default empty: cohort-cache beside Output. */
   itkSetStringMacro(CacheFolder);
   itkGetStringMacro(CacheFolder);
-  /** Bundle of the same network to start from. Default: none. */
+  /** Bundle of the same network to start from. Its training and validation cases are named in the manifest behind those
+   * of this training, each once: an evaluation must know all that the weights have seen. A patient that it was trained
+   * on must not validate. Default: none. */
   itkSetStringMacro(InitialBundle);
   itkGetStringMacro(InitialBundle);
   /** Goes on from OUTPUT.checkpoint. Default: false, and an existing checkpoint is refused. */
@@ -221,8 +223,9 @@ public:
   /** Voxels around the tumour on each side of its longest extent (grading). Default: 10. */
   itkSetMacro(Margin, unsigned int);
   itkGetConstMacro(Margin, unsigned int);
-  /** Parts of a predicted tumour smaller than this share of the largest are left out of the mask (segmentation), or do
-   * not stretch the region (grading); written to the manifest, training has drawn masks. Default: 0.05. */
+  /** Parts of a tumour smaller than this share of the largest are left out of a predicted mask (segmentation: of no
+   * matter to training, which has drawn masks), or do not stretch the region (grading: that of training too). Written
+   * to the manifest. Default: 0.05. */
   itkSetMacro(MinimumComponentShare, double);
   itkGetConstMacro(MinimumComponentShare, double);
   /** Input voxels a side: of a patch (default 136), or of the tumour's cube (default 96). */
@@ -343,7 +346,8 @@ public:
   itkGetConstMacro(Demonstration, bool);
   itkBooleanMacro(Demonstration);
   /** CSV with the columns case,licence,attribution (a trailing * in case stands for any ending) or the same as a JSON
-   * list; every training case must be in it. Default: none. */
+   * list; every training case must be in it, those of InitialBundle where that has no licence for them. Default: none.
+   */
   itkSetStringMacro(AttributionFile);
   itkGetStringMacro(AttributionFile);
 

@@ -204,10 +204,10 @@ CohortCache::Key(const CohortCase & cohortCase) const
 {
   std::ostringstream text;
   text.precision(17);
-  text << "7 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
+  text << "8 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
        << m_Parameters.UpperQuantile << ' ' << m_Parameters.Standardization << ' ' << m_Parameters.AroundTumour << ' '
-       << m_Parameters.Margin << ' ' << m_Parameters.Reach[0] << ' ' << m_Parameters.Reach[1] << ' '
-       << m_Parameters.BFloat16 << (m_Parameters.BrainBox ? " brain" : "") << '\n';
+       << m_Parameters.Margin << ' ' << m_Parameters.MinimumComponentShare << ' ' << m_Parameters.Reach[0] << ' '
+       << m_Parameters.Reach[1] << ' ' << m_Parameters.BFloat16 << (m_Parameters.BrainBox ? " brain" : "") << '\n';
   std::vector<std::string> files(cohortCase.Sequences.begin(), cohortCase.Sequences.end());
   files.push_back(cohortCase.BrainMask);
   files.push_back(cohortCase.Tumour);
@@ -381,6 +381,7 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
   auto region = BoundingBoxROIFilter<SequencesImage, MaskImage>::New();
   region->SetInput(model);
   region->SetMaskImage(hard);
+  region->SetMinimumComponentFraction(m_Parameters.MinimumComponentShare);
   region->UpdateOutputInformation();
   const auto box = region->GetBoxRegion();
   if (m_Parameters.AroundTumour)

@@ -78,6 +78,8 @@ public:
     /** The box is the brain's; a case needs no tumour mask. */
     bool   BrainBox{ false };
     double Margin{ 10.0 };
+    /** Parts of the mask below this share of the largest do not stretch the box. */
+    double MinimumComponentShare{ 0.05 };
     bool   BFloat16{ false };
   };
 

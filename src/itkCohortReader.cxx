@@ -48,16 +48,6 @@ Trimmed(const std::string & text)
   return first == std::string::npos ? "" : text.substr(first, text.find_last_not_of(blanks) - first + 1);
 }
 
-/** A name without the year of its challenge: Brats17_TCIA_105_1 and Brats18_TCIA_105_1 are one subject. */
-std::string
-WithoutYear(const std::string & name)
-{
-  const bool hasYear = name.size() > 8 && itksys::SystemTools::LowerCase(name.substr(0, 5)) == "brats" &&
-                       std::isdigit(static_cast<unsigned char>(name[5])) != 0 &&
-                       std::isdigit(static_cast<unsigned char>(name[6])) != 0 && name[7] == '_';
-  return hasYear ? name.substr(8) : name;
-}
-
 struct SplitEntry
 {
   std::string Name;
@@ -204,6 +194,15 @@ Reason(const ExceptionObject & error)
   return Trimmed(text);
 }
 } // namespace
+
+std::string
+CohortReader::PatientOf(const std::string & name)
+{
+  const bool hasYear = name.size() > 8 && itksys::SystemTools::LowerCase(name.substr(0, 5)) == "brats" &&
+                       std::isdigit(static_cast<unsigned char>(name[5])) != 0 &&
+                       std::isdigit(static_cast<unsigned char>(name[6])) != 0 && name[7] == '_';
+  return hasYear ? name.substr(8) : name;
+}
 
 bool
 CohortReader::IsPlainName(const std::string & name)
@@ -482,7 +481,7 @@ CohortReader::FindRepetitions(const std::vector<CohortCase> & cases)
                ? c.File + ": the cases " + other.Name + " and " + c.Name
                : "The cases " + other.Name + " in " + other.File + " and " + c.Name + " in " + c.File;
     };
-    const auto patient = byPatient.emplace(WithoutYear(c.Name), &c);
+    const auto patient = byPatient.emplace(PatientOf(c.Name), &c);
     if (!patient.second)
     {
       const CohortCase & other = *patient.first->second;
@@ -540,7 +539,7 @@ CohortReader::ApplySplit()
       m_Problems.push_back(m_SplitFile + ": the case " + entry.Name + " stands before any set");
       continue;
     }
-    const auto known = sets.emplace(WithoutYear(entry.Name), &entry);
+    const auto known = sets.emplace(PatientOf(entry.Name), &entry);
     if (!known.second)
     {
       const SplitEntry & other = *known.first->second;
@@ -552,7 +551,7 @@ CohortReader::ApplySplit()
   std::size_t present = 0;
   for (CohortCase & c : m_Cases)
   {
-    const auto found = sets.find(WithoutYear(c.Name));
+    const auto found = sets.find(PatientOf(c.Name));
     if (found == sets.end())
     {
       m_Problems.push_back("The case " + c.Name + " is in no set of " + m_SplitFile);

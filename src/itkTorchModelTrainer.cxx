@@ -23,6 +23,7 @@
 #include "CohortCache.h"
 #include "DiskFlush.h"
 #include "Float32Convolutions.h"
+#include "FusedSegmentation.h"
 #include "PereiraNetworks.h"
 #include "Safetensors.h"
 #include "TorchThreads.h"
@@ -305,6 +306,7 @@ struct CohortPlan
 {
   std::vector<CohortCase>                       Training;
   std::vector<CohortCase>                       Validation;
+  TorchModelManifest                            Initial; // of the bundle to start from
   std::vector<TorchModelManifest::TrainingCase> Attributions;
   std::vector<std::string>                      Problems;
 };
@@ -619,7 +621,14 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
   }
   if (!trainer.m_InitialBundle.empty())
   {
-    check(fs::exists(trainer.m_InitialBundle), "The initial bundle '" + trainer.m_InitialBundle + "' does not exist");
+    try
+    {
+      plan.Initial = ReadBundleManifest(trainer.m_InitialBundle);
+    }
+    catch (const ExceptionObject & error)
+    {
+      problems.push_back("The initial bundle '" + trainer.m_InitialBundle + "': " + error.GetDescription());
+    }
   }
 
   check(!trainer.m_Cohorts.empty(), "No cohort is given");
@@ -710,6 +719,22 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
       list.back().Tumour.clear(); // not looked at
     }
   }
+  std::map<std::string, std::string> seen; // names of the initial bundle's cases by patient
+  for (const auto & entry : plan.Initial.TrainingCases)
+  {
+    seen.emplace(CohortReader::PatientOf(entry.Case), entry.Case);
+  }
+  for (const CohortCase & c : plan.Validation)
+  {
+    const auto found = seen.find(CohortReader::PatientOf(c.Name));
+    if (found != seen.end())
+    {
+      problems.push_back("The case " + c.Name + " validates, but the initial bundle '" + trainer.m_InitialBundle +
+                         "' was trained on " + (found->second == c.Name ? "it" : found->second) +
+                         ": its score would be too good and choose the weights; leave it out, validate another, or "
+                         "start from another bundle");
+    }
+  }
   check(all.empty() || !plan.Training.empty(), "No case is left to train on");
   check(all.empty() || trainer.m_Patience == 0 || !plan.Validation.empty(),
         "Patience is " + std::to_string(trainer.m_Patience) +
@@ -730,6 +755,12 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
       {
         check(AttributionOf(plan.Attributions, c.Name) != nullptr,
               "The training case " + c.Name + " is not in " + trainer.m_AttributionFile);
+      }
+      for (const auto & entry : plan.Initial.TrainingCases)
+      {
+        check(!entry.Licence.empty() || AttributionOf(plan.Attributions, entry.Case) != nullptr,
+              "The training case " + entry.Case + " of the initial bundle has no licence there and is not in " +
+                trainer.m_AttributionFile);
       }
     }
     catch (const ExceptionObject & error)
@@ -757,6 +788,11 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
   parameters.BrainBox = m_Trainer.m_Region == "brain";
   parameters.AroundTumour = !m_Segmentation && !parameters.BrainBox && !this->NeedsWholeHeads();
   parameters.Margin = m_Trainer.m_Margin;
+  if (!m_Segmentation)
+  {
+    // The box of inference. Segmentation cuts none.
+    parameters.MinimumComponentShare = m_Trainer.m_MinimumComponentShare;
+  }
   if (parameters.AroundTumour)
   {
     parameters.Reach = m_Augmentation.ReachOfCube();
@@ -919,8 +955,8 @@ TorchModelTrainer::Session::LoadInitialWeights()
   {
     return;
   }
-  const TorchModelManifest manifest = ReadBundleManifest(bundle);
-  const std::string        wanted = m_Segmentation ? "PereiraSegmentationNetwork" : "PereiraGradingNetwork";
+  const TorchModelManifest & manifest = m_Plan.Initial;
+  const std::string          wanted = m_Segmentation ? "PereiraSegmentationNetwork" : "PereiraGradingNetwork";
   if (manifest.Network != wanted || manifest.Width != m_Trainer.m_Width || manifest.Padded != m_Trainer.m_Padded ||
       (m_Segmentation && manifest.Levels != m_Trainer.m_Levels))
   {
@@ -993,6 +1029,11 @@ TorchModelTrainer::Session::OptionsText() const
        << "\nwarm-up " << t.m_WarmUpSteps << "\nnormalization-steps " << t.m_NormalizationSteps
        << "\ngradient-clipping " << t.m_GradientClipping << "\nprecision " << t.m_Precision << "\nseed " << t.m_Seed
        << "\ninitial " << t.m_InitialBundle << '\n';
+  if (!t.m_InitialBundle.empty())
+  {
+    // Another bundle in its place would lend its cases to weights that have not seen them.
+    text << "initial-sha256 " << m_Plan.Initial.WeightsSha256 << '\n';
+  }
   if (t.m_ClassWeights != "none")
   {
     text << "class-weights " << t.m_ClassWeights << '\n';
@@ -1261,22 +1302,43 @@ TorchModelTrainer::Session::WriteBundle()
     manifest.OutputSize = m_Trainer.m_PatchSize;
   }
   manifest.MinimumComponentShare = m_Trainer.m_MinimumComponentShare;
-  const auto put = [this](const std::vector<CohortCase> & rows, std::vector<TorchModelManifest::TrainingCase> & cases) {
-    for (const CohortCase & c : rows)
+  // The cases of this training, then those that only its start has seen; what was trained on is not named as validated.
+  using Entry = TorchModelManifest::TrainingCase;
+  const TorchModelManifest &           initial = m_Plan.Initial;
+  std::map<std::string, const Entry *> before;
+  for (const auto * list : { &initial.TrainingCases, &initial.ValidationCases })
+  {
+    for (const Entry & entry : *list)
     {
-      const auto *                     found = AttributionOf(m_Plan.Attributions, c.Name);
-      TorchModelManifest::TrainingCase entry;
-      entry.Case = c.Name;
-      if (found)
+      if (!entry.Licence.empty())
       {
-        entry.Licence = found->Licence;
-        entry.Attribution = found->Attribution;
+        before.emplace(entry.Case, &entry);
       }
-      cases.push_back(entry);
+    }
+  }
+  std::set<std::string> named;
+  const auto            put = [&](const std::string & name, bool isOwn, std::vector<Entry> & cases) {
+    if (named.insert(name).second)
+    {
+      const auto    known = before.find(name);
+      const Entry * there = known == before.end() ? nullptr : known->second;
+      const Entry * here = AttributionOf(m_Plan.Attributions, name);
+      const Entry * said = here && (isOwn || !there) ? here : there;
+      cases.push_back({ name, said ? said->Licence : "", said ? said->Attribution : "" });
     }
   };
-  put(m_Plan.Training, manifest.TrainingCases);
-  put(m_Plan.Validation, manifest.ValidationCases);
+  const auto putAll = [&put](const auto & own, const auto & ofInitial, std::vector<Entry> & cases) {
+    for (const CohortCase & c : own)
+    {
+      put(c.Name, true, cases);
+    }
+    for (const Entry & entry : ofInitial)
+    {
+      put(entry.Case, false, cases);
+    }
+  };
+  putAll(m_Plan.Training, initial.TrainingCases, manifest.TrainingCases);
+  putAll(m_Plan.Validation, initial.ValidationCases, manifest.ValidationCases);
   manifest.TrainingData = m_Trainer.m_TrainingData;
   manifest.IntendedUse = m_Trainer.m_IntendedUse;
   manifest.Licence = m_Trainer.m_Licence;
@@ -1770,6 +1832,12 @@ TorchModelTrainer::Session::Score()
 {
   const torch::NoGradGuard noGradient;
   this->Network().eval();
+  // As inference computes it: in float32, whatever the training's precision, and with less memory for a whole head.
+  std::unique_ptr<const FusedSegmentation> fused;
+  if (m_Segmentation && m_Device.is_cpu() && FusedSegmentation::IsAvailable())
+  {
+    fused = std::make_unique<FusedSegmentation>(*m_SegmentationNetwork, false);
+  }
   m_Trainer.m_Scores.clear();
   for (std::size_t i = 0; i < m_Validation.size(); ++i)
   {
@@ -1792,7 +1860,8 @@ TorchModelTrainer::Session::Score()
       x = torch::constant_pad_nd(x, padding, 0.0);
       x = (x + torch::tensor(std::vector<float>(c.Background.begin(), c.Background.end())).view({ 1, 4, 1, 1, 1 }))
             .contiguous(torch::MemoryFormat::ChannelsLast3d);
-      const torch::Tensor p = torch::softmax(this->Forward(x.to(m_Device)).cpu(), 1)[0][1]
+      const torch::Tensor logits = fused ? fused->Forward(x) : this->Forward(x.to(m_Device)).cpu();
+      const torch::Tensor p = torch::softmax(logits, 1)[0][1]
                                 .narrow(0, 0, c.Brain.size(0))
                                 .narrow(1, 0, c.Brain.size(1))
                                 .narrow(2, 0, c.Brain.size(2));

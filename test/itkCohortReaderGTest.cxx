@@ -226,6 +226,16 @@ TEST_F(CohortReader, FindsAPatientUnderTwoNames)
               "Brats17_TCIA_1_1 and other have the same T1, " + (m_Folder / "link.nii").string() });
 }
 
+TEST_F(CohortReader, APatientKeepsItsNameOverTheYears)
+{
+  EXPECT_EQ(itk::CohortReader::PatientOf("Brats17_TCIA_1_1"), "TCIA_1_1");
+  EXPECT_EQ(itk::CohortReader::PatientOf("BraTS18_TCIA_1_1"), "TCIA_1_1");
+  for (const char * const name : { "TCIA_1_1", "BraTS2021_00001", "Brats17_", "Brats1_A", "phantom-3018-1", "" })
+  {
+    EXPECT_EQ(itk::CohortReader::PatientOf(name), name);
+  }
+}
+
 TEST_F(CohortReader, TellsWhatIsWrongWithTheImages)
 {
   this->WriteImage("a.nii");

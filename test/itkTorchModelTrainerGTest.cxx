@@ -1549,9 +1549,10 @@ TEST_F(TorchModelTrainer, PreparedCasesAreReadAgain)
     prefix << task << '-';
     const fs::path cache = m_Folder / (prefix.str() + "cache");
     // The names of the cases that were prepared.
-    const auto train = [&](const std::string & output, const std::string & standardization) {
+    const auto train = [&](const std::string & output, const std::string & standardization, double share = 0.05) {
       auto trainer = this->TinyTrainer(task, cohort, prefix.str() + output);
       trainer->SetCacheFolder(cache.string());
+      trainer->SetMinimumComponentShare(share);
       trainer->SetStandardization(standardization);
       trainer->SetMaximumSteps(2);
       std::string names;
@@ -1604,6 +1605,8 @@ TEST_F(TorchModelTrainer, PreparedCasesAreReadAgain)
     EXPECT_EQ(train("fourth", "image"), " case-0 case-1 case-2");
     EXPECT_EQ(files().size(), 7u);
     EXPECT_EQ(train("fifth", "image"), "");
+    // It changes the boxes of grading; nothing of what segmentation learns on.
+    EXPECT_EQ(train("sixth", "image", 0.5), task == Trainer::TaskEnum::Grading ? " case-0 case-1 case-2" : "");
   }
 }
 
@@ -2000,6 +2003,114 @@ TEST_F(TorchModelTrainer, StartsFromABundle)
   second->SetMaximumSteps(1);
   second->SetWidth(6);
   EXPECT_THROW(second->Train(), itk::ExceptionObject);
+}
+
+TEST_F(TorchModelTrainer, ABundleNamesTheCasesOfItsStart)
+{
+  // The truth is the list that a reader of the tables makes by hand.
+  using Names = std::vector<std::string>;
+  const auto writeCohort = [this](const std::string & file, const Names & names) {
+    m_Rows.clear();
+    for (std::size_t i = 0; i < names.size(); ++i)
+    {
+      this->WriteCase(names[i], static_cast<int>(i), i % 2 == 1);
+    }
+    return this->WriteText(file, columns + '\n' + m_Rows);
+  };
+  const auto casesOf = [this](const std::string & output) {
+    auto model = itk::TorchModel::New();
+    model->SetPath((m_Folder / output).string());
+    model->ReadManifest();
+    std::map<std::string, std::string> licences;
+    for (const auto & entry : model->GetManifest().TrainingCases)
+    {
+      licences[entry.Case] = entry.Licence + ", " + entry.Attribution;
+    }
+    return licences;
+  };
+  const std::string start = (m_Folder / "start").string();
+  auto              first = this->TinyTrainer(Trainer::TaskEnum::Segmentation,
+                                 writeCohort("first.csv", { "Brats17_A_1", "Brats17_A_2", "valid-1", "valid-2" }),
+                                 "start");
+  first->SetMaximumSteps(1);
+  first->AddValidationCase("valid-1");
+  first->AddValidationCase("valid-2");
+  first->SetAttributionFile(this->WriteText("first-data.csv", "case,licence,attribution\nBrats17_*,CC0,A\n"));
+  first->Train();
+
+  // One case again, a validated one that trains now, and others.
+  const std::string second = writeCohort("second.csv", { "new-1", "Brats17_A_2", "valid-1", "new-2" });
+  const auto        trainerFrom = [&](const std::string & output) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, second, output);
+    trainer->SetInitialBundle(start);
+    trainer->AddValidationCase("new-2");
+    trainer->SetAttributionFile(
+      this->WriteText("data.csv", "case,licence,attribution\nBrats17*,MIT,B\nnew-1,MIT,C\nvalid-1,MIT,D\n"));
+    trainer->SetMaximumSteps(1);
+    return trainer;
+  };
+  const Names training{ "new-1", "Brats17_A_2", "valid-1", "Brats17_A_1" };
+  const Names validation{ "new-2", "valid-2" };
+  auto        trainer = trainerFrom("tuned");
+  trainer->Train();
+  EXPECT_EQ(this->TrainingCases("tuned"), training);
+  EXPECT_EQ(this->ValidationCases("tuned"), validation);
+  EXPECT_EQ(
+    casesOf("tuned"),
+    (std::map<std::string, std::string>{
+      { "Brats17_A_1", "CC0, A" }, { "Brats17_A_2", "MIT, B" }, { "new-1", "MIT, C" }, { "valid-1", "MIT, D" } }));
+  trainer = trainerFrom("tuned");
+  trainer->ResumeOn();
+  trainer->SetMaximumSteps(2);
+  trainer->Train();
+  EXPECT_EQ(this->TrainingCases("tuned"), training);
+  EXPECT_EQ(this->ValidationCases("tuned"), validation);
+
+  // Without a list of its own it keeps what the start says of a case, which then is a start of more.
+  auto third =
+    this->TinyTrainer(Trainer::TaskEnum::Segmentation, writeCohort("third.csv", { "Brats17_A_1", "other" }), "again");
+  third->SetInitialBundle((m_Folder / "tuned").string());
+  third->SetMaximumSteps(1);
+  third->Train();
+  EXPECT_EQ(this->TrainingCases("again"), (Names{ "Brats17_A_1", "other", "new-1", "Brats17_A_2", "valid-1" }));
+  EXPECT_EQ(casesOf("again").at("Brats17_A_1"), "CC0, A");
+  EXPECT_EQ(this->ValidationCases("again"), validation);
+}
+
+TEST_F(TorchModelTrainer, NoCaseValidatesThatItsStartHasSeen)
+{
+  auto first = this->TinyTrainer(Trainer::TaskEnum::Segmentation, this->WriteCohort(2), "start");
+  this->WriteCase("Brats17_TCIA_1_1", 2, false);
+  this->WriteText("COHORT.csv", columns + '\n' + m_Rows);
+  first->SetMaximumSteps(1);
+  first->AddValidationCase("case-1");
+  first->Train();
+
+  this->WriteCase("Brats18_TCIA_1_1", 3, true);
+  this->WriteCase("new", 4, true);
+  m_Rows.erase(m_Rows.find("Brats17"), m_Rows.find("Brats18") - m_Rows.find("Brats17"));
+  auto second =
+    this->TinyTrainer(Trainer::TaskEnum::Segmentation, this->WriteText("second.csv", columns + '\n' + m_Rows), "tuned");
+  second->SetInitialBundle((m_Folder / "start").string());
+  second->SetMaximumSteps(1);
+  second->AddValidationCase("case-1"); // which chose weights before, but taught none
+  EXPECT_EQ(AllProblems(*second), "");
+  second->AddValidationCase("case-0");
+  second->AddValidationCase("Brats18_TCIA_1_1");
+  const std::string text = FailureOf(*second);
+  EXPECT_NE(text.find("The case case-0 validates, but the initial bundle"), std::string::npos) << text;
+  EXPECT_NE(text.find("The case Brats18_TCIA_1_1 validates, but the initial bundle"), std::string::npos) << text;
+  EXPECT_NE(text.find("was trained on Brats17_TCIA_1_1"), std::string::npos) << text;
+  EXPECT_EQ(text.find("case-1 validates"), std::string::npos) << text;
+
+  second->ClearValidationCases();
+  second->SetAttributionFile(
+    this->WriteText("data.csv", "case,licence,attribution\ncase-*,CC0,A\nnew,CC0,A\nBrats18*,CC0,A\n"));
+  EXPECT_EQ(AllProblems(*second),
+            "The training case Brats17_TCIA_1_1 of the initial bundle has no licence there and is not in " +
+              (m_Folder / "data.csv").string() + '\n');
+  fs::remove_all(m_Folder / "start" / "configs");
+  EXPECT_NE(AllProblems(*second).find((m_Folder / "start").string()), std::string::npos) << AllProblems(*second);
 }
 
 namespace
@@ -2535,6 +2646,18 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
     ImageType::PointType origin;
     origin.Fill(-37.0);
     image->SetOrigin(origin);
+    if (std::string(file) == "seg")
+    {
+      // A second part, of an eighth of the first: under the model's share it does not stretch the box.
+      for (itk::ImageRegionIteratorWithIndex<ImageType> it(image,
+                                                           ImageType::RegionType({ { 4, 5, 4 } }, { { 4, 4, 4 } }));
+           !it.IsAtEnd();
+           ++it)
+      {
+        ASSERT_EQ(it.Get(), 0.0F);
+        it.Set(1.0F);
+      }
+    }
     this->WriteImage(image, name);
   }
   const std::pair<const char *, const char *> rows[] = {
@@ -2583,6 +2706,7 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
     roi->SetInput(space->GetOutput());
     roi->SetMaskImage(mask->GetOutput());
     roi->SetMargin(4);
+    roi->SetMinimumComponentFraction(trainer->GetMinimumComponentShare());
     roi->SetOutputSize(72);
     auto brainSpace = itk::ModelSpaceFilter<MaskType>::New();
     if (wholeBrain)
