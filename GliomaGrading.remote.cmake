@@ -6,7 +6,7 @@
 #
 #-- # Grading Level Criteria Report
 #-- EVALUATION DATE: 2026-11-26
-#-- EVALUATORS: [<<the module's maintainers>>]
+#-- EVALUATORS: [The GliomaGrading contributors]
 #--
 #-- ## Compliance level 5 star (AKA ITK main modules, or remote modules that could become core modules)
 #--   - [ ] Widespread community dependance

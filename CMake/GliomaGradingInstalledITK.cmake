@@ -2,14 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 
 # Builds the module against an installed ITK, which brings no module macros.
+
+# The library's, which its package names to those who use it: as in itk-module.cmake, and the formats that CohortReader reads by
+# itself here. In ITK's tree no library registers any.
 set(GliomaGrading_ITK_COMPONENTS
-    # the library's, as in itk-module.cmake
     ITKCommon
     ITKDistanceMap
     ITKImageFunction
     ITKImageGrid
     ITKIOImageBase
     ITKIOMeta
+    ITKIONIFTI
+    ITKIONRRD
     ITKMetricsv4
     ITKOptimizersv4
     ITKRegistrationMethodsv4
@@ -17,14 +21,14 @@ set(GliomaGrading_ITK_COMPONENTS
     ITKThresholding
     ITKTransform
     ITKZLIB
-    # the application's, the package's and the tests'
+)
+# What the application, the Python package and the tests want besides.
+set(GliomaGrading_PROGRAM_ITK_COMPONENTS
     ITKBinaryMathematicalMorphology
     ITKConnectedComponents
     ITKImageCompose
     ITKImageFilterBase
     ITKMathematicalMorphology
-    ITKIONIFTI
-    ITKIONRRD
     ITKIOPNG
     ITKIOGDCM
 )
@@ -38,17 +42,16 @@ if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   )
 endif()
 option(GliomaGrading_BUILD_PYTHON "Build the Python package gliomagrading (needs the examples)" OFF)
+if(GliomaGrading_BUILD_PYTHON AND CMAKE_VERSION VERSION_LESS 3.18)
+  message(FATAL_ERROR "The Python package needs CMake 3.18 or newer, this is ${CMAKE_VERSION}: pip install cmake, or leave GliomaGrading_BUILD_PYTHON off.")
+endif()
 find_program(GliomaGrading_CCACHE ccache)
 if(GliomaGrading_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${GliomaGrading_CCACHE}")
 endif()
 
-set(_components ${GliomaGrading_ITK_COMPONENTS})
-if(BUILD_TESTING)
-  list(APPEND _components ITKTestKernel ITKBiasCorrection)
-endif()
-find_package(ITK 5.2 REQUIRED COMPONENTS ${_components})
-include(${ITK_USE_FILE})
+# With these alone the library is built; src/ includes ITK's settings itself.
+find_package(ITK 5.2 REQUIRED COMPONENTS ${GliomaGrading_ITK_COMPONENTS})
 include("${PROJECT_SOURCE_DIR}/itk-module-init.cmake")
 include(GNUInstallDirs)
 include(GenerateExportHeader)
@@ -141,6 +144,13 @@ function(glioma_grading_add_library _name)
 endfunction()
 
 add_subdirectory(src)
+
+set(_components ${GliomaGrading_ITK_COMPONENTS} ${GliomaGrading_PROGRAM_ITK_COMPONENTS})
+if(BUILD_TESTING)
+  list(APPEND _components ITKTestKernel ITKBiasCorrection)
+endif()
+find_package(ITK 5.2 REQUIRED COMPONENTS ${_components})
+include(${ITK_USE_FILE})
 if(GliomaGrading_BUILD_EXAMPLES)
   add_subdirectory(examples)
 endif()

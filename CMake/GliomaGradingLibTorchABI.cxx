@@ -16,8 +16,12 @@
  *
  *=========================================================================*/
 
-// Links only where LibTorch and ITK agree on the ABI of std::string.
+// Links only where LibTorch and ITK agree on the ABI of std::string, and where the OpenMP runtime is there that
+// at::parallel_for() was compiled for.
+#include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
+
+#include <atomic>
 #include <string>
 
 static_assert(_GLIBCXX_USE_CXX11_ABI == 1, "ITK and LibTorch are used with the C++11 ABI of std::string");
@@ -25,6 +29,8 @@ static_assert(_GLIBCXX_USE_CXX11_ABI == 1, "ITK and LibTorch are used with the C
 int
 main(int argc, char **)
 {
-  const c10::Error error({ __func__, __FILE__, 0 }, std::string("probe"));
-  return error.msg().size() == static_cast<std::size_t>(argc) ? 1 : 0;
+  const c10::Error     error({ __func__, __FILE__, 0 }, std::string("probe"));
+  std::atomic<int64_t> sum{ 0 };
+  at::parallel_for(0, 100, 1, [&](int64_t begin, int64_t end) { sum += end - begin; });
+  return error.msg().size() == static_cast<std::size_t>(argc) || sum != 100 ? 1 : 0;
 }

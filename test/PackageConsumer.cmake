@@ -33,8 +33,15 @@ if(KIND STREQUAL "static")
   set(BUILD_DIR "${WORK_DIR}/library")
 endif()
 
-file(REMOVE_RECURSE "${WORK_DIR}/prefix" "${WORK_DIR}/consumer")
+file(REMOVE_RECURSE "${WORK_DIR}/prefix" "${WORK_DIR}/consumer" "${WORK_DIR}/without-torch")
 run("${CMAKE_COMMAND}" --install "${BUILD_DIR}" --prefix "${WORK_DIR}/prefix")
+
+# What the application and the tests want of ITK is nothing to who links the library.
+file(GLOB_RECURSE _targets "${WORK_DIR}/prefix/*/GliomaGradingTargets.cmake")
+file(READ "${_targets}" _exported)
+if(NOT _exported MATCHES ITKRegistrationMethodsv4 OR _exported MATCHES "ITKTestKernel|ITKBiasCorrection|ITKIOGDCM|ITKIOPNG")
+  message(FATAL_ERROR "The package names other modules of ITK than the library's: '${CMAKE_MATCH_0}'")
+endif()
 
 # No hint to LibTorch: a shared library has it in its RUNPATH, a static one in its package.
 unset(ENV{GLIOMAGRADING_TORCH_ROOT})
@@ -48,6 +55,13 @@ run(
   "${CMAKE_COMMAND}" -S "${SOURCE_DIR}/test/package-consumer" -B "${WORK_DIR}/consumer" ${_common}
   "-DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix" -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
 )
+# A static package that cannot have its LibTorch is not found, and does not end the configuration of who may do without.
+if(KIND STREQUAL "static")
+  run(
+    "${CMAKE_COMMAND}" -S "${SOURCE_DIR}/test/package-consumer" -B "${WORK_DIR}/without-torch" ${_common}
+    "-DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix" "-DGliomaGrading_TORCH_ROOT=${WORK_DIR}/no-torch" -DWITHOUT_TORCH=ON
+  )
+endif()
 run("${CMAKE_COMMAND}" --build "${WORK_DIR}/consumer" --verbose)
 run("${WORK_DIR}/consumer/consumer" ${BUNDLES})
 

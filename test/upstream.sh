@@ -257,7 +257,7 @@ plain_itk()
 {
   local modules module
   # The components that the installed-ITK way asks for, and what its tests and the external way need.
-  modules=$(sed -n '/^set(GliomaGrading_ITK_COMPONENTS/,/^)/s/^ *\(ITK[A-Za-z0-9]*\).*/-DModule_\1=ON/p' "$sources/CMake/GliomaGradingInstalledITK.cmake")
+  modules=$(sed -n '/^set(GliomaGrading_.*ITK_COMPONENTS/,/^)/s/^ *\(ITK[A-Za-z0-9]*\).*/-DModule_\1=ON/p' "$sources/CMake/GliomaGradingInstalledITK.cmake")
   [ -n "$modules" ] || return 1
   for module in ITKTestKernel ITKBiasCorrection ITKGoogleTest ITKMetaIO; do modules+=" -DModule_$module=ON"; done
   # shellcheck disable=SC2086
@@ -293,7 +293,7 @@ stage_static()
 stage_warnings()
 {
   itk_source && tools || return 1
-  install_packages clang-19 libomp-19-dev
+  install_packages clang-19
   local compiler outcome=0
   for compiler in gcc clang-19; do
     echo "$compiler $("$compiler" -dumpversion):"

@@ -24,5 +24,6 @@ STRUCT_MEMBER(itkCohortCase, std::string, Grade)
 STRUCT_MEMBER(itkCohortCase, std::string, Site)
 STRUCT_MEMBER(itkCohortCase, std::string, Set)
 STRUCT_MEMBER(itkCohortCase, std::string, File)
+STRUCT_MEMBER(itkCohortCase, unsigned long, Cohort)
 
 %template(vectoritkCohortCase) std::vector<itkCohortCase>;

@@ -55,6 +55,27 @@ UnlockPython()
 itk::TorchModel::SetInterpreterUnlock(UnlockPython);
 %}
 
+STRUCT_MEMBER(itkTorchLayerGeometry, std::string, Layer)
+STRUCT_ARRAY(itkTorchLayerGeometry, double, Offset)
+STRUCT_ARRAY(itkTorchLayerGeometry, double, Step)
+
+%template(vectoritkTorchLayerGeometry) std::vector<itkTorchLayerGeometry>;
+
+// ITK's generator knows no class inside another.
+%{
+using itkTorchTrainingCase = itk::TorchModelManifest::TrainingCase;
+%}
+struct itkTorchTrainingCase
+{
+  itkTorchTrainingCase();
+  ~itkTorchTrainingCase();
+};
+STRUCT_MEMBER(itkTorchTrainingCase, std::string, Case)
+STRUCT_MEMBER(itkTorchTrainingCase, std::string, Licence)
+STRUCT_MEMBER(itkTorchTrainingCase, std::string, Attribution)
+
+%template(vectoritkTorchTrainingCase) std::vector<itkTorchTrainingCase>;
+
 STRUCT_MEMBER(itkTorchModelManifest, std::string, Name)
 STRUCT_MEMBER(itkTorchModelManifest, std::string, Version)
 STRUCT_MEMBER(itkTorchModelManifest, std::string, Task)
@@ -82,11 +103,17 @@ STRUCT_MEMBER(itkTorchModelManifest, double, Temperature)
 STRUCT_ARRAY(itkTorchModelManifest, unsigned int, PatchSize)
 STRUCT_MEMBER(itkTorchModelManifest, unsigned int, Halo)
 STRUCT_MEMBER(itkTorchModelManifest, unsigned int, TileStep)
+STRUCT_MEMBER(itkTorchModelManifest, std::vector<itkTorchLayerGeometry>, Layers)
 STRUCT_MEMBER(itkTorchModelManifest, std::string, WeightsFile)
 STRUCT_MEMBER(itkTorchModelManifest, unsigned long, WeightsBytes)
 STRUCT_MEMBER(itkTorchModelManifest, std::string, WeightsSha256)
 STRUCT_MEMBER(itkTorchModelManifest, std::string, InstructionSet)
+STRUCT_MEMBER(itkTorchModelManifest, std::vector<itkTorchTrainingCase>, TrainingCases)
+STRUCT_MEMBER(itkTorchModelManifest, std::vector<itkTorchTrainingCase>, ValidationCases)
 STRUCT_MEMBER(itkTorchModelManifest, std::string, TrainingData)
 STRUCT_MEMBER(itkTorchModelManifest, std::string, IntendedUse)
 STRUCT_MEMBER(itkTorchModelManifest, std::string, Licence)
 STRUCT_MEMBER(itkTorchModelManifest, bool, Demonstration)
+STRUCT_MEMBER(itkTorchModelManifest, unsigned long, GoldenSeed)
+STRUCT_ARRAY(itkTorchModelManifest, unsigned int, GoldenSize)
+STRUCT_MEMBER(itkTorchModelManifest, std::vector<double>, GoldenOutput)

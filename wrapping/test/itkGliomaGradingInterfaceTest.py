@@ -6,6 +6,7 @@
 Exit code 77: all that could be tested passed, and what is missing is printed.
 """
 import inspect
+import json
 import pathlib
 import re
 import subprocess
@@ -158,6 +159,25 @@ assert tuple(manifest.GetSpacing()) == (1.0, 1.0, 2.5) and tuple(manifest.GetCha
 assert tuple(model.GetManifest().GetClassNames()) == ("LGG", "HGG")
 weights = models / "grading" / model.GetManifest().GetWeightsFile()
 assert model.GetManifest().GetWeightsBytes() == weights.stat().st_size
+layer = itk.TorchLayerGeometry()
+layer.SetLayer("res3")
+layer.SetStep([4.0, 4.0, 2.0])
+manifest.SetLayers([layer])
+assert [(one.GetLayer(), tuple(one.GetStep())) for one in manifest.GetLayers()] == [("res3", (4.0, 4.0, 2.0))]
+# All that the file of a shipped bundle says of its layers, its cases and its golden pair.
+bundle = pathlib.Path(__file__).resolve().parents[2] / "examples" / "glioma" / "models" / "grading"
+shipped = itk.TorchModel.New(path=str(bundle))
+shipped.ReadManifest()
+said = json.loads((bundle / "configs" / "metadata.json").read_text())["gliomagrading"]
+read = shipped.GetManifest()
+layers = [{"layer": one.GetLayer(), "offset": list(one.GetOffset()), "step": list(one.GetStep())} for one in read.GetLayers()]
+assert layers == said["layers"]
+for cases, part in ((read.GetTrainingCases(), "cases"), (read.GetValidationCases(), "validation")):
+    expected = [(one["case"], one["licence"], one["attribution"]) for one in said["training"].get(part, [])]
+    assert [(one.GetCase(), one.GetLicence(), one.GetAttribution()) for one in cases] == expected
+assert len(read.GetTrainingCases()) == 12
+assert read.GetGoldenSeed() == said["golden"]["seed"] and list(read.GetGoldenSize()) == said["golden"]["size"]
+assert list(read.GetGoldenOutput()) == said["golden"]["output"]
 
 # So can thresholds, cases, and what was done to the images.
 thresholds = itk.ReviewThresholds()
@@ -193,7 +213,39 @@ cases = cohort.GetCases()
 assert cases[0].GetName() == "P1" and cases[0].GetGrade() == "LGG"
 assert cases[0].GetSequences()[3] == str(models / "d.nii")
 assert any("GBM" in problem for problem in cohort.GetProblems()), cohort.GetProblems()
+assert cases[0].GetCohort() == 0
 assert any("a.nii" in problem for problem in itk.CohortReader.FindImageProblems(cases[0]))
+
+# How a grid lies on another: a voxel of the model's grid is where the image has it, and there and back is nowhere else.
+spacing = itk.ModelSpaceFilter.New(images[0], output_orientation="RPS", output_spacing=[4.0, 3.0, 5.0])
+spacing.Update()
+mapping = spacing.GetMapping()
+assert not mapping.IsIdentity() and mapping.GetScale()[0] < 0.0 and tuple(mapping.GetAxis()) == (0, 1, 2)
+for index in ([0.0, 0.0, 0.0], [7.0, 5.0, 3.0]):
+    there = spacing.GetOutput().TransformContinuousIndexToPhysicalPoint(index)
+    assert np.allclose(list(there), list(images[0].TransformContinuousIndexToPhysicalPoint(mapping.Map(index))))
+assert np.allclose(mapping.Inverse().After(mapping).GetOffset(), 0.0) and np.allclose(mapping.Inverse().After(mapping).GetScale(), 1.0)
+back = itk.FromModelSpaceFilter.New(spacing.GetOutput(), reference_image=images[0], model_mapping=mapping)
+back.Update()
+assert list(itk.size(back)) == list(itk.size(images[0]))
+
+# What ITK's reader of NIfTI replaces by 0 without a word.
+damaged = arrays[0].copy()
+damaged[3, 5, 7] = np.nan
+itk.imwrite(itk.image_from_array(damaged), str(models / "damaged.nii"))
+check = itk.ImageFileCheck
+((place, value),) = check.FindNonFiniteVoxels(str(models / "damaged.nii"))
+assert place == np.ravel_multi_index((3, 5, 7), damaged.shape) and np.isnan(value)
+assert tuple(check.FilesOf(str(models / "damaged.nii"))) == (str(models / "damaged.nii"),)
+assert check.FindMaskProblem(itk.image_from_array(brain_array.astype(np.float32))) == ""
+assert check.FindMaskProblem(itk.image_from_array(brain_array - np.float32(2.0))) != ""
+(models / "cut.nii").write_bytes((models / "damaged.nii").read_bytes()[:-100])
+try:
+    check.FindNonFiniteVoxels(str(models / "cut.nii"))
+except RuntimeError as error:
+    assert "cut off" in str(error), error
+else:
+    raise AssertionError("voxels that are cut off were not missed")
 
 # Errors of the filters are Python's.
 try:
@@ -212,8 +264,8 @@ else:
     assert "unit variance" in itk.masked_standardize_filter.__doc__
 folder = pathlib.Path(itk.__file__).parent
 listed = (folder / "__init__.pyi").read_text()
-others = ("CohortCase", "CohortReader", "GradedRegionReport", "ReviewThresholds", "SequencePreparationReport", "TorchModel")
-others += ("TorchModelManifest", "TorchModelTrainer", "ValidationScore")
+others = ("AxisAlignedMapping", "CohortCase", "CohortReader", "GradedRegionReport", "ImageFileCheck", "ReviewThresholds")
+others += ("SequencePreparationReport", "TorchLayerGeometry", "TorchModel", "TorchModelManifest", "TorchModelTrainer", "ValidationScore")
 for name in (*templates, *others):
     assert f"from .{name}Template import" in listed, f"{name} is not in __init__.pyi"
     for part in ("Proxy", "Template"):
