@@ -27,6 +27,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -434,6 +436,204 @@ TEST(SlicePainting, ShowsRadiologicalSidesWhateverTheStorage)
   }
 }
 
+TEST(SlicePainting, ReadersGetBackEveryDotOfAPng)
+{
+  using PictureType = itk::Image<itk::RGBPixel<unsigned char>, 2>;
+  const Folder      folder;
+  const std::string path = (folder.Path / "dots.png").string();
+  for (const auto & [width, height] : std::vector<std::pair<int, int>>{ { 1, 1 }, { 2, 3 }, { 61, 47 } })
+  {
+    // Noise, a slope to the right, one downwards, one colour: each asks for another filter of the rows.
+    const auto colourAt = [](int x, int y) -> glioma::ColourType {
+      const auto noise = std::floor(127.0 * (1.0 + oblique::Noise(static_cast<std::uint64_t>(61 * y + x))));
+      return y < 8    ? glioma::ColourType{ { noise, 255.0 - noise, 7.0 } }
+             : y < 16 ? glioma::ColourType{ { 4.0 * x, 250.0 - 4.0 * x, 9.0 } }
+             : y < 24 ? glioma::ColourType{ { 5.0 * y, x % 7 * 30.0, 255.0 } }
+             : y < 32 ? glioma::ColourType{ { 3.0 * x + y, 3.0 * (x + y) / 2.0, 1.0 * y } }
+                      : glioma::ColourType{ { 1.0, 2.0, 3.0 } };
+    };
+    glioma::Canvas canvas(width, height);
+    for (int y = 0; y < height; ++y)
+    {
+      for (int x = 0; x < width; ++x)
+      {
+        canvas.Dot(x, y, colourAt(x, y));
+      }
+    }
+    canvas.Write(path);
+    EXPECT_EQ(Read(path), canvas.ToPng());
+    const auto picture = itk::ReadImage<PictureType>(path);
+    ASSERT_EQ(picture->GetLargestPossibleRegion().GetSize(0), static_cast<itk::SizeValueType>(width));
+    ASSERT_EQ(picture->GetLargestPossibleRegion().GetSize(1), static_cast<itk::SizeValueType>(height));
+    for (int y = 0; y < height; ++y)
+    {
+      for (int x = 0; x < width; ++x)
+      {
+        const auto dot = picture->GetPixel({ { x, y } });
+        for (unsigned int c = 0; c < 3; ++c)
+        {
+          ASSERT_EQ(dot[c], std::lround(colourAt(x, y)[c])) << x << ' ' << y << ' ' << c;
+        }
+      }
+    }
+  }
+  EXPECT_THROW(glioma::Canvas(2, 2).Write((folder.Path / "none" / "dots.png").string()), std::runtime_error);
+}
+
+TEST(SlicePainting, LettersAreReadOnWhite)
+{
+  const Folder   folder;
+  const auto     image = Noisy(24, 20, 12);
+  const auto     brain = Ellipsoid(image, 0.9);
+  const auto     plane = glioma::FindSlicePlane(glioma::Plane::Axial, *image, brain, nullptr, 120);
+  glioma::Canvas canvas(plane.Width, plane.Height);
+  for (int y = 0; y < plane.Height; ++y)
+  {
+    for (int x = 0; x < plane.Width; ++x)
+    {
+      canvas.Dot(x, y, { { 255.0, 255.0, 255.0 } });
+    }
+  }
+  glioma::DrawSides(canvas, 0, 0, plane);
+  const std::string path = (folder.Path / "sides.png").string();
+  canvas.Write(path);
+  const auto  picture = itk::ReadImage<itk::Image<unsigned char, 2>>(path);
+  std::size_t letters = 0;
+  for (int y = 1; y + 1 < plane.Height; ++y)
+  {
+    for (int x = 1; x + 1 < plane.Width; ++x)
+    {
+      if (picture->GetPixel({ { x, y } }) != static_cast<unsigned char>(glioma::whiteColour[0]))
+      {
+        continue;
+      }
+      ++letters;
+      for (const auto & [dx, dy] : std::vector<std::pair<int, int>>{ { -1, 0 }, { 1, 0 }, { 0, -1 }, { 0, 1 } })
+      {
+        EXPECT_LT(picture->GetPixel({ { x + dx, y + dy } }), 250) << x << ' ' << y;
+      }
+    }
+  }
+  EXPECT_GT(letters, 40u);
+}
+
+TEST(SlicePainting, BreaksTextBetweenWords)
+{
+  using Lines = std::vector<std::string>;
+  EXPECT_EQ(glioma::WrappedText("one two three", 7), (Lines{ "one two", "three" }));
+  EXPECT_EQ(glioma::WrappedText("one two three", 13), (Lines{ "one two three" }));
+  EXPECT_EQ(glioma::WrappedText("abcdefghij kl", 4), (Lines{ "abcd", "efgh", "ij", "kl" }));
+  EXPECT_EQ(glioma::WrappedText("", 4), (Lines{ "" }));
+}
+
+TEST(ReportPage, ShowsAMapWhereItLies)
+{
+  const Folder folder;
+  const auto   image = Noisy(24, 20, 12);
+  const auto   brain = Ellipsoid(image, 0.9);
+  const auto   region = image->GetBufferedRegion();
+  // In the middle, where the tumour is, or a few voxels off its three slices.
+  const itk::Index<3> middle{ { region.GetIndex(0) + 11, region.GetIndex(1) + 9, region.GetIndex(2) + 5 } };
+  const itk::Index<3> other{ { middle[0] - 5, middle[1] + 4, middle[2] - 3 } };
+  const auto          write = [&](const itk::Index<3> & place, float there, bool hasTumour) {
+    auto heat = ImageType::New();
+    auto maps = MapsType::New();
+    maps->SetNumberOfComponentsPerPixel(1);
+    heat->CopyInformation(image);
+    maps->CopyInformation(image);
+    heat->SetRegions(region);
+    maps->SetRegions(region);
+    heat->Allocate(true);
+    maps->Allocate(true);
+    heat->SetPixel(place, 3.0f);
+    heat->SetPixel(middle, std::max(heat->GetPixel(middle), there));
+    itk::VariableLengthVector<float> value(1);
+    value[0] = -3.0f;
+    maps->SetPixel(place, value);
+    glioma::ReportPage page;
+    page.SetResult(ResultOf("HGG"));
+    page.SetCaseName("case");
+    page.AddSequence("T1", image);
+    page.SetBrainMask(brain);
+    page.SetTumour(Ellipsoid(image, hasTumour ? 0.3 : 0.0));
+    page.AddGradCAM("res3", heat, brain, { { 4.0, 4.0, 4.0 } });
+    page.AddGuidedBackpropagation(maps, { { 1.0, 1.0, 1.0 } }, true);
+    page.SetViewerFile("");
+    page.Write((folder.Path / "report.html").string());
+    return Read(folder.Path / "report.html");
+  };
+  // Dots with a colour (none is of the outline's) in the pictures whose alternative text has a part.
+  const auto coloured = [&](const std::string & html, const std::string & part) {
+    std::vector<std::size_t> dots;
+    const std::string        data = "<img src=\"data:image/png;base64,";
+    for (auto at = html.find(data); at != std::string::npos; at = html.find(data, at + 1))
+    {
+      const std::string tag = html.substr(at, html.find('>', at) - at);
+      if (tag.find(part) == std::string::npos)
+      {
+        continue;
+      }
+      const std::string path = (folder.Path / "picture.png").string();
+      std::ofstream(path, std::ios::binary) << FromBase64(tag.substr(data.size()));
+      const auto picture = itk::ReadImage<itk::Image<itk::RGBPixel<unsigned char>, 2>>(path);
+      dots.push_back(0);
+      for (itk::SizeValueType i = 0; i < picture->GetBufferedRegion().GetNumberOfPixels(); ++i)
+      {
+        const auto & dot = picture->GetBufferPointer()[i];
+        dots.back() += std::max(dot[0], dot[2]) > dot[1] + 40 ? 1 : 0;
+      }
+    }
+    return dots;
+  };
+  const std::string said = "Hardly anything of this map lies on the slices";
+  const std::string html = write(other, 0.0f, true);
+  EXPECT_EQ(Count(html, said), 2u);
+  itk::Point<double, 3> point;
+  image->TransformIndexToPhysicalPoint(other, point);
+  char place[96];
+  std::snprintf(place, sizeof(place), "at (%.1f, %.1f, %.1f) mm LPS", point[0], point[1], point[2]);
+  EXPECT_EQ(Count(html, place), 2u) << place;
+  for (const char * const map : { "with GradCAM res3", "with Whole brain: guided backpropagation" })
+  {
+    const auto dots = coloured(html, map);
+    EXPECT_EQ(dots.size(), map == std::string("with GradCAM res3") ? 3u : 1u);
+    for (const std::size_t number : dots)
+    {
+      EXPECT_GT(number, 20u) << map;
+    }
+  }
+  // The tumour's outline is not on those slices.
+  EXPECT_EQ(Count(html, "slice with GradCAM res3, with the tumour"), 0u);
+  EXPECT_EQ(Count(html, "slice, with the tumour"), 3u);
+  EXPECT_EQ(Count(write(middle, 0.0f, true), "slice with GradCAM res3, with the tumour"), 3u);
+
+  // A little of it counts as nothing, more does not, and no tumour has no outline.
+  EXPECT_EQ(Count(write(other, 0.1f, true), said), 2u);
+  EXPECT_EQ(Count(write(other, 0.6f, true), said), 1u);
+  const std::string without = write(middle, 0.0f, false);
+  EXPECT_EQ(Count(without, said), 0u);
+  EXPECT_EQ(Count(without, "with the tumour"), 0u);
+  EXPECT_EQ(Count(without, "slice with GradCAM res3"), 3u);
+}
+
+TEST(ReportPage, WritesNoOtherFile)
+{
+  const Folder       folder;
+  const auto         image = Noisy(24, 20, 12);
+  const auto         brain = Ellipsoid(image, 0.9);
+  const std::string  path = (folder.Path / "report.html").string();
+  glioma::ReportPage page;
+  page.SetResult(ResultOf("HGG"));
+  page.SetCaseName("case");
+  page.AddSequence("T1", image);
+  page.SetBrainMask(brain);
+  page.SetViewerFile("");
+  // What an interrupt leaves behind is only what the caller knows by name: pictures have no file of their own.
+  fs::create_directory(path + ".slice.png");
+  EXPECT_NO_THROW(page.Write(path));
+  EXPECT_NE(Read(path).find("data:image/png;base64,"), std::string::npos);
+}
+
 TEST(ReportPage, SaysNoMoreThanTheNumbers)
 {
   const Folder       folder;
@@ -491,6 +691,11 @@ TEST(ReportPage, SaysNoMoreThanTheNumbers)
     }
   }
 
+  // A map has one name everywhere.
+  result["quality"] = { { "brain-guided-backprop-tumour-share", 0.5 } };
+  EXPECT_NE(write().find("Whole brain: guided backpropagation"), std::string::npos);
+  EXPECT_EQ(write().find("Whole brain: Guided"), std::string::npos);
+
   // The manifest may say it itself.
   result["provenance"]["models"]["HGG"]["training_data"] = "trained on phantoms";
   EXPECT_EQ(write().find("trained on: trained"), std::string::npos);
@@ -532,7 +737,6 @@ TEST(ReportPage, LetsNoTextOfACaseBecomeHtml)
   // Without the viewer's library: says so, and has the slices.
   EXPECT_NE(html.find("This page has no interactive view"), std::string::npos);
   EXPECT_EQ(Count(html, "<img src=\"data:image/png;base64,"), 9u);
-  EXPECT_EQ(fs::exists(path + ".slice.png"), false);
 
   // The second time it has the same bytes, and another library than the one that is pinned is not taken.
   std::ofstream(folder.Path / "viewer.js") << "alert(1)";

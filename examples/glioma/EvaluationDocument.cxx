@@ -363,6 +363,15 @@ Escaped(const std::string & text, const std::string & special)
   return result;
 }
 
+/** Without line breaks and other control characters. */
+std::string
+OnOneLine(const std::string & text)
+{
+  std::string line = text;
+  std::replace_if(line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; }, ' ');
+  return line;
+}
+
 /** A path as the target of a link of Markdown. */
 std::string
 AsTarget(const std::string & path)
@@ -399,7 +408,70 @@ EscapedForLatex(const std::string & text)
   }
   return result;
 }
+
+/** Text of others inside a line of Markdown. */
+std::string
+EscapedForMarkdown(const std::string & text)
+{
+  return Escaped(OnOneLine(text), "\\`*_[]<>|~&#!$");
+}
+
+/** The models of a row, and what they were trained on: as it is, not escaped. */
+std::string
+ModelsOf(const Json & row)
+{
+  const Json & models = row["models"];
+  std::string  text;
+  for (const auto & task : std::array<std::array<const char *, 2>, 2>{
+         { { { "segmentation", "tumour found by " } }, { { "grading", "graded by " } } } })
+  {
+    const Json   none;
+    const Json & model = models.is_object() && models.contains(task[0]) ? models[task[0]] : none;
+    if (!model.is_object())
+    {
+      continue;
+    }
+    const auto said = [&model](const char * key) {
+      return model.contains(key) && model[key].is_string() ? OnOneLine(model[key].get<std::string>()) : std::string();
+    };
+    const std::string name = said("name").empty() ? said("bundle") : said("name");
+    const std::string data = said("training_data");
+    const bool        isDemonstration = model.contains("demonstration") && model["demonstration"] == true;
+    text += (text.empty() ? "" : "; ") + std::string(task[1]) + (name.empty() ? "a model without a name" : name) +
+            (isDemonstration ? " (a demonstration, " : " (") +
+            (data.empty()                        ? "training data not stated"
+             : data.rfind("trained on ", 0) == 0 ? data
+                                                 : "trained on: " + data) +
+            ')';
+  }
+  return text.empty() ? "by models that are not stated" : text;
+}
+
+/** ", AUC 0.875", or of several rows each with its name: what an alternative text of a plot says. */
+std::string
+ValuesOf(const Json & rows, const char * key, const std::string & what)
+{
+  std::string text;
+  for (const Json & row : rows)
+  {
+    const Json & value = row[key]["value"];
+    text += ", " + (rows.size() > 1 ? EscapedForMarkdown(row["name"].get<std::string>()) + ": " : std::string()) +
+            what + ' ' + (value.is_number() ? Number(value) : "undefined");
+  }
+  return text;
+}
 } // namespace
+
+std::string
+NoteOfPictures(const std::vector<std::string> & notes)
+{
+  std::string text = "Research use only.";
+  for (const std::string & note : notes)
+  {
+    text += ' ' + note;
+  }
+  return text;
+}
 
 std::vector<GradedCase>
 EvaluationRow::GetGrades() const
@@ -482,6 +554,11 @@ WriteMarkdown(const Json & evaluation)
   out << "# Evaluation on " << cohort["file"].get<std::string>() << "\n\n"
       << cohort["cases"] << " cases (" << cohort["LGG"] << " LGG, " << cohort["HGG"]
       << " HGG), set: " << cohort["set"].get<std::string>() << ". In brackets 95 % intervals. Research use only.\n";
+  for (const Json & row : evaluation["rows"])
+  {
+    out << "\n- " << EscapedForMarkdown(row["name"].get<std::string>() + ": " + ModelsOf(row)) << '.';
+  }
+  out << (evaluation["rows"].empty() ? "" : "\n");
   for (const Json & note : evaluation["notes"])
   {
     out << "\n> " << note.get<std::string>() << '\n';
@@ -547,7 +624,11 @@ WriteMarkdown(const Json & evaluation)
           << WithInterval(temperature["brier"]) << " | " << WithInterval(temperature["calibration_error"]) << " |\n";
     }
   }
-  out << "\n![ROC](roc.png) ![Reliability](reliability.png)\n\n## Segmentation of the whole tumour\n\n"
+  const Json &      rows = evaluation["rows"];
+  const std::string several = rows.size() > 1 ? "s" : "";
+  out << "\n![ROC curve" << several << ValuesOf(rows, "roc_auc", "AUC") << "](roc.png) ![Reliability curve" << several
+      << ValuesOf(rows, "calibration_error", "calibration error")
+      << "](reliability.png)\n\n## Segmentation of the whole tumour\n\n"
          "| row | Dice, mean | lowest | Hausdorff-95, mean (mm) | volume error, mean (ml) | absolute (ml) "
          "|\n|---|---|---|---|---|---|\n";
   for (const Json & row : evaluation["rows"])
@@ -650,7 +731,8 @@ WriteMarkdown(const Json & evaluation)
     }
     for (const Json & picture : study["mean_maps"])
     {
-      out << "\n![" << picture["map"].get<std::string>() << "](" << picture["file"].get<std::string>() << ")\n";
+      out << "\n![Mean of " << picture["map"].get<std::string>() << " by the grade that is called]("
+          << picture["file"].get<std::string>() << ")\n";
     }
   }
   out << "\n## Wrong cases\n";
@@ -701,6 +783,10 @@ WriteLatex(const Json & evaluation)
       << cohort["cases"] << " cases (" << cohort["LGG"] << " LGG, " << cohort["HGG"]
       << " HGG) with 95\\,\\% intervals, beside Table 1 of Pereira et al.\\ (2018), which is of 57 patients of BRATS "
          "2017. Research use only.";
+  for (const Json & row : evaluation["rows"])
+  {
+    out << ' ' << EscapedForLatex(OnOneLine(row["name"].get<std::string>()) + ": " + ModelsOf(row)) << '.';
+  }
   for (const Json & note : evaluation["notes"])
   {
     out << ' ' << EscapedForLatex(note.get<std::string>());

@@ -67,6 +67,10 @@ struct EvaluationContext
   double                   Seconds{ 0.0 };
 };
 
+/** What stands below every picture of an evaluation: research use, and the cohort's notes. */
+std::string
+NoteOfPictures(const std::vector<std::string> & notes);
+
 /** An estimate as JSON: value, interval and method, or null with the reason. */
 nlohmann::ordered_json
 ToJson(const Estimate & estimate);
@@ -75,11 +79,12 @@ ToJson(const Estimate & estimate);
 nlohmann::ordered_json
 DescribeEvaluation(const std::vector<EvaluationRow> & rows, const EvaluationContext & context);
 
-/** The same as Markdown, from that JSON: tables beside the cells of Pereira et al. 2018, and the wrong cases. */
+/** The same as Markdown, from that JSON: each row's models and what they were trained on, tables beside the cells of
+ * Pereira et al. 2018, and the wrong cases. */
 std::string
 WriteMarkdown(const nlohmann::ordered_json & evaluation);
 
-/** Table 1 for LaTeX (booktabs). */
+/** Table 1 for LaTeX (booktabs); the caption says what the models were trained on. */
 std::string
 WriteLatex(const nlohmann::ordered_json & evaluation);
 } // namespace glioma

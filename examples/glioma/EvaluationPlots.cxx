@@ -42,15 +42,12 @@ class UnitPlot
 {
 public:
   UnitPlot(const std::vector<std::string> & legends,
+           const std::vector<std::string> & notes,
            const std::string &              title,
            const std::string &              across,
            const std::string &              up)
-    : m_Canvas(WidthFor(legends), top + side + 60 + static_cast<int>(legends.size()) * 20)
+    : UnitPlot(legends, LinesOf(notes, WidthFor(legends)))
   {
-    for (std::size_t row = 0; row < legends.size(); ++row)
-    {
-      this->Legend(row, legends[row]);
-    }
     for (int tick = 0; tick <= 10; tick += 2)
     {
       const double at = tick / 10.0;
@@ -120,6 +117,28 @@ private:
   static constexpr int top = 60;
   static constexpr int side = 480;
 
+  UnitPlot(const std::vector<std::string> & legends, const std::vector<std::string> & lines)
+    : m_Canvas(WidthFor(legends),
+               top + side + 64 + static_cast<int>(legends.size()) * 20 + static_cast<int>(lines.size()) * 14)
+  {
+    for (std::size_t row = 0; row < legends.size(); ++row)
+    {
+      this->Legend(row, legends[row]);
+    }
+    int y = top + side + 52 + static_cast<int>(legends.size()) * 20;
+    for (const std::string & line : lines)
+    {
+      m_Canvas.Text(left, y, line, greyColour);
+      y += 14;
+    }
+  }
+
+  static std::vector<std::string>
+  LinesOf(const std::vector<std::string> & notes, int width)
+  {
+    return WrappedText(NoteOfPictures(notes), static_cast<std::size_t>(width - left - 10) / 6);
+  }
+
   /** Long names of rows make the picture wider. */
   static int
   WidthFor(const std::vector<std::string> & legends)
@@ -185,14 +204,17 @@ Interval(const Estimate & estimate)
 } // namespace
 
 void
-DrawReceiverCurves(const std::vector<EvaluationRow> & rows, const std::string & path)
+DrawReceiverCurves(const std::vector<EvaluationRow> & rows,
+                   const std::string &                path,
+                   const std::vector<std::string> &   notes)
 {
   std::vector<std::string> legends;
   for (const EvaluationRow & row : rows)
   {
     legends.push_back(row.Name + ": AUC " + Interval(AreaUnderCurve(row.GetGrades())));
   }
-  UnitPlot plot(legends, "ROC: HGG from LGG", "1 - specificity (LGG called HGG)", "sensitivity (HGG called HGG)");
+  UnitPlot plot(
+    legends, notes, "ROC: HGG from LGG", "1 - specificity (LGG called HGG)", "sensitivity (HGG called HGG)");
   for (std::size_t r = 0; r < rows.size(); ++r)
   {
     const auto curve = ReceiverCurve(rows[r].GetGrades());
@@ -205,14 +227,20 @@ DrawReceiverCurves(const std::vector<EvaluationRow> & rows, const std::string & 
 }
 
 void
-DrawReliability(const std::vector<EvaluationRow> & rows, const std::string & path)
+DrawReliability(const std::vector<EvaluationRow> & rows,
+                const std::string &                path,
+                const std::vector<std::string> &   notes)
 {
   std::vector<std::string> legends;
   for (const EvaluationRow & row : rows)
   {
     legends.push_back(row.Name + ": calibration error " + Interval(CalibrationError(row.GetGrades())));
   }
-  UnitPlot plot(legends, "Reliability", "P(HGG) that was said, mean of a tenth", "share of HGG");
+  UnitPlot plot(legends,
+                notes,
+                "Reliability",
+                "mean P(HGG) of the bin (width 0.1)",
+                "share of HGG; area of a disc: number of cases");
   for (std::size_t r = 0; r < rows.size(); ++r)
   {
     const auto             bins = ReliabilityBins(rows[r].GetGrades());

@@ -25,13 +25,19 @@
 
 namespace glioma
 {
-/** Draws the rows' ROC curves as a PNG file. */
+/** Draws the rows' ROC curves as a PNG file. \a notes are written below the legend, after "Research use only." */
 void
-DrawReceiverCurves(const std::vector<EvaluationRow> & rows, const std::string & path);
+DrawReceiverCurves(const std::vector<EvaluationRow> & rows,
+                   const std::string &                path,
+                   const std::vector<std::string> &   notes = {});
 
-/** Draws how often a case is HGG where P(HGG) is said, as a PNG file: a dot a tenth, its area by its cases. */
+/** Draws how often a case is HGG where P(HGG) is said, as a PNG file: a disc for each bin of 0.1, its area by its
+ * cases;
+ * \a notes as above. */
 void
-DrawReliability(const std::vector<EvaluationRow> & rows, const std::string & path);
+DrawReliability(const std::vector<EvaluationRow> & rows,
+                const std::string &                path,
+                const std::vector<std::string> &   notes = {});
 } // namespace glioma
 
 #endif // EvaluationPlots_h

@@ -29,6 +29,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <set>
 
 namespace glioma
@@ -292,7 +293,9 @@ MeanMaps::GetFileNames(const std::string & stem)
 }
 
 void
-MeanMaps::Write(const std::function<std::string(const std::string &)> & pathOf, const std::string & stem) const
+MeanMaps::Write(const std::function<std::string(const std::string &)> & pathOf,
+                const std::string &                                     stem,
+                const std::vector<std::string> &                        notes) const
 {
   const double factor = 1.0 / static_cast<double>(std::max<std::size_t>(1, this->GetNumberOfCases()));
   const auto   brightness = OnCommonGrid<SliceImageType>(m_Brightness, factor, -1.0);
@@ -300,23 +303,30 @@ MeanMaps::Write(const std::function<std::string(const std::string &)> & pathOf, 
   const auto   window = FindGreyWindow(brightness, brain);
   const int    side = 255;
   const int    margin = 14;
-  Canvas       canvas(4 * margin + 3 * side, 56 + 2 * (side + 40));
+  const int    width = 4 * margin + 3 * side;
+  const int    bottom = 56 + 2 * (side + 40);
+  const auto   lines = WrappedText(NoteOfPictures(notes), static_cast<std::size_t>(width - 2 * margin) / 6);
+  Canvas       canvas(width, bottom + 14 * static_cast<int>(lines.size()));
   canvas.Text(margin, 14, "Mean of " + m_Map + " by the grade that is called", whiteColour, 2);
   canvas.Text(margin, 36, "each brain's box stretched to one, no registration; slices through the peak", greyColour);
   for (unsigned int grade = 0; grade < 2; ++grade)
   {
     const int         top = 76 + static_cast<int>(grade) * (side + 40);
     const std::string name = grade ? "HGG" : "LGG";
-    canvas.Text(margin, top - 14, "called " + name + ": " + std::to_string(m_Counts[grade]) + " cases", whiteColour);
+    const std::string said = "called " + name + ": " + std::to_string(m_Counts[grade]) + " cases";
     if (m_Counts[grade] == 0)
     {
+      canvas.Text(margin, top - 14, said, whiteColour);
       continue;
     }
     const double share = 1.0 / static_cast<double>(m_Counts[grade]);
     const auto   map = OnCommonGrid<SliceImageType>(m_Sums[grade], share, -1.0);
     WriteImage(map.GetPointer(), itk::MetaDataDictionary(), pathOf(stem + '-' + name + ".nii.gz"));
     const double largest = LargestValue(map);
-    const auto   peak = OnCommonGrid<SliceMaskType>(m_Sums[grade], share, 0.8 * largest);
+    char         scale[64];
+    std::snprintf(scale, sizeof(scale), "; dark to yellow: 0 to %.3g times an even share", largest);
+    canvas.Text(margin, top - 14, said + scale, whiteColour);
+    const auto peak = OnCommonGrid<SliceMaskType>(m_Sums[grade], share, 0.8 * largest);
     // A little everywhere, from the edge of each case's region, is not drawn.
     const auto drawn = OnCommonGrid<SliceImageType>(m_Sums[grade], share, -1.0);
     std::replace_if(
@@ -333,6 +343,10 @@ MeanMaps::Write(const std::function<std::string(const std::string &)> & pathOf, 
       DrawSides(canvas, left, top, plane);
       left += side + margin;
     }
+  }
+  for (std::size_t i = 0; i < lines.size(); ++i)
+  {
+    canvas.Text(margin, bottom + 14 * static_cast<int>(i), lines[i], greyColour);
   }
   canvas.Write(pathOf(stem + ".png"));
 }

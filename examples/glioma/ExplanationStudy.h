@@ -56,9 +56,13 @@ public:
     return m_Counts[0] + m_Counts[1];
   }
 
-  /** Writes STEM.png, three planes through each grade's peak over the mean T1, and STEM-LGG.nii.gz, STEM-HGG.nii.gz. */
+  /** Writes STEM.png, three planes through each grade's peak over the mean T1, and STEM-LGG.nii.gz, STEM-HGG.nii.gz,
+   * whose unit is the even share of a voxel: 1 where a map says nothing of places. Colours go from 0 to each grade's
+   * own peak. \a notes are written below the slices, after "Research use only." */
   void
-  Write(const std::function<std::string(const std::string &)> & pathOf, const std::string & stem) const;
+  Write(const std::function<std::string(const std::string &)> & pathOf,
+        const std::string &                                     stem,
+        const std::vector<std::string> &                        notes = {}) const;
 
   /** Names of the files that Write() may write. */
   static std::vector<std::string>

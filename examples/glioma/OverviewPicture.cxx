@@ -110,11 +110,15 @@ OverviewPicture::Write(const std::string & path) const
         title = overlay->Title + " on " + sequence.Name;
         const double peak = largest[static_cast<std::size_t>(cam)];
         range = peak > 0.0 ? "0 to " + Short(peak) : "nothing above 0";
+        range += peak > 0.0 && !IsSeenOn(plane, overlay->Map, peak) ? "; little on this slice" : "";
       }
       else if (guided)
       {
         title = m_GuidedTitle + " of " + sequence.Name;
         range = "-" + Short(guidedScale) + " to " + Short(guidedScale);
+        range += guidedScale > 0.0 && !IsSeenOn(plane, m_Guided, static_cast<unsigned int>(column), guidedScale)
+                   ? "; little here"
+                   : "";
       }
       const auto fitting = static_cast<std::size_t>((plane.Width + gap) / 6);
       const int  firstLine = top - (range.empty() ? 1 : 2) * smallLine;

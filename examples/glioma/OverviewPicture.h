@@ -27,7 +27,8 @@
 namespace glioma
 {
 /** One picture of a case: a column for each sequence, the axial slice with the tumour's largest area, the mask's
- * outline on it, and below it the explanation maps over the same slice.
+ * outline on it, and below it the explanation maps over the same slice. Above a map of which less than 5 % of the full
+ * colour lies on that slice it says that little is there.
  *
  * Slices are shown as radiologists see them: from the feet, the patient's right on the left, anterior above. An oblique
  * image is shown along its own axes that are nearest to the patient's. */

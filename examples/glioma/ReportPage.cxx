@@ -185,10 +185,11 @@ TitleOfMap(const std::string & key)
 {
   const std::string gradCAM = "gradcam-";
   const std::string brain = "brain-";
-  return key.rfind(brain, 0) == 0     ? "Whole brain: " + TitleOfMap(key.substr(brain.size()))
-         : key.rfind(gradCAM, 0) == 0 ? "GradCAM " + key.substr(gradCAM.size())
-         : key == "guided-backprop"   ? "Guided backpropagation"
-                                      : key;
+  return key == "brain-guided-backprop" ? "Whole brain: guided backpropagation"
+         : key.rfind(brain, 0) == 0     ? "Whole brain: " + TitleOfMap(key.substr(brain.size()))
+         : key.rfind(gradCAM, 0) == 0   ? "GradCAM " + key.substr(gradCAM.size())
+         : key == "guided-backprop"     ? "Guided backpropagation"
+                                        : key;
 }
 
 /** One of \a measures, with \a prefix before it, is called \a key. */
@@ -632,7 +633,7 @@ ReportPage::DescribeProvenance() const
 }
 
 Json
-ReportPage::DrawPictures(const std::string & scratchFile) const
+ReportPage::DrawPictures() const
 {
   const std::array<Plane, 3>  planes{ { Plane::Axial, Plane::Coronal, Plane::Sagittal } };
   const itk::ImageBase<3> &   grid = *m_Sequences.front().Image;
@@ -646,14 +647,14 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
   {
     windows.push_back(FindGreyWindow(sequence.Image, m_Brain));
   }
-  const auto slice = [&](Plane             kind,
-                         std::size_t       sequence,
-                         const LayerMap *  layer,
-                         double            largest,
-                         const GuidedMap * guided,
-                         double            scale) {
-    const SlicePlane & plane = slicePlanes.at(kind);
-    Canvas             canvas(plane.Width, plane.Height);
+  const bool hasTumour = m_Tumour && BoxOf(m_Tumour, 0.0).GetNumberOfPixels() > 0;
+  const auto slice = [&](const SlicePlane & plane,
+                         std::size_t        sequence,
+                         const LayerMap *   layer,
+                         double             largest,
+                         const GuidedMap *  guided,
+                         double             scale) {
+    Canvas canvas(plane.Width, plane.Height);
     DrawSequence(canvas, 0, 0, plane, m_Sequences[sequence].Image, m_Brain, windows[sequence]);
     if (layer)
     {
@@ -672,9 +673,10 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
       DrawOutline(canvas, 0, 0, plane, m_Tumour, outlineColour, false);
     }
     DrawSides(canvas, 0, 0, plane);
-    canvas.Write(scratchFile);
-    const std::string caption = m_Sequences[sequence].Name + ", " + NameOf(kind);
-    return Json{ { "data", "data:image/png;base64," + ToBase64(ReadFile(scratchFile)) },
+    const SlicePlane & ofTumour = slicePlanes.at(plane.Kind);
+    const bool         isCut = hasTumour && plane.Lower[plane.SliceAxis] == ofTumour.Lower[plane.SliceAxis];
+    const std::string  caption = m_Sequences[sequence].Name + ", " + NameOf(plane.Kind);
+    return Json{ { "data", "data:image/png;base64," + ToBase64(canvas.ToPng()) },
                  { "width", plane.Width },
                  { "height", plane.Height },
                  { "caption", caption },
@@ -682,7 +684,16 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
                    caption + " slice" +
                      (layer    ? " with " + layer->Title()
                       : guided ? " with " + guided->Title()
-                               : "") } };
+                               : "") +
+                     (isCut ? ", with the tumour's outline" : "") } };
+  };
+  // A map of the whole brain may lie far from the tumour: it is shown where it is largest.
+  const auto elsewhere = [&grid](const itk::Index<3> & peak) {
+    itk::Point<double, 3> place;
+    grid.TransformIndexToPhysicalPoint(peak, place);
+    return " Hardly anything of this map lies on the slices of the sequences above; the slices here go through its "
+           "largest value, at (" +
+           Fixed(place[0], 1) + ", " + Fixed(place[1], 1) + ", " + Fixed(place[2], 1) + ") mm LPS.";
   };
 
   Json pictures = Json::array();
@@ -691,7 +702,7 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
   {
     for (std::size_t i = 0; i < m_Sequences.size(); ++i)
     {
-      slices.push_back(slice(plane, i, nullptr, 0.0, nullptr, 0.0));
+      slices.push_back(slice(slicePlanes.at(plane), i, nullptr, 0.0, nullptr, 0.0));
     }
   }
   pictures.push_back({ { "title", "Sequences" }, { "text", nullptr }, { "scale", nullptr }, { "slices", slices } });
@@ -700,32 +711,45 @@ ReportPage::DrawPictures(const std::string & scratchFile) const
   for (const LayerMap & layer : m_GradCAM)
   {
     const double largest = LargestValue(layer.Map);
+    const bool   isElsewhere = largest > 0.0 && std::none_of(planes.begin(), planes.end(), [&](Plane plane) {
+                               return IsSeenOn(slicePlanes.at(plane), layer.Map, largest);
+                             });
+    const auto   peak = FindPeak(layer.Map);
     slices = Json::array();
     for (const Plane plane : planes)
     {
-      slices.push_back(slice(plane, ground, &layer, largest, nullptr, 0.0));
+      const SlicePlane & shown = slicePlanes.at(plane);
+      slices.push_back(slice(isElsewhere ? Through(shown, peak) : shown, ground, &layer, largest, nullptr, 0.0));
     }
-    pictures.push_back(
-      { { "title", layer.Title() },
-        { "text", "Cells of " + Millimetres(layer.Cell) + (largest > 0.0 ? "." : "; the map is empty.") },
-        { "scale", { { "heat", true }, { "signed", false }, { "largest", Significant(largest, 3) } } },
-        { "slices", slices } });
+    pictures.push_back({ { "title", layer.Title() },
+                         { "text",
+                           "Cells of " + Millimetres(layer.Cell) + (largest > 0.0 ? "." : "; the map is empty.") +
+                             (isElsewhere ? elsewhere(peak) : std::string()) },
+                         { "scale", { { "heat", true }, { "signed", false }, { "largest", Significant(largest, 3) } } },
+                         { "slices", slices } });
   }
   for (const GuidedMap & guided : m_Guided)
   {
-    const double scale = GuidedScale(guided.Map);
+    const double       scale = GuidedScale(guided.Map);
+    const SlicePlane & axial = slicePlanes.at(Plane::Axial);
+    bool               isElsewhere = scale > 0.0;
+    for (unsigned int c = 0; c < guided.Map->GetNumberOfComponentsPerPixel(); ++c)
+    {
+      isElsewhere = isElsewhere && !IsSeenOn(axial, guided.Map, c, scale);
+    }
+    const auto peak = FindPeak(guided.Map);
     slices = Json::array();
     for (std::size_t i = 0; i < m_Sequences.size(); ++i)
     {
-      slices.push_back(slice(Plane::Axial, i, nullptr, 0.0, &guided, scale));
+      slices.push_back(slice(isElsewhere ? Through(axial, peak) : axial, i, nullptr, 0.0, &guided, scale));
     }
     pictures.push_back({ { "title", guided.Title() },
-                         { "text", "Each sequence has its own map. It does not tell the classes apart." },
+                         { "text",
+                           "Each sequence has its own map. It does not tell the classes apart." +
+                             (isElsewhere ? elsewhere(peak) : std::string()) },
                          { "scale", { { "heat", false }, { "signed", true }, { "largest", Significant(scale, 3) } } },
                          { "slices", slices } });
   }
-  std::error_code error;
-  std::filesystem::remove(scratchFile, error);
   return pictures;
 }
 
@@ -878,7 +902,7 @@ ReportPage::Write(const std::string & path) const
   parts["volumes"] = "";
 
   Json page = this->DescribeResult();
-  page["pictures"] = this->DrawPictures(path + ".slice.png");
+  page["pictures"] = this->DrawPictures();
   page["maps"] = this->DescribeMaps();
   page["has_maps"] = !page["maps"].empty();
   page["has_tumour"] = m_Tumour && BoxOf(m_Tumour, 0.0).GetNumberOfPixels() > 0;

@@ -95,7 +95,11 @@ public:
     m_ViewerFile = path;
   }
 
-  /** Writes the page. Makes and removes a file of its own beside it. */
+  /** Writes the page.
+   *
+   * The pictures show the slices with the tumour's largest area (the brain's, without a tumour). A map of which hardly
+   * anything lies there, less than 5 % of the full colour, is shown in the slices through its largest value; its text
+   * says so, with the place in mm, LPS. */
   void
   Write(const std::string & path) const;
 
@@ -145,7 +149,7 @@ private:
   nlohmann::ordered_json
   DescribeProvenance() const;
   nlohmann::ordered_json
-  DrawPictures(const std::string & scratchFile) const;
+  DrawPictures() const;
   nlohmann::ordered_json
   PackVolumes(itk::SizeValueType voxels) const;
   std::string

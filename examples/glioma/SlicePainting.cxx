@@ -18,11 +18,12 @@
 #include "SlicePainting.h"
 
 #include "BitmapFont.h"
-#include "itkImageFileWriter.h"
-#include "itkPNGImageIO.h"
+#include "itk_zlib.h"
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <stdexcept>
 #include <vector>
@@ -32,6 +33,9 @@ namespace glioma
 namespace
 {
 using IndexType = itk::Index<3>;
+
+const ColourType rimColour{ { 0, 0, 0 } };
+constexpr double leastSeen = 0.05; // of the scale: darker colours are lost in the grey
 
 IndexType
 Nearest(const itk::ContinuousIndex<double, 3> & at, const SlicePlane & plane)
@@ -152,32 +156,131 @@ Canvas::Text(int x, int y, const std::string & text, const ColourType & colour, 
   }
 }
 
+std::vector<std::string>
+WrappedText(const std::string & text, std::size_t characters)
+{
+  std::vector<std::string> lines;
+  std::string              rest = text;
+  while (rest.size() > characters)
+  {
+    const auto space = rest.rfind(' ', characters);
+    const bool isWord = space == std::string::npos || space == 0; // one that is longer than a line
+    lines.push_back(rest.substr(0, isWord ? characters : space));
+    rest.erase(0, isWord ? characters : space + 1);
+  }
+  lines.push_back(rest);
+  return lines;
+}
+
 namespace
 {
-/** A PNG that finds no room makes ITK 5.2 free what is not its own: there is room for more than the picture first. */
-void
-RefuseFullDisk(const std::string & path)
+std::string
+BigEndian(std::uint32_t value)
 {
-  const std::vector<char> room(std::size_t{ 1 } << 22);
-  std::ofstream           file(path, std::ios::binary);
-  file.write(room.data(), static_cast<std::streamsize>(room.size()));
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8)
+  {
+    bytes += static_cast<char>(value >> shift & 255u);
+  }
+  return bytes;
+}
+
+/** A chunk of a PNG file: its length, kind, content and check sum. */
+std::string
+Chunk(const std::string & kind, const std::string & content)
+{
+  const std::string checked = kind + content;
+  const uLong       sum = crc32(0, reinterpret_cast<const Bytef *>(checked.data()), static_cast<uInt>(checked.size()));
+  return BigEndian(static_cast<std::uint32_t>(content.size())) + checked + BigEndian(static_cast<std::uint32_t>(sum));
+}
+
+/** What PNG's filter (0 to 4) expects of a byte, from those to the left, above, and above to the left. */
+int
+Expected(int filter, int left, int above, int corner)
+{
+  if (filter < 4)
+  {
+    return filter == 0 ? 0 : filter == 1 ? left : filter == 2 ? above : (left + above) / 2;
+  }
+  // Paeth: the nearest to their sum less the corner.
+  const int toLeft = std::abs(above - corner);
+  const int toAbove = std::abs(left - corner);
+  const int toCorner = std::abs(left + above - 2 * corner);
+  return toLeft <= toAbove && toLeft <= toCorner ? left : toAbove <= toCorner ? above : corner;
+}
+
+/** The rows of RGB, each by the filter that leaves the least, as the specification of PNG advises. */
+std::string
+Filtered(const unsigned char * dots, std::size_t width, std::size_t height)
+{
+  const std::size_t bytes = 3 * width;
+  std::string       rows;
+  for (std::size_t y = 0; y < height; ++y)
+  {
+    const unsigned char * const row = dots + y * bytes;
+    const auto                  at = [&](bool above, std::size_t x, bool left) {
+      return (above && y == 0) || (left && x < 3) ? 0 : static_cast<int>((above ? row - bytes : row)[left ? x - 3 : x]);
+    };
+    std::string best;
+    long        least = -1;
+    for (int filter = 0; filter < 5; ++filter)
+    {
+      std::string line(1, static_cast<char>(filter));
+      long        sum = 0;
+      for (std::size_t x = 0; x < bytes; ++x)
+      {
+        const int rest = (row[x] - Expected(filter, at(false, x, true), at(true, x, false), at(true, x, true))) & 255;
+        line += static_cast<char>(rest);
+        sum += std::min(rest, 256 - rest);
+      }
+      if (least < 0 || sum < least)
+      {
+        least = sum;
+        best = line;
+      }
+    }
+    rows += best;
+  }
+  return rows;
+}
+} // namespace
+
+std::string
+Canvas::ToPng() const
+{
+  static_assert(sizeof(ImageType::PixelType) == 3, "The dots lie one after the other.");
+  const auto        width = static_cast<std::size_t>(m_Width);
+  const auto        height = static_cast<std::size_t>(m_Height);
+  const std::string rows =
+    Filtered(reinterpret_cast<const unsigned char *>(m_Image->GetBufferPointer()), width, height);
+  uLongf      length = compressBound(static_cast<uLong>(rows.size()));
+  std::string packed(length, '\0');
+  if (compress2(reinterpret_cast<Bytef *>(packed.data()),
+                &length,
+                reinterpret_cast<const Bytef *>(rows.data()),
+                static_cast<uLong>(rows.size()),
+                6) != Z_OK)
+  {
+    throw std::runtime_error("zlib could not compress a picture.");
+  }
+  packed.resize(length);
+  // 8 bits, RGB; the methods of compression, filters and interlacing are the first.
+  const std::string header = BigEndian(static_cast<std::uint32_t>(m_Width)) +
+                             BigEndian(static_cast<std::uint32_t>(m_Height)) + std::string("\x08\x02\0\0\0", 5);
+  return "\x89PNG\r\n\x1a\n" + Chunk("IHDR", header) + Chunk("IDAT", packed) + Chunk("IEND", "");
+}
+
+void
+Canvas::Write(const std::string & path) const
+{
+  const std::string png = this->ToPng();
+  std::ofstream     file(path, std::ios::binary);
+  file.write(png.data(), static_cast<std::streamsize>(png.size()));
   file.close();
   if (!file)
   {
     throw std::runtime_error("no room on the disk for " + path.substr(path.find_last_of('/') + 1));
   }
-}
-} // namespace
-
-void
-Canvas::Write(const std::string & path) const
-{
-  RefuseFullDisk(path);
-  auto writer = itk::ImageFileWriter<ImageType>::New();
-  writer->SetImageIO(itk::PNGImageIO::New());
-  writer->SetFileName(path);
-  writer->SetInput(m_Image);
-  writer->Update();
 }
 
 itk::ContinuousIndex<double, 3>
@@ -319,6 +422,65 @@ GuidedScale(const SliceVectorImageType * map)
   return Quantile(magnitudes, 0.995);
 }
 
+SlicePlane
+Through(SlicePlane plane, const itk::Index<3> & place)
+{
+  plane.Lower[plane.SliceAxis] = plane.Upper[plane.SliceAxis] = place[plane.SliceAxis];
+  return plane;
+}
+
+itk::Index<3>
+FindPeak(const SliceImageType * map)
+{
+  const float * const begin = map->GetBufferPointer();
+  const float * const end = begin + map->GetLargestPossibleRegion().GetNumberOfPixels();
+  return map->ComputeIndex(std::max_element(begin, end) - begin);
+}
+
+itk::Index<3>
+FindPeak(const SliceVectorImageType * map)
+{
+  const float * const begin = map->GetBufferPointer();
+  const auto          components = static_cast<std::ptrdiff_t>(map->GetNumberOfComponentsPerPixel());
+  const auto values = static_cast<std::ptrdiff_t>(map->GetLargestPossibleRegion().GetNumberOfPixels()) * components;
+  const auto peak = std::max_element(begin, begin + values, [](float a, float b) { return std::abs(a) < std::abs(b); });
+  return map->ComputeIndex((peak - begin) / components);
+}
+
+namespace
+{
+template <typename TRead>
+double
+LargestOn(const SlicePlane & plane, const TRead & read)
+{
+  double    largest = 0.0;
+  IndexType index;
+  for (index[2] = plane.Lower[2]; index[2] <= plane.Upper[2]; ++index[2])
+  {
+    for (index[1] = plane.Lower[1]; index[1] <= plane.Upper[1]; ++index[1])
+    {
+      for (index[0] = plane.Lower[0]; index[0] <= plane.Upper[0]; ++index[0])
+      {
+        largest = std::max(largest, std::abs(static_cast<double>(read(index))));
+      }
+    }
+  }
+  return largest;
+}
+} // namespace
+
+bool
+IsSeenOn(const SlicePlane & plane, const SliceImageType * map, double scale)
+{
+  return LargestOn(plane, [map](const IndexType & index) { return map->GetPixel(index); }) > leastSeen * scale;
+}
+
+bool
+IsSeenOn(const SlicePlane & plane, const SliceVectorImageType * map, unsigned int component, double scale)
+{
+  return LargestOn(plane, [&](const IndexType & index) { return map->GetPixel(index)[component]; }) > leastSeen * scale;
+}
+
 ColourType
 HeatColour(double value)
 {
@@ -429,9 +591,20 @@ DrawSides(Canvas & canvas, int left, int top, const SlicePlane & plane)
 {
   const bool isSagittal = plane.Kind == Plane::Sagittal;
   const bool isAxial = plane.Kind == Plane::Axial;
-  canvas.Text(left + 2, top + plane.Height / 2 - 3, isSagittal ? "A" : "R", whiteColour);
-  canvas.Text(left + plane.Width - 8, top + plane.Height / 2 - 3, isSagittal ? "P" : "L", whiteColour);
-  canvas.Text(left + plane.Width / 2 - 2, top + 2, isAxial ? "A" : "S", whiteColour);
-  canvas.Text(left + plane.Width / 2 - 2, top + plane.Height - 9, isAxial ? "P" : "I", whiteColour);
+  const auto write = [&canvas](int x, int y, const char * letter) {
+    // A dark rim: the brain may be white there.
+    for (int dy = -1; dy <= 1; ++dy)
+    {
+      for (int dx = -1; dx <= 1; ++dx)
+      {
+        canvas.Text(x + dx, y + dy, letter, rimColour);
+      }
+    }
+    canvas.Text(x, y, letter, whiteColour);
+  };
+  write(left + 2, top + plane.Height / 2 - 3, isSagittal ? "A" : "R");
+  write(left + plane.Width - 8, top + plane.Height / 2 - 3, isSagittal ? "P" : "L");
+  write(left + plane.Width / 2 - 2, top + 2, isAxial ? "A" : "S");
+  write(left + plane.Width / 2 - 2, top + plane.Height - 9, isAxial ? "P" : "I");
 }
 } // namespace glioma

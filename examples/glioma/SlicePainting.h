@@ -25,6 +25,7 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 namespace glioma
 {
@@ -50,7 +51,11 @@ public:
   void
   Text(int x, int y, const std::string & text, const ColourType & colour, int scale = 1);
 
-  /** Writes a PNG file. */
+  /** The picture as a PNG file has it. */
+  std::string
+  ToPng() const;
+
+  /** Writes a PNG file; throws std::runtime_error where it finds no room. */
   void
   Write(const std::string & path) const;
 
@@ -61,6 +66,10 @@ private:
   int                m_Height;
   ImageType::Pointer m_Image;
 };
+
+/** The lines of a text, broken between words, each of at most so many characters (6 dots wide). */
+std::vector<std::string>
+WrappedText(const std::string & text, std::size_t characters);
 
 enum class Plane
 {
@@ -104,6 +113,10 @@ FindSlicePlane(Plane                     kind,
                const SliceMaskType *     tumour,
                int                       side);
 
+/** The same frame around the slice through another place, which is an index of its grid. */
+SlicePlane
+Through(SlicePlane plane, const itk::Index<3> & place);
+
 /** Grey levels of a sequence: quantiles of the brain. */
 struct GreyWindow
 {
@@ -119,6 +132,18 @@ LargestValue(const SliceImageType * map);
 /** What gets the full colour of guided backpropagation: a quantile of its magnitudes that are not 0. */
 double
 GuidedScale(const SliceVectorImageType * map);
+
+/** Where a map is largest; of several components, where the magnitude of one is. */
+itk::Index<3>
+FindPeak(const SliceImageType * map);
+itk::Index<3>
+FindPeak(const SliceVectorImageType * map);
+
+/** Whether a map's colours can be seen on a slice: more than 5 % of \a scale, which has the full colour. */
+bool
+IsSeenOn(const SlicePlane & plane, const SliceImageType * map, double scale);
+bool
+IsSeenOn(const SlicePlane & plane, const SliceVectorImageType * map, unsigned int component, double scale);
 
 /** Colour of 0 to 1: black through purple and orange to pale yellow, of rising brightness, also for the colour-blind.
  */
@@ -154,7 +179,7 @@ DrawOutline(Canvas &              canvas,
             const SliceMaskType * mask,
             const ColourType &    colour,
             bool                  dotted);
-/** Writes the patient's sides at the edges. */
+/** Writes the patient's sides at the edges, with a dark rim. */
 void
 DrawSides(Canvas & canvas, int left, int top, const SlicePlane & plane);
 } // namespace glioma

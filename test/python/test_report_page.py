@@ -233,6 +233,87 @@ class ReportPage(unittest.TestCase):
             changes(f"#view-choice label:nth-child({number}) input")
         self.assertEqual(self.browser.complaints(), [])
 
+    def map_on_axial(self):
+        """The map that fills the most of the axial slice, alone above the outline and without the cross-hair: its place in the list."""
+        self.show(width=900, height=900)
+        self.control("#view-choice label:nth-child(2) input")
+        self.control("#sequence-choice label:nth-child(1) input")
+        self.control("#cross")
+        self.browser.evaluate("document.querySelectorAll('.overlay input:checked').forEach((b, i) => i && b.click())")
+        filled = {}
+        for number in range(2, 1 + self.browser.evaluate("document.querySelectorAll('.overlay').length")):
+            box = f".overlay:nth-of-type({number})"
+            self.control(f"{box} input")
+            self.control(f"{box} .slider input", 100)
+            picture = self.canvas()
+            filled[box] = int((picture.max(axis=2) - picture.min(axis=2) > 60).sum())
+            self.control(f"{box} input")
+        box = max(filled, key=filled.get)
+        self.control(f"{box} input")
+        return box
+
+    @staticmethod
+    def spread(places, dots, how=np.any):
+        for axis in (0, 1):
+            places = how([np.roll(places, step, axis) for step in range(-dots, dots + 1)], axis=0)
+        return places
+
+    def test_only_the_tumour_has_a_green_outline(self):
+        self.need_viewer()
+        box = self.map_on_axial()
+        green = lambda picture: picture[..., 1] - np.maximum(picture[..., 0], picture[..., 2])
+        for threshold in (20, 50):
+            self.control(f"{box} .slider:last-child input", threshold)
+            picture = self.canvas()
+            self.control(f"{box} input")
+            without = self.canvas()
+            self.control(f"{box} input")
+            self.assertGreater((np.abs(picture - without).max(axis=2) > 40).sum(), 500, "no map is drawn")
+            far = ~self.spread(np.abs(without - OUTLINE).max(axis=2) < 90, 6)
+            self.assertGreater((green(picture) > 60).sum(), 100, "no outline is drawn")
+            # Green is no colour of a map.
+            self.assertLess(((green(picture) > np.maximum(green(without), 0) + 8) & far).sum(), 5, f"above {threshold} %")
+
+    def test_a_value_has_one_colour(self):
+        self.need_viewer()
+        box = self.map_on_axial()
+        self.control(".overlay:nth-of-type(1) input")
+        self.control(f"{box} .slider:last-child input", 0)
+        every = self.canvas()
+        self.control(f"{box} input")
+        without = self.canvas()
+        self.control(f"{box} input")
+        shown = []
+        for threshold in (10, 30, 50):
+            self.control(f"{box} .slider:last-child input", threshold)
+            picture = self.canvas()
+            # Not at the rim, where the viewer mixes it with nothing.
+            drawn = self.spread(np.abs(picture - without).max(axis=2) > 30, 6, np.all)
+            shown.append(int(drawn.sum()))
+            self.assertGreater(shown[-1], 50)
+            self.assertGreater((np.abs(picture - every).max(axis=2)[drawn] < 16).mean(), 0.85, f"above {threshold} %")
+        self.assertLess(shown[-1], shown[0])
+        # The range beside the ramp is that of the slices.
+        scales = self.browser.evaluate(
+            "['.overlay', '#slices-title ~ details'].map((s) => Object.fromEntries([...document.querySelectorAll(s)].filter((e) => "
+            "e.querySelector('.scale')).map((e) => [e.querySelector('label, h3').textContent, e.querySelector('.scale').textContent.trim()])))"
+        )
+        self.assertGreater(len(scales[0]), 1)
+        for name, scale in scales[0].items():
+            self.assertEqual(scale, scales[1][name])
+
+    def test_names_of_the_controls_begin_with_what_is_seen(self):
+        self.need_viewer()
+        self.show()
+        controls = self.browser.evaluate(
+            "[...document.querySelectorAll('label.slider')].map((l) => [l.querySelector('span').textContent,"
+            " l.querySelector('input').ariaLabel, l.querySelector('output').textContent])"
+        )
+        self.assertGreater(len(controls), 5)
+        for seen, name, value in controls:
+            self.assertTrue(name is None or name.startswith(seen), (seen, name))
+            self.assertRegex(value, r"^−?\d+ (%|mm)$")
+
     def test_viewer_slices_and_overview_agree_on_sides(self):
         # The same voxels in another order: nothing may hang on how a file stores them.
         turned = {}
@@ -484,6 +565,28 @@ class ReportPage(unittest.TestCase):
             browser.evaluate("[...document.querySelectorAll('figure img')].every((i) => i.checkVisibility() && i.naturalWidth > 50)")
         )
         self.assertFalse(browser.evaluate("!!document.getElementById('viewer')?.checkVisibility()"))
+        # All of 10 pt or less, and the verdict says what was checked.
+        sizes = browser.evaluate(
+            "['.research p', 'p.note', 'figcaption', 'td'].map((s) => getComputedStyle(document.querySelector(s)).fontSize)"
+        )
+        for size in sizes:
+            self.assertLess(float(size.removesuffix("px")), 13.4, sizes)
+        self.assertTrue(browser.evaluate("document.querySelector('header details').open"))
+        browser.evaluate("dispatchEvent(new Event('afterprint'))")
+        self.assertFalse(browser.evaluate("document.querySelector('header details').open"))
+
+    def test_colours_that_mean_something_stay_where_others_are_forced(self):
+        browser = self.show()
+        browser.media("light", **{"forced-colors": "active"})
+        self.assertTrue(browser.evaluate("matchMedia('(forced-colors: active)').matches"))
+        key = browser.evaluate("getComputedStyle(document.querySelector('.outline-key')).borderTopColor")
+        self.assertEqual(tuple(map(int, re.findall(r"\d+", key))), OUTLINE)
+        if self.has_viewer:
+            # What is chosen looks like it.
+            grounds = browser.evaluate(
+                "[...document.querySelectorAll('#view-choice label')].map((l) => getComputedStyle(l).backgroundColor)"
+            )
+            self.assertNotEqual(grounds[0], grounds[1])
 
     def test_colours_of_the_maps_rise_in_brightness(self):
         self.need_viewer()
@@ -566,7 +669,7 @@ class ReportPage(unittest.TestCase):
                     "document.getElementById('viewer-message')?.checkVisibility() ? document.getElementById('viewer-message').textContent : ''"
                 )
                 self.assertRegex(message, "interactive view")
-                self.assertRegex(message, "slices below")
+                self.assertRegex(message, "slices below show the most important planes")
                 self.assertFalse(browser.evaluate("!!document.getElementById('viewer')?.checkVisibility()"))
                 self.assertTrue(browser.evaluate("[...document.querySelectorAll('[open] figure img')].every((i) => i.naturalWidth > 50)"))
                 self.assertGreaterEqual(browser.evaluate("document.querySelectorAll('[open] figure img').length"), 12)

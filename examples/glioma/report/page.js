@@ -2,7 +2,7 @@
 (function () {
   // A printed page shows everything.
   addEventListener('beforeprint', function () {
-    for (const details of document.querySelectorAll('main details:not([open])')) {
+    for (const details of document.querySelectorAll(':is(header, main) details:not([open])')) {
       details.open = true;
       details.dataset.opened = '';
     }
@@ -97,9 +97,10 @@
     });
     await viewer.attachToCanvas(canvas);
     viewer.addColormap('report-heat', Object.assign({ A: [0, 150, 190, 220, 255] }, data.heat));
-    viewer.addColormap('report-plus', { R: [60, 255, 255], G: [10, 70, 150], B: [10, 40, 110], A: [0, 190, 255], I: [0, 128, 255] });
-    viewer.addColormap('report-minus', { R: [10, 50, 130], G: [20, 130, 190], B: [60, 255, 255], A: [0, 190, 255], I: [0, 128, 255] });
-    viewer.addColormap('report-outline', { R: [60, 60], G: [255, 255], B: [120, 120], A: [0, 255], I: [0, 255] });
+    viewer.addColormap('report-plus', { R: [20, 255], G: [20, 70], B: [24, 40], A: [0, 255], I: [0, 255] });
+    viewer.addColormap('report-minus', { R: [20, 50], G: [20, 130], B: [24, 255], A: [0, 255], I: [0, 255] });
+    // Black where it is transparent: the viewer mixes that colour into the edges of the maps below.
+    viewer.addColormap('report-outline', { R: [0, 60], G: [0, 255], B: [0, 120], A: [0, 255], I: [0, 255] });
 
     const made = new Map();
     /** The volume of an entry for a sequence: its only one, or that of the sequence; made when it is first shown. */
@@ -140,6 +141,9 @@
           colormap: kind === 'outline' ? 'report-outline' : kind === 'heat' ? 'report-heat' : 'report-plus',
           colormapNegative: kind === 'signed' ? 'report-minus' : '',
         });
+        // Of a map the colours go from 0 to the largest value, and what is below the threshold is hidden: a value keeps its
+        // colour. (Of volumes this is the viewer's type 2; with 1 it fades below, and above the opacity says nothing.)
+        volume.colormapType = kind === 'outline' ? 0 : 2;
         volume.cal_min = overlay.threshold * largest;
         volume.cal_max = largest;
         volume.cal_minNeg = -overlay.threshold * largest;
@@ -176,6 +180,8 @@
     choices(byId('view-choice'), 'view', views.map((v) => v[0]), 0, (index) => viewer.setSliceType(views[index][1]));
 
     const percent = (value) => value + ' %';
+    // Three digits, as the slices have them.
+    const short = (value) => (value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(3)))).replaceAll('-', '−');
     for (const overlay of overlays) {
       const { kind, name, largest } = overlay.entry;
       const box = element('input', { type: 'checkbox', checked: overlay.isOn });
@@ -183,20 +189,26 @@
         overlay.isOn = box.checked;
         refresh();
       });
-      const row = element('div', { className: 'overlay' }, element('label', {}, box, name, element('span', { className: 'ramp ' + kind })));
+      const isMap = kind !== 'outline';
+      const ramp = element('span', { className: 'ramp ' + kind });
+      const row = element('div', { className: 'overlay' }, element('label', {}, box, name, ...(isMap ? [] : [ramp])));
+      if (isMap) {
+        const range = kind === 'heat' ? '0 to ' + short(largest) : '−' + short(largest) + ' to +' + short(largest);
+        row.append(element('p', { className: 'scale' }, ramp, ' ' + range));
+      }
       const opacity = slider('Opacity', { min: 0, max: 100, step: 5, value: 100 * overlay.opacity }, percent, (value) => {
         overlay.opacity = value / 100;
         refresh();
       });
       opacity.input.setAttribute('aria-label', 'Opacity of ' + name);
       row.append(opacity.label);
-      if (kind !== 'outline') {
+      if (isMap) {
         const above = slider('Show above', { min: 0, max: 95, step: 5, value: 100 * overlay.threshold }, percent, (value) => {
           overlay.threshold = value / 100;
           refresh();
         });
-        above.input.setAttribute('aria-label', 'Show ' + name + ' above this share of ' + Number(largest.toPrecision(3)));
-        above.label.title = '100 % is ' + Number(largest.toPrecision(3));
+        above.input.setAttribute('aria-label', 'Show above: ' + name + ', share of ' + short(largest));
+        above.label.title = '100 % is ' + short(largest);
         row.append(above.label);
       }
       byId('overlays').append(row);
@@ -229,11 +241,10 @@
       redraw();
     }
     const places = ends.map((name, axis) => {
-      const made = slider(name, { min: 0, max: size[axis] - 1, step: 1, value: voxel(axis) }, () => number(millimetres()[axis], 0), (value) => move(axis, value));
+      const made = slider(name, { min: 0, max: size[axis] - 1, step: 1, value: voxel(axis) }, () => number(millimetres()[axis], 0) + ' mm', (value) => move(axis, value));
       byId('place').append(made.label);
       return made;
     });
-    const short = (value) => (value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(2) : String(Number(value.toPrecision(3)))).replaceAll('-', '−');
     const readout = byId('readout');
     viewer.onLocationChange = (location) => {
       places.forEach((made, axis) => {
