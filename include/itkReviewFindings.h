@@ -97,12 +97,13 @@ ReviewFindings::FindReasons(const ReviewThresholds & limits) const
     out << value;
     return out.str();
   };
-  const auto ratio = [](double value) {
+  const auto fixed = [](double value, int digits) {
     std::ostringstream out;
-    out.precision(2);
+    out.precision(digits);
     out << std::fixed << value;
     return out.str();
   };
+  const auto ratio = [&fixed](double value) { return fixed(value, 2); };
 
   if (TumourBelowGrid)
   {
@@ -187,8 +188,9 @@ ReviewFindings::FindReasons(const ReviewThresholds & limits) const
     std::sort(sorted.rbegin(), sorted.rend());
     if (sorted[0] - sorted[1] < limits.ProbabilityGap)
     {
-      reasons.push_back("the grade is undecided: the likeliest classes have the probabilities " + two(sorted[0]) +
-                        " and " + two(sorted[1]));
+      reasons.push_back("the grade is undecided: the likeliest classes have the probabilities " + fixed(sorted[0], 3) +
+                        " and " + fixed(sorted[1], 3) + " (flagged where they are closer than " +
+                        two(limits.ProbabilityGap) + ')');
     }
   }
   if (!Probabilities.empty() && WholeBrainProbabilities.size() == Probabilities.size())

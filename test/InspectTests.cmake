@@ -23,7 +23,7 @@ set_tests_properties(
 )
 add_test(NAME Inspect:ChangedWeights COMMAND glioma inspect "${_folder}/changed")
 set_tests_properties(
-  Inspect:ChangedWeights PROPERTIES FIXTURES_REQUIRED InspectChanged PASS_REGULAR_EXPRESSION "error: The weights .* bytes, the manifest says"
+  Inspect:ChangedWeights PROPERTIES FIXTURES_REQUIRED InspectChanged PASS_REGULAR_EXPRESSION "glioma inspect: The weights .* bytes, the manifest says"
 )
 add_test(NAME Inspect:NoBundle COMMAND glioma inspect "${CMAKE_CURRENT_LIST_DIR}")
-set_tests_properties(Inspect:NoBundle PROPERTIES PASS_REGULAR_EXPRESSION "error: The folder .* is not a model bundle")
+set_tests_properties(Inspect:NoBundle PROPERTIES PASS_REGULAR_EXPRESSION "glioma inspect: The folder .* is not a model bundle")

@@ -61,6 +61,10 @@ if(TARGET glioma)
                                           "${GliomaGrading_SOURCE_DIR}/examples/glioma/result.schema.json"
   )
   set_tests_properties(Application:Grade PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+  add_test(NAME Application:Options COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_glioma_options.py"
+                                            "$<TARGET_FILE:glioma>"
+  )
+  set_tests_properties(Application:Options PROPERTIES ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
   add_test(NAME Application:Evaluate COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_glioma_evaluate.py"
                                              "$<TARGET_FILE:glioma>" "$<TARGET_FILE:RunBundle>"
                                              "${GliomaGrading_SOURCE_DIR}/examples/glioma/evaluation.schema.json"

@@ -123,9 +123,12 @@ TEST(ReviewFindings, EachReasonIsRaisedAlone)
   ExpectOne(findings, "the tumour has several foci");
 
   findings = Clean();
-  findings.Probabilities = { 0.52, 0.48 };
+  findings.Probabilities = { 0.5032, 0.4968 };
   findings.WholeBrainProbabilities.clear();
-  ExpectOne(findings, "the grade is undecided: the likeliest classes have the probabilities 0.52 and 0.48");
+  ExpectOne(
+    findings,
+    "the grade is undecided: the likeliest classes have the probabilities 0.503 and 0.497 (flagged where they are "
+    "closer than 0.1)");
   findings = Clean();
   findings.WholeBrainProbabilities = { 0.6, 0.4 };
   ExpectOne(findings, "the graders disagree: from the tumour's region HGG (0.8), from the whole brain LGG (0.6)");

@@ -39,12 +39,14 @@ using SegmentationType = itk::TorchSegmentationFilter<VectorImageType, MaskImage
 
 // Of 240 x 240 x 155 voxels on two idle cores of an AMD EPYC with AVX-512, files as nii.gz: what the preparation takes
 // without bias correction, and everything that is neither reading nor a network (5.9 to 8.3 s; on a Xeon with AMX
-// about 5.4 s, and 9.5 s where random weights give masks that hardly compress).
+// about 5.4 s, and 9.5 s where random weights give masks that hardly compress; of 5.5 s a third is gone since a file is
+// compressed once and two at a time, by runs of before and after that took turns on a busy machine).
 constexpr double referencePreparation = 0.48;
-constexpr double referenceRest = 5.5;
-// Bytes a voxel at the peaks of these runs, beyond the program itself.
+constexpr double referenceRest = 3.7;
+// Bytes a voxel at the peaks of these runs, beyond the program itself. Outside the networks the bias correction takes
+// most: 73 in one thread, 80 in two and in four; writing takes 76 at most.
 constexpr double bytesWhileSegmenting = 37.0;
-constexpr double bytesWhileWriting = 121.0;
+constexpr double bytesWhileCorrecting = 82.0;
 
 template <typename TFunction>
 double
@@ -153,7 +155,7 @@ EstimateCase(const std::vector<SequenceImageType::Pointer> & sequences,
     unit = std::min(unit, SecondsOf([&] { preparation->Update(); }));
   }
   const auto voxels = static_cast<double>(sequences.front()->GetLargestPossibleRegion().GetNumberOfPixels());
-  double     bytes = bytesWhileWriting * voxels;
+  double     bytes = bytesWhileCorrecting * voxels;
 
   if (segmentation)
   {

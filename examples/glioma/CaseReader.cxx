@@ -133,12 +133,29 @@ CheckExists(const std::string & path, const std::string & role)
 } // namespace
 
 SequenceImageType::Pointer
-ReadSequence(const std::string & path, const std::string & role, const std::vector<std::string> & series)
+ReadSequence(const std::string &              path,
+             const std::string &              role,
+             const std::vector<std::string> & series,
+             InputFiles *                     files)
 {
   CheckExists(path, role);
   try
   {
-    return fs::is_directory(path) ? ReadDicomSeries(ChooseDicomSeries(path, role, series), role) : ReadFile(path, role);
+    if (!fs::is_directory(path))
+    {
+      const SequenceImageType::Pointer image = ReadFile(path, role);
+      if (files)
+      {
+        *files = { itk::ImageFileCheck::FilesOf(path), {} };
+      }
+      return image;
+    }
+    const DicomSeries chosen = ChooseDicomSeries(path, role, series);
+    if (files)
+    {
+      *files = { chosen.Files, chosen.NamedBy };
+    }
+    return ReadDicomSeries(chosen, role);
   }
   catch (const itk::ExceptionObject & error)
   {
@@ -148,10 +165,13 @@ ReadSequence(const std::string & path, const std::string & role, const std::vect
 }
 
 MaskImageType::Pointer
-ReadMask(const std::string & path, const std::string & role, const std::vector<std::string> & series)
+ReadMask(const std::string &              path,
+         const std::string &              role,
+         const std::vector<std::string> & series,
+         InputFiles *                     files)
 {
   // Through float: a mask of 0.5 or of 256 is not 0.
-  const SequenceImageType::Pointer values = ReadSequence(path, role, series);
+  const SequenceImageType::Pointer values = ReadSequence(path, role, series, files);
   auto                             mask = MaskImageType::New();
   mask->CopyInformation(values);
   mask->SetRegions(values->GetLargestPossibleRegion());
@@ -191,9 +211,12 @@ ReadStripped(const std::string & path, const std::string & role, const std::stri
 }
 
 MaskImageType::Pointer
-ReadLabels(const std::string & path, const std::string & role, const std::vector<std::string> & series)
+ReadLabels(const std::string &              path,
+           const std::string &              role,
+           const std::vector<std::string> & series,
+           InputFiles *                     files)
 {
-  const SequenceImageType::Pointer values = ReadSequence(path, role, series);
+  const SequenceImageType::Pointer values = ReadSequence(path, role, series, files);
   auto                             labels = MaskImageType::New();
   labels->CopyInformation(values);
   labels->SetRegions(values->GetLargestPossibleRegion());

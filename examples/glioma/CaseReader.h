@@ -28,15 +28,29 @@ namespace glioma
 using SequenceImageType = itk::Image<float, 3>;
 using MaskImageType = itk::Image<unsigned char, 3>;
 
+/** What an input is read from: a file, with the one that holds its voxels where that is another, or the files of a
+ * DICOM series. */
+struct InputFiles
+{
+  std::vector<std::string> Paths;
+  std::vector<std::string> NamedBy; // the entries that named the series
+};
+
 /** Reads a sequence: a file in any format of ITK, or a folder of which one DICOM series is taken (\a series names it
  * where there are several, see ChooseDicomSeries()). A fourth axis of one voxel is dropped. \a role names the image in
- * messages ("T1"). */
+ * messages ("T1"). \a files, where given, is set to what was read, without looking for it a second time. */
 SequenceImageType::Pointer
-ReadSequence(const std::string & path, const std::string & role, const std::vector<std::string> & series = {});
+ReadSequence(const std::string &              path,
+             const std::string &              role,
+             const std::vector<std::string> & series = {},
+             InputFiles *                     files = nullptr);
 
 /** Reads a mask the same way; every value but 0 becomes 1. */
 MaskImageType::Pointer
-ReadMask(const std::string & path, const std::string & role, const std::vector<std::string> & series = {});
+ReadMask(const std::string &              path,
+         const std::string &              role,
+         const std::vector<std::string> & series = {},
+         InputFiles *                     files = nullptr);
 
 /** Reads a sequence that lies on the grid of \a brainMask; 0 outside it, as skull-stripped images have it. Without a
  * mask (empty) the image is as it is. */
@@ -45,7 +59,10 @@ ReadStripped(const std::string & path, const std::string & role, const std::stri
 
 /** Reads an image of labels the same way; what is not a whole number of 0 to 255 is refused. */
 MaskImageType::Pointer
-ReadLabels(const std::string & path, const std::string & role, const std::vector<std::string> & series = {});
+ReadLabels(const std::string &              path,
+           const std::string &              role,
+           const std::vector<std::string> & series = {},
+           InputFiles *                     files = nullptr);
 
 /** The files that an input is read from: itself, or those of its DICOM series. Adds the entry of \a series that named
  * the series to \a used. */

@@ -221,7 +221,7 @@ RunCohort(const CohortOptions & options)
   }
   catch (const std::exception & error)
   {
-    std::cerr << "glioma cohort: " << error.what() << std::endl;
+    std::cerr << "glioma cohort: " << WithItsList(error) << std::endl;
     return 1;
   }
 }

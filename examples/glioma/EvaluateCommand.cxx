@@ -25,6 +25,7 @@
 #include "ExplanationStudy.h"
 #include "GradeCommand.h"
 #include "HealthyHalf.h"
+#include "OptionChecks.h"
 #include "OutputFolder.h"
 #include "ResultDocument.h"
 
@@ -417,20 +418,21 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
     {
       for (const auto & c : model->GetManifest().TrainingCases)
       {
-        trained.insert(c.Case);
+        trained.insert(itk::CohortReader::PatientOf(c.Case));
       }
       for (const auto & c : model->GetManifest().ValidationCases)
       {
-        validated.insert(c.Case);
+        validated.insert(itk::CohortReader::PatientOf(c.Case));
       }
     }
   }
   const auto warnOf = [&](const std::string &             how,
-                          const std::set<std::string> &   names,
+                          const std::set<std::string> &   patients,
                           const std::vector<CohortCase> & cases,
                           const std::string &             what) {
-    const auto known =
-      std::count_if(cases.begin(), cases.end(), [&](const CohortCase & c) { return names.count(c.Name) > 0; });
+    const auto known = std::count_if(cases.begin(), cases.end(), [&](const CohortCase & c) {
+      return patients.count(itk::CohortReader::PatientOf(c.Name)) > 0;
+    });
     if (known > 0)
     {
       chosen.Notes.push_back("WARNING: the models were " + how + ' ' + std::to_string(known) + " of the " +
@@ -539,13 +541,91 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
   }
 }
 
-/** Grades each scored case again without its tumour, into OUTPUT/control; what was done with the same result is kept.
- */
+/** Files that are gone at the end, however it comes. */
+class TemporaryFiles
+{
+public:
+  TemporaryFiles() = default;
+  TemporaryFiles(const TemporaryFiles &) = delete;
+  TemporaryFiles &
+  operator=(const TemporaryFiles &) = delete;
+  ~TemporaryFiles()
+  {
+    std::error_code ignored;
+    for (const std::string & file : m_Files)
+    {
+      fs::remove(file, ignored);
+    }
+  }
+  void
+  Add(const std::string & file)
+  {
+    m_Files.push_back(file);
+  }
+
+private:
+  std::vector<std::string> m_Files;
+};
+
+/** Grades a case again without its tumour, into FOLDER/CASE: what FOLDER/CASE.json says of it. */
+void
+ControlCase(const EvaluateOptions & options,
+            const CohortCase &      c,
+            const std::string &     tumour,
+            const fs::path &        folder,
+            Json &                  json)
+{
+  const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
+  if (tumour.empty() || IsEmpty(tumour))
+  {
+    json["undefined"] = "no tumour was found";
+    return;
+  }
+  std::array<SequenceImageType::Pointer, 4> sequences;
+  for (unsigned int s = 0; s < 4; ++s)
+  {
+    sequences[s] = ReadStripped(c.Sequences[s], roles[s], c.BrainMask);
+  }
+  const HealthyHalf healthy = ReplaceTumour(sequences, ReadMask(tumour, "the tumour mask"));
+  json["filled_share"] = healthy.FilledShare;
+  if (!healthy.Undefined.empty())
+  {
+    json["undefined"] = healthy.Undefined;
+    return;
+  }
+  CaseToGrade    one;
+  TemporaryFiles changed;
+  for (unsigned int s = 0; s < 4; ++s)
+  {
+    one.Sequences[s] = (folder / (c.Name + '-' + roles[s] + ".nii")).string();
+    changed.Add(one.Sequences[s]);
+    itk::WriteImage(healthy.Sequences[s], one.Sequences[s]);
+  }
+  one.BrainMask = c.BrainMask;
+  one.TumourMask = tumour;
+  one.GradingModel = options.gradingModel.empty() ? FindDefaultModel("grading") : options.gradingModel;
+  one.TrustModel = options.trustModel;
+  one.Device = options.device;
+  one.Precision = options.precision;
+  one.Threads = options.threads;
+  one.Output = (folder / c.Name).string();
+  GradeCase(one);
+  std::ifstream file(fs::path(one.Output) / "result.json", std::ios::binary);
+  const Json    probabilities = Json::parse(file).at("probabilities");
+  if (probabilities.is_null())
+  {
+    json["undefined"] = "its control has no grade: the tumour is below a voxel of the grader's grid";
+    return;
+  }
+  json["probability_hgg"] = probabilities.at("HGG");
+}
+
+/** Grades each scored case again without its tumour, into OUTPUT/control; what was done with the same result is kept,
+ * what failed is tried again. */
 void
 ControlCases(const EvaluateOptions & options, const Chosen & chosen)
 {
-  const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
-  const fs::path                    control = fs::path(options.output) / "control";
+  const fs::path control = fs::path(options.output) / "control";
   fs::create_directories(control);
   for (std::size_t i = 0; i < chosen.Scored.size(); ++i)
   {
@@ -556,54 +636,25 @@ ControlCases(const EvaluateOptions & options, const Chosen & chosen)
     {
       std::ifstream file(path, std::ios::binary);
       const Json    earlier = file ? Json::parse(file, nullptr, false) : Json();
-      if (earlier.is_object() && earlier.value("of", "") == of)
+      if (earlier.is_object() && earlier.value("of", "") == of && !earlier.contains("failed"))
       {
         continue;
       }
     }
-    std::cerr << "[control " << i + 1 << '/' << chosen.Scored.size() << "] " << c.Name << std::endl;
-    Json              json{ { "of", of }, { "probability_hgg", nullptr }, { "filled_share", nullptr } };
-    const std::string tumour = FindImage(folder, "tumour");
-    if (tumour.empty() || IsEmpty(tumour))
+    std::cerr << "[control " << i + 1 << '/' << chosen.Scored.size() << "] " << c.Name;
+    Json json{ { "of", of }, { "probability_hgg", nullptr }, { "filled_share", nullptr } };
+    try
     {
-      json["undefined"] = "no tumour was found";
+      ControlCase(options, c, FindImage(folder, "tumour"), control, json);
     }
-    else
+    catch (const std::exception & error)
     {
-      std::array<SequenceImageType::Pointer, 4> sequences;
-      for (unsigned int s = 0; s < 4; ++s)
-      {
-        sequences[s] = ReadStripped(c.Sequences[s], roles[s], c.BrainMask);
-      }
-      const HealthyHalf healthy = ReplaceTumour(sequences, ReadMask(tumour, "the tumour mask"));
-      json["filled_share"] = healthy.FilledShare;
-      if (!healthy.Undefined.empty())
-      {
-        json["undefined"] = healthy.Undefined;
-      }
-      else
-      {
-        CaseToGrade one;
-        for (unsigned int s = 0; s < 4; ++s)
-        {
-          one.Sequences[s] = (control / (c.Name + '-' + roles[s] + ".nii")).string();
-          itk::WriteImage(healthy.Sequences[s], one.Sequences[s]);
-        }
-        one.BrainMask = c.BrainMask;
-        one.TumourMask = tumour;
-        one.GradingModel = options.gradingModel.empty() ? FindDefaultModel("grading") : options.gradingModel;
-        one.TrustModel = options.trustModel;
-        one.Device = options.device;
-        one.Precision = options.precision;
-        one.Threads = options.threads;
-        one.Output = (control / c.Name).string();
-        GradeCase(one);
-        std::for_each(one.Sequences.begin(), one.Sequences.end(), [](const std::string & file) { fs::remove(file); });
-        std::ifstream file(fs::path(one.Output) / "result.json", std::ios::binary);
-        json["probability_hgg"] = Json::parse(file).at("probabilities").at("HGG");
-      }
+      json["undefined"] = OneLine(error);
+      json["failed"] = true;
+      std::cerr << ": failed, " << OneLine(error);
     }
-    WriteText(path.string(), json.dump(2) + '\n');
+    std::cerr << std::endl;
+    WriteText(path.string(), json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n');
   }
 }
 
@@ -819,7 +870,7 @@ Evaluate(EvaluateOptions options)
       if (mean.GetNumberOfCases() > 0)
       {
         const std::string stem = StemOfMeanMap(i, map);
-        mean.Write(pathOf, stem);
+        mean.Write(pathOf, stem, chosen.Notes);
         rows[i].Explanations["mean_maps"].push_back(
           { { "map", map }, { "cases", mean.GetNumberOfCases() }, { "file", stem + ".png" } });
       }
@@ -857,8 +908,8 @@ Evaluate(EvaluateOptions options)
                          { "bootstrap_resamples", 2000 }, { "calibration_bins", 10 } };
   context.Seconds = Now() - start;
   const Json evaluation = DescribeEvaluation(rows, context);
-  DrawReceiverCurves(rows, output.PathOf("roc.png"));
-  DrawReliability(rows, output.PathOf("reliability.png"));
+  DrawReceiverCurves(rows, output.PathOf("roc.png"), context.Notes);
+  DrawReliability(rows, output.PathOf("reliability.png"), context.Notes);
   WriteText(output.PathOf("evaluation.md"), WriteMarkdown(evaluation));
   WriteText(output.PathOf("evaluation.tex"), WriteLatex(evaluation));
   WriteText(output.PathOf("evaluation.json"), evaluation.dump(2, ' ', false, Json::error_handler_t::replace) + '\n');
@@ -940,7 +991,8 @@ AddEvaluateCommand(CLI::App & application, int & exitCode)
   command->add_flag(
     "--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript, .pt2)");
   command->add_option("--device", options->device, "cpu, cuda, cuda:N, or auto: a GPU where there is one")
-    ->capture_default_str();
+    ->capture_default_str()
+    ->check(DeviceName());
   command->add_option("--precision", options->precision, "Arithmetic of the segmentation")
     ->capture_default_str()
     ->check(CLI::IsMember({ "float32", "bfloat16" }));
@@ -971,14 +1023,9 @@ AddEvaluateCommand(CLI::App & application, int & exitCode)
       Evaluate(*options);
       exitCode = 0;
     }
-    catch (const itk::ExceptionObject & error)
-    {
-      std::cerr << "glioma evaluate: " << OneLine(error) << std::endl;
-      exitCode = 1;
-    }
     catch (const std::exception & error)
     {
-      std::cerr << "glioma evaluate: " << error.what() << std::endl;
+      std::cerr << "glioma evaluate: " << WithItsList(error) << std::endl;
       exitCode = 1;
     }
   });

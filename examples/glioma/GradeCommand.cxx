@@ -22,12 +22,14 @@
 #include "DefaultModels.h"
 #include "GridComparison.h"
 #include "ImageOutput.h"
+#include "OptionChecks.h"
 #include "OutputFolder.h"
 #include "OverviewPicture.h"
 #include "ProgressBar.h"
 #include "RegisteredCase.h"
 #include "ReportPage.h"
 #include "ResultDocument.h"
+#include "SideBySide.h"
 #include "StageMemory.h"
 
 #include "itkCommand.h"
@@ -42,9 +44,12 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <memory>
+#include <sstream>
 #include <stdexcept>
 
 namespace glioma
@@ -130,6 +135,11 @@ private:
 itk::TorchModel::Pointer
 LoadModel(const std::string & path, const std::string & task, const GradeOptions & options)
 {
+  std::error_code ignored;
+  if (!path.empty() && !std::filesystem::exists(path, ignored))
+  {
+    throw std::runtime_error("There is no model " + path + "; check --" + task + "-model.");
+  }
   auto model = itk::TorchModel::New();
   model->SetPath(path.empty() ? FindDefaultModel(task) : path);
   model->SetTrustModelCode(options.trustModel);
@@ -598,9 +608,10 @@ Grade(const GradeOptions & options)
   bar.Show(0.0, "read");
   const std::vector<std::string> & sequenceNames = FilterType::GetSequenceNames();
   std::vector<std::string>         usedSeries;
-  const auto addInput = [&](const std::string & key, const std::string & path, const std::string & role) {
-    const std::vector<std::string> files = FilesOfInput(path, role, options.series, usedSeries);
-    document.AddInput(key, path, files);
+  InputFiles                       files;
+  const auto                       addInput = [&](const std::string & key, const std::string & path) {
+    document.AddInput(key, path, files.Paths);
+    usedSeries.insert(usedSeries.end(), files.NamedBy.begin(), files.NamedBy.end());
   };
   std::vector<SequenceImageType::Pointer> sequences;
   MaskImageType::Pointer                  brainMask;
@@ -608,23 +619,23 @@ Grade(const GradeOptions & options)
   MaskImageType::Pointer                  regions;
   for (std::size_t i = 0; i < sequenceNames.size(); ++i)
   {
-    sequences.push_back(ReadSequence(options.sequences[i], sequenceNames[i], options.series));
-    addInput(sequenceNames[i], options.sequences[i], sequenceNames[i]);
+    sequences.push_back(ReadSequence(options.sequences[i], sequenceNames[i], options.series, &files));
+    addInput(sequenceNames[i], options.sequences[i]);
   }
   if (!options.brainMask.empty())
   {
-    brainMask = ReadMask(options.brainMask, "the brain mask", options.series);
-    addInput("brain-mask", options.brainMask, "the brain mask");
+    brainMask = ReadMask(options.brainMask, "the brain mask", options.series, &files);
+    addInput("brain-mask", options.brainMask);
   }
   if (!options.tumourMask.empty())
   {
-    tumourMask = ReadMask(options.tumourMask, "the tumour mask", options.series);
-    addInput("tumour-mask", options.tumourMask, "the tumour mask");
+    tumourMask = ReadMask(options.tumourMask, "the tumour mask", options.series, &files);
+    addInput("tumour-mask", options.tumourMask);
   }
   if (!options.regions.empty())
   {
-    regions = ReadLabels(options.regions, "the regions", options.series);
-    addInput("regions", options.regions, "the regions");
+    regions = ReadLabels(options.regions, "the regions", options.series, &files);
+    addInput("regions", options.regions);
     filter->SetRegionLabelsImage(regions);
   }
   for (const std::string & entry : options.series)
@@ -708,8 +719,9 @@ Grade(const GradeOptions & options)
   document.AddParameter("test_explanation", options.testExplanation);
   document.AddParameter("device", options.device);
   document.AddParameter("precision", options.precision);
-  document.AddParameter(
-    "threads", options.threads > 0 ? options.threads : itk::MultiThreaderBase::GetGlobalDefaultNumberOfThreads());
+  const unsigned int threads =
+    options.threads > 0 ? options.threads : itk::MultiThreaderBase::GetGlobalDefaultNumberOfThreads();
+  document.AddParameter("threads", threads);
   document.AddParameter("geometry-tolerance", options.geometryTolerance);
   document.AddParameter("format", options.format);
   document.AddParameter("keep-identifiers", options.keepIdentifiers);
@@ -737,11 +749,22 @@ Grade(const GradeOptions & options)
     }
     return keys;
   };
-  const auto write = [&](const auto & image, const std::string & stem, std::size_t sequence) {
-    const std::string name = stem + (sequence == reference ? "" : gridSuffixes[sequence]) + '.' + options.format;
-    WriteResult(name, [&] { WriteImage(&*image, keysOf(sequence), output.PathOf(name)); });
-    document.AddOutput(name);
+  // An image on another grid comes when its turn does, and goes after it.
+  struct ImageToWrite
+  {
+    std::string           Name;
+    unsigned int          Components;
+    std::function<void()> Write;
   };
+  std::vector<ImageToWrite> images;
+  const auto                addImage =
+    [&](const auto & makeImage, unsigned int components, const std::string & stem, std::size_t sequence) {
+      const std::string name = stem + (sequence == reference ? "" : gridSuffixes[sequence]) + '.' + options.format;
+      const auto        write = [&output, name, makeImage, keys = keysOf(sequence)] {
+        WriteResult(name, [&] { WriteImage(&*makeImage(), keys, output.PathOf(name)); });
+      };
+      images.push_back({ name, components, write });
+    };
   std::vector<std::size_t> grids{ reference };
   for (std::size_t i = 0; i < sequences.size() && options.onEveryGrid; ++i)
   {
@@ -750,45 +773,67 @@ Grade(const GradeOptions & options)
       grids.push_back(i);
     }
   }
-  const auto writeMap = [&](const auto * image, const std::string & stem) {
+  const auto addMap = [&](const auto * image, const std::string & stem) {
     for (std::size_t i = 0; i < grids.size() && image; ++i)
     {
+      const unsigned int components = image->GetNumberOfComponentsPerPixel();
+      const std::size_t  grid = grids[i];
       if (registered)
       {
-        write(registered->ToSequence(image, grids[i]), stem, grids[i]);
+        addImage([&registered, image, grid] { return registered->ToSequence(image, grid); }, components, stem, grid);
       }
       else
       {
-        write(image, stem, grids[i]);
+        addImage([image] { return image; }, components, stem, grid);
       }
     }
   };
+  const MaskImageType * const     labels = filter->GetOutput();
+  const SequenceImageType * const probability = filter->GetTumourProbability();
   for (const std::size_t grid : grids)
   {
     if (!registered)
     {
-      write(static_cast<const MaskImageType *>(filter->GetOutput()), "tumour", grid);
+      addImage([labels] { return labels; }, 1, "tumour", grid);
     }
     else if (tumourMask && grid == reference)
     {
-      write(tumourMask, "tumour", grid);
+      addImage([&tumourMask] { return tumourMask; }, 1, "tumour", grid);
     }
     else
     {
-      write(registered->LabelsToSequence(filter->GetOutput(), filter->GetTumourProbability(), grid), "tumour", grid);
+      const auto makeLabels = [&registered, labels, probability, grid] {
+        return registered->LabelsToSequence(labels, probability, grid);
+      };
+      addImage(makeLabels, 1, "tumour", grid);
     }
   }
-  writeMap(filter->GetTumourProbability(), "tumour-probability");
+  addMap(probability, "tumour-probability");
   for (const std::string & layer : filter->GetGradCAMLayers())
   {
-    writeMap(filter->GetGradCAM(layer), FileNameOfLayer(layer));
+    addMap(filter->GetGradCAM(layer), FileNameOfLayer(layer));
   }
-  writeMap(filter->GetGuidedBackpropagation(), "guided-backprop");
+  addMap(filter->GetGuidedBackpropagation(), "guided-backprop");
   for (const std::string & layer : filter->GetBrainGradCAMLayers())
   {
-    writeMap(filter->GetBrainGradCAM(layer), "brain-" + FileNameOfLayer(layer));
+    addMap(filter->GetBrainGradCAM(layer), "brain-" + FileNameOfLayer(layer));
   }
-  writeMap(filter->GetBrainGuidedBackpropagation(), "brain-guided-backprop");
+  addMap(filter->GetBrainGuidedBackpropagation(), "brain-guided-backprop");
+  for (const ImageToWrite & image : images)
+  {
+    document.AddOutput(image.Name);
+  }
+  // The longest first: the others go beside it.
+  std::stable_sort(images.begin(), images.end(), [](const ImageToWrite & a, const ImageToWrite & b) {
+    return a.Components > b.Components;
+  });
+  std::vector<std::function<void()>> writing;
+  for (const ImageToWrite & image : images)
+  {
+    writing.push_back(image.Write);
+  }
+  // On another grid each makes its own image first: more at a time would take more memory than CaseEstimate says.
+  RunSideBySide(writing, CanBeWrittenSideBySide(images.front().Name) ? std::min(threads, 2u) : 1u);
   document.AddStage("write", Now() - start);
 
   start = Now();
@@ -859,6 +904,22 @@ public:
   ~WarningsGuard() { itk::OutputWindow::SetInstance(nullptr); }
 };
 
+/** A message of the library with the options that do what it advises. */
+std::string
+WithOptions(std::string text)
+{
+  for (const auto & pair : { std::make_pair("give a brain mask", "give a brain mask (--brain-mask)"),
+                             std::make_pair("RigidRegistrationFilter", "--register") })
+  {
+    const std::string name = pair.first;
+    for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + 1))
+    {
+      text.replace(at, name.size(), pair.second);
+    }
+  }
+  return text;
+}
+
 int
 RunGrade(const GradeOptions & options)
 {
@@ -877,7 +938,7 @@ RunGrade(const GradeOptions & options)
   }
   catch (const std::exception & error)
   {
-    std::cerr << "glioma grade: " << OneLine(error) << std::endl;
+    std::cerr << "glioma grade: " << WithOptions(OneLine(error)) << std::endl;
     return 1;
   }
 }
@@ -957,6 +1018,19 @@ OneLine(const std::exception & error)
     }
   }
   return Shown(line);
+}
+
+std::string
+WithItsList(const std::exception & error)
+{
+  const auto * const itkError = dynamic_cast<const itk::ExceptionObject *>(&error);
+  std::istringstream text(itkError ? itkError->GetDescription() : error.what());
+  std::string        all;
+  for (std::string line; std::getline(text, line);)
+  {
+    all += (all.empty() ? "" : line.compare(0, 2, "  ") == 0 ? "\n  " : " ") + OneLine(std::runtime_error(line));
+  }
+  return all;
 }
 
 std::string
@@ -1094,7 +1168,8 @@ AddGradeCommand(CLI::App & application, int & exitCode)
                       options->testExplanation,
                       "Delete and insert what the maps point at, and make weights random; a minute more");
   command->add_option("--device", options->device, "cpu, cuda, cuda:N, or auto: a GPU where there is one")
-    ->capture_default_str();
+    ->capture_default_str()
+    ->check(DeviceName());
   command->add_option("--precision", options->precision, "Arithmetic of the segmentation")
     ->capture_default_str()
     ->check(CLI::IsMember({ "float32", "bfloat16" }));

@@ -50,6 +50,10 @@ GradeCase(const CaseToGrade & caseToGrade);
 std::string
 OneLine(const std::exception & error);
 
+/** The same, but each problem of a list in a line of its own. */
+std::string
+WithItsList(const std::exception & error);
+
 /** Text of a file or a bundle for a terminal: '?' for control characters, and for what is no UTF-8. */
 std::string
 Shown(const std::string & text);

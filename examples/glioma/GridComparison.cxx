@@ -17,7 +17,8 @@
  *=========================================================================*/
 #include "GridComparison.h"
 
-#include <cmath>
+#include "itkGridDifference.h"
+
 #include <sstream>
 
 namespace glioma
@@ -25,18 +26,7 @@ namespace glioma
 bool
 IsOnGridOf(const itk::ImageBase<3> * image, const itk::ImageBase<3> * reference, double tolerance)
 {
-  bool isSame = image->GetLargestPossibleRegion().GetSize() == reference->GetLargestPossibleRegion().GetSize();
-  for (unsigned int d = 0; d < 3; ++d)
-  {
-    const double voxel = reference->GetSpacing()[d];
-    isSame = isSame && std::abs(image->GetSpacing()[d] - voxel) <= tolerance * voxel &&
-             std::abs(image->GetOrigin()[d] - reference->GetOrigin()[d]) <= tolerance * voxel;
-    for (unsigned int c = 0; c < 3; ++c)
-    {
-      isSame = isSame && std::abs(image->GetDirection()[d][c] - reference->GetDirection()[d][c]) <= tolerance;
-    }
-  }
-  return isSame;
+  return itk::GridDifference<3>(reference, image).IsWithin(tolerance, tolerance);
 }
 
 std::string

@@ -24,7 +24,8 @@
 
 namespace glioma
 {
-/** Whether an image has the size and place of another, within a share of a voxel and in each direction cosine. */
+/** Whether an image has the region and place of another, within a share of a voxel and in each direction cosine
+ * (itk::GridDifference). */
 bool
 IsOnGridOf(const itk::ImageBase<3> * image, const itk::ImageBase<3> * reference, double tolerance);
 

@@ -19,56 +19,151 @@
 
 #include "NiftiForms.h"
 
+#include "itkImageFileCheck.h"
 #include "itkImageFileReader.h"
 #include "itkImageFileWriter.h"
 #include "itkMetaDataObject.h"
+#include "itk_zlib.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <stdexcept>
 
 namespace glioma
 {
 namespace
 {
+constexpr itk::SizeValueType mostOfNifti = 32767; // 16 bits
+
+bool
+IsNiftiGz(const std::string & name)
+{
+  return name.size() > 7 && name.compare(name.size() - 7, 7, ".nii.gz") == 0;
+}
+
+template <typename TImage>
+void
+WriteWithItk(const TImage * image, const itk::MetaDataDictionary & dictionary, const std::string & path)
+{
+  auto view = TImage::New();
+  view->Graft(image);
+  view->SetMetaDataDictionary(dictionary);
+  auto writer = itk::ImageFileWriter<TImage>::New();
+  writer->SetFileName(path);
+  writer->SetInput(view);
+  writer->UseCompressionOn();
+  writer->Update();
+}
+
+/** ITK before 5.3 writes wrong codes: to compress all again would take as long as the first time. So ITK writes a small
+ * image in the same place, for its header, and the voxels follow from where they are, without its copy of them. */
+template <typename TImage>
+void
+WriteNiftiGz(const TImage * image, const itk::MetaDataDictionary & dictionary, const std::string & path)
+{
+  using ComponentType = typename TImage::InternalPixelType;
+  const auto        region = image->GetLargestPossibleRegion();
+  const std::size_t voxels = region.GetNumberOfPixels();
+  const std::size_t components = image->GetNumberOfComponentsPerPixel();
+  auto              small = TImage::New();
+  small->CopyInformation(image);
+  small->SetRegions(typename TImage::RegionType(region.GetIndex(), typename TImage::SizeType{ { 2, 2, 2 } }));
+  small->Allocate();
+  std::fill_n(small->GetBufferPointer(), 8 * components, ComponentType{});
+  WriteWithItk(small.GetPointer(), dictionary, path);
+  const std::vector<unsigned char> header = HeaderOfWritten(path, region.GetSize(), dictionary);
+
+  errno = 0;
+  std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "wb"), gzclose);
+  const auto                                 write = [&file](const void * bytes, std::size_t number) {
+    return gzwrite(file.get(), bytes, static_cast<unsigned int>(number)) == static_cast<int>(number);
+  };
+  bool isWritten = file && write(header.data(), header.size());
+  // One component after the other.
+  constexpr std::size_t      most = std::size_t{ 1 } << 16; // voxels
+  std::vector<ComponentType> portion(std::min(most, voxels));
+  for (std::size_t c = 0; c < components; ++c)
+  {
+    for (std::size_t first = 0; first < voxels && isWritten; first += most)
+    {
+      const std::size_t           number = std::min(most, voxels - first);
+      const ComponentType * const from = image->GetBufferPointer() + first * components + c;
+      for (std::size_t i = 0; i < number; ++i)
+      {
+        portion[i] = from[i * components];
+      }
+      isWritten = write(portion.data(), number * sizeof(ComponentType));
+    }
+  }
+  // The last bytes are written when it is closed.
+  int         number = errno;
+  int         code = Z_OK;
+  std::string reason = file ? gzerror(file.get(), &code) : "";
+  if (!file || gzclose(file.release()) != Z_OK || !isWritten)
+  {
+    number = number != 0 ? number : errno;
+    throw std::runtime_error(number != 0 ? std::strerror(number) : reason.empty() ? "zlib gives no reason" : reason);
+  }
+}
+
 template <typename TImage>
 void
 WriteAndCheck(const TImage * image, const itk::MetaDataDictionary & dictionary, const std::string & path)
 {
   const std::string name = std::filesystem::path(path).filename().string();
   std::string       reason = "what was written differs from what is on the disk";
+  const auto        region = image->GetLargestPossibleRegion();
+  if (image->GetBufferedRegion() != region)
+  {
+    throw std::runtime_error("Cannot write " + name + ": only a part of the image is there; update all of it first.");
+  }
+  for (unsigned int d = 0; d < 3 && IsNiftiGz(name); ++d)
+  {
+    if (region.GetSize(d) > mostOfNifti)
+    {
+      throw std::runtime_error("Cannot write " + name + ": NIfTI holds at most " + std::to_string(mostOfNifti) +
+                               " voxels a side, and the image has " + std::to_string(region.GetSize(d)) +
+                               "; choose NRRD or MetaImage.");
+    }
+  }
   try
   {
-    auto view = TImage::New();
-    view->Graft(image);
-    view->SetMetaDataDictionary(dictionary);
-    auto writer = itk::ImageFileWriter<TImage>::New();
-    writer->SetFileName(path);
-    writer->SetInput(view);
-    writer->UseCompressionOn();
-    writer->Update();
-    if (name.size() > 7 && name.compare(name.size() - 7, 7, ".nii.gz") == 0)
+    if (IsNiftiGz(name))
     {
-      WriteFormCodes(dictionary, path);
+      WriteNiftiGz(image, dictionary, path);
     }
-
+    else
+    {
+      WriteWithItk(image, dictionary, path);
+    }
     auto reader = itk::ImageFileReader<TImage>::New();
     reader->SetFileName(path);
-    reader->Update();
-    const TImage *    back = reader->GetOutput();
-    const std::size_t bytes = sizeof(typename TImage::InternalPixelType) * image->GetNumberOfComponentsPerPixel() *
-                              image->GetLargestPossibleRegion().GetNumberOfPixels();
+    reader->UpdateOutputInformation();
+    const TImage * back = reader->GetOutput();
     if (back->GetLargestPossibleRegion().GetSize() == image->GetLargestPossibleRegion().GetSize() &&
-        back->GetNumberOfComponentsPerPixel() == image->GetNumberOfComponentsPerPixel() &&
-        std::memcmp(back->GetBufferPointer(), image->GetBufferPointer(), bytes) == 0)
+        back->GetNumberOfComponentsPerPixel() == image->GetNumberOfComponentsPerPixel())
     {
+      // Every byte is read again, and the sum is that of the voxels: without a second image of them.
+      itk::ImageFileCheck::FindNonFiniteVoxels(path);
       return;
     }
+  }
+  catch (const std::runtime_error & error)
+  {
+    reason = error.what();
   }
   catch (const itk::ExceptionObject & error)
   {
     reason = error.GetDescription();
+  }
+  // What is there may be whole, and another image.
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(std::filesystem::symlink_status(path, ignored)))
+  {
+    std::filesystem::remove(path, ignored);
   }
   for (char & character : reason)
   {
@@ -99,6 +194,13 @@ WriteImage(const itk::VectorImage<float, 3> * image,
            const std::string &                path)
 {
   WriteAndCheck(image, dictionary, path);
+}
+
+bool
+CanBeWrittenSideBySide(const std::string & path)
+{
+  // ITK copies the voxels for the others, and the library of NRRD keeps its errors for the whole process.
+  return IsNiftiGz(path);
 }
 
 const std::vector<AllowedKey> &

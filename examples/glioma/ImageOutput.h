@@ -27,8 +27,8 @@
 
 namespace glioma
 {
-/** Writes an image compressed, with \a dictionary instead of its own, and reads it back: what a full disk cut off is
- * noticed in every format. Throws with what to do. */
+/** Writes an image compressed, with \a dictionary instead of its own, and reads the file again, up to the sum of its
+ * bytes: what a full disk cut off is noticed in every format. Throws with what to do. */
 void
 WriteImage(const itk::Image<unsigned char, 3> * image,
            const itk::MetaDataDictionary &      dictionary,
@@ -39,6 +39,10 @@ void
 WriteImage(const itk::VectorImage<float, 3> * image,
            const itk::MetaDataDictionary &    dictionary,
            const std::string &                path);
+
+/** Whether images of this name may be written in several threads at once. */
+bool
+CanBeWrittenSideBySide(const std::string & path);
 
 /** A key that may leave with the results, and what its values look like: no free text. */
 struct AllowedKey

@@ -206,7 +206,9 @@ InspectImage(const std::string & path)
   const auto io = itk::ImageIOFactory::CreateImageIO(path.c_str(), itk::IOFileModeEnum::ReadMode);
   if (!io)
   {
-    itkGenericExceptionMacro("'" << path << "' is neither a model bundle nor an image that ITK reads");
+    itkGenericExceptionMacro("'" << path
+                                 << "' is neither a model bundle nor an image that ITK reads: give the folder of a "
+                                    "bundle, a model file or an image.");
   }
   itk::ImageFileCheck::FilesOf(path); // refuses headers that the reader would believe
   io->SetFileName(path);
@@ -271,14 +273,14 @@ RunInspect(const InspectOptions & options)
     }
     else
     {
-      itkGenericExceptionMacro("'" << options.path << "' does not exist");
+      itkGenericExceptionMacro("'" << options.path << "' does not exist: check the path.");
     }
     FlushStandardOutput();
     return 0;
   }
   catch (const std::exception & error)
   {
-    std::cerr << "error: " << OneLine(error) << '\n';
+    std::cerr << "glioma inspect: " << OneLine(error) << '\n';
   }
   return 1;
 }

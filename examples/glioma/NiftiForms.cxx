@@ -35,6 +35,8 @@ namespace glioma
 namespace
 {
 constexpr std::size_t headerSize = 348;
+constexpr std::size_t placeOfSize = 42;
+constexpr std::size_t placeOfOffset = 108;
 constexpr std::size_t placeOfCodes = 252; // qform_code, then sform_code
 constexpr std::size_t placeOfQuaternion = 256;
 constexpr std::size_t placeOfRows = 280;
@@ -198,63 +200,33 @@ KeepFormsThatAgree(const std::string & path, const std::string & role, itk::Imag
   }
 }
 
-void
-WriteFormCodes(const itk::MetaDataDictionary & dictionary, const std::string & path)
+std::vector<unsigned char>
+HeaderOfWritten(const std::string & path, const itk::Size<3> & size, const itk::MetaDataDictionary & dictionary)
 {
-  const std::array<std::int16_t, 2> wanted{ { CodeOf(dictionary, "qform_code"), CodeOf(dictionary, "sform_code") } };
-  std::vector<unsigned char>        bytes;
+  HeaderType     header;
+  const FileType file(gzopen(path.c_str(), "rb"), gzclose);
+  if (!file || !ReadHeader(file.get(), header))
   {
-    HeaderType     header;
-    const FileType file(gzopen(path.c_str(), "rb"), gzclose);
-    if (!file || !ReadHeader(file.get(), header))
-    {
-      throw std::runtime_error("Cannot read what was written to " + path + '.');
-    }
-    bool isRight = true;
-    for (std::size_t i = 0; i < wanted.size(); ++i)
-    {
-      const auto code = ValueAt<std::int16_t>(header, placeOfCodes + 2 * i, false);
-      isRight = isRight && (wanted[i] == 0 || wanted[i] == code);
-    }
-    if (isRight)
-    {
-      return;
-    }
-    bytes.assign(header.begin(), header.end());
-    std::array<unsigned char, 1 << 16> portion;
-    while (const int number = gzread(file.get(), portion.data(), static_cast<unsigned int>(portion.size())))
-    {
-      if (number < 0)
-      {
-        throw std::runtime_error("Cannot read what was written to " + path + '.');
-      }
-      bytes.insert(bytes.end(), portion.begin(), portion.begin() + number);
-    }
+    throw std::runtime_error("Cannot read what was written to " + path + '.');
   }
-  for (std::size_t i = 0; i < wanted.size(); ++i)
+  for (std::size_t d = 0; d < 3; ++d)
   {
-    if (wanted[i] != 0)
-    {
-      std::memcpy(&bytes[placeOfCodes + 2 * i], &wanted[i], sizeof(wanted[i]));
-    }
+    const auto number = static_cast<std::int16_t>(size[d]);
+    std::memcpy(&header[placeOfSize + 2 * d], &number, sizeof(number));
   }
-  // The last portion is written by gzclose().
-  FileType    file(gzopen(path.c_str(), "wb"), gzclose);
-  std::size_t done = 0;
-  while (file && done < bytes.size())
+  std::size_t place = placeOfCodes;
+  for (const char * const key : { "qform_code", "sform_code" })
   {
-    const auto number = static_cast<unsigned int>(std::min<std::size_t>(bytes.size() - done, std::size_t{ 1 } << 26));
-    if (gzwrite(file.get(), &bytes[done], number) != static_cast<int>(number))
+    const std::int16_t code = CodeOf(dictionary, key);
+    if (code != 0)
     {
-      break;
+      std::memcpy(&header[place], &code, sizeof(code));
     }
-    done += number;
+    place += sizeof(code);
   }
-  const bool isOpen = file != nullptr;
-  if (!isOpen || gzclose(file.release()) != Z_OK || done < bytes.size())
-  {
-    throw std::runtime_error("Cannot write " + path.substr(path.find_last_of('/') + 1) +
-                             "; is the disk full? Free some space, or choose another --output.");
-  }
+  std::vector<unsigned char> bytes(header.begin(), header.end());
+  // What may stand between: the mark of extensions, of which ITK writes none.
+  bytes.resize(static_cast<std::size_t>(ValueAt<float>(header, placeOfOffset, false)), 0);
+  return bytes;
 }
 } // namespace glioma

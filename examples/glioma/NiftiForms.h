@@ -21,6 +21,7 @@
 #include "itkImageBase.h"
 
 #include <string>
+#include <vector>
 
 namespace glioma
 {
@@ -31,10 +32,12 @@ namespace glioma
 void
 KeepFormsThatAgree(const std::string & path, const std::string & role, itk::ImageBase<3> * image);
 
-/** Gives a written NIfTI file (.nii.gz) the codes of \a dictionary ("qform_code", "sform_code"): ITK before 5.3 writes
- * 1 for both. */
-void
-WriteFormCodes(const itk::MetaDataDictionary & dictionary, const std::string & path);
+/** What stands before the voxels of the file \a path that ITK wrote (.nii.gz), for an image of \a size voxels and with
+ * the codes of \a dictionary ("qform_code", "sform_code"): ITK before 5.3 writes 1 for both. Throws where it cannot be
+ * read.
+ */
+std::vector<unsigned char>
+HeaderOfWritten(const std::string & path, const itk::Size<3> & size, const itk::MetaDataDictionary & dictionary);
 } // namespace glioma
 
 #endif // NiftiForms_h

@@ -27,7 +27,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iomanip>
-#include <iostream>
+#include <ostream>
 #include <sstream>
 
 namespace glioma
@@ -255,28 +255,6 @@ WritePhantomCohort(const SynthesizeOptions & options, std::ostream & progress)
     fs::remove_all(partial, ignored);
     throw;
   }
-}
-
-int
-RunSynthesize(const SynthesizeOptions & options)
-{
-  try
-  {
-    WritePhantomCohort(options, std::cout);
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    std::cerr << "glioma synthesize: " << error.GetDescription() << std::endl;
-    return 1;
-  }
-  catch (const std::exception & error)
-  {
-    std::cerr << "glioma synthesize: " << error.what() << std::endl;
-    return 1;
-  }
-  std::cout << "Wrote " << options.cases << " phantoms (synthetic, no patients) and COHORT.csv to "
-            << options.outputDirectory << std::endl;
-  return 0;
 }
 
 } // namespace glioma

@@ -59,10 +59,6 @@ struct SynthesizeOptions
 void
 WritePhantomCohort(const SynthesizeOptions & options, std::ostream & progress);
 
-/** The same as a command: messages go to the standard streams; returns 0 (done), 1 (failed) or 2 (wrong usage). */
-int
-RunSynthesize(const SynthesizeOptions & options);
-
 } // namespace glioma
 
 #endif // PhantomCohort_h

@@ -17,16 +17,18 @@
  *=========================================================================*/
 #include "RegisteredCase.h"
 
+#include "SideBySide.h"
+
 #include "itkModelSpaceFilter.h"
 #include "itkRigidRegistrationFilter.h"
 #include "itkRigidResampleImageFilter.h"
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <numeric>
 #include <stdexcept>
-#include <thread>
 
 namespace glioma
 {
@@ -180,15 +182,12 @@ RegisteredCase::RegisteredCase(const std::vector<std::string> &                n
       errors[i] = std::current_exception();
     }
   };
-  std::vector<std::thread> threads;
+  std::vector<std::function<void()>> tasks;
   for (std::size_t i = 0; i < sequences.size(); ++i)
   {
-    threads.emplace_back(run, i);
+    tasks.emplace_back([&run, i] { run(i); });
   }
-  for (std::thread & thread : threads)
-  {
-    thread.join();
-  }
+  RunSideBySide(tasks, tasks.size());
   for (std::size_t i = 0; i < sequences.size(); ++i)
   {
     if (errors[i])

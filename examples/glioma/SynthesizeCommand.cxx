@@ -17,12 +17,36 @@
  *=========================================================================*/
 #include "SynthesizeCommand.h"
 
+#include "GradeCommand.h"
+#include "OptionChecks.h"
 #include "PhantomCohort.h"
 
+#include <exception>
+#include <iostream>
 #include <memory>
 
 namespace glioma
 {
+
+namespace
+{
+int
+RunSynthesize(const SynthesizeOptions & options)
+{
+  try
+  {
+    WritePhantomCohort(options, std::cout);
+  }
+  catch (const std::exception & error)
+  {
+    std::cerr << "glioma synthesize: " << OneLine(error) << std::endl;
+    return 1;
+  }
+  std::cout << "Wrote " << options.cases << " phantoms (synthetic, no patients) and COHORT.csv to "
+            << options.outputDirectory << std::endl;
+  return 0;
+}
+} // namespace
 
 void
 AddSynthesizeCommand(CLI::App & application, int & exitCode)
@@ -33,7 +57,9 @@ AddSynthesizeCommand(CLI::App & application, int & exitCode)
   command->add_option("--cases", options->cases, "Number of cases, half of them LGG, half HGG")
     ->required()
     ->check(CLI::Range(1, 9999));
-  command->add_option("--seed", options->seed, "Seed: the same gives the same phantoms")->required();
+  command->add_option("--seed", options->seed, "Seed: the same gives the same phantoms")
+    ->required()
+    ->check(WholeNumberUpTo());
   command->add_option("--output", options->outputDirectory, "Folder that gets COHORT.csv and the cases")->required();
   command->add_option("--spacing", options->spacing, "Edge of a voxel in mm (default 1)")->check(CLI::Range(1.0, 4.0));
   command->add_flag("--truth", options->truth, "Write each sequence's true log bias field and the white matter too");

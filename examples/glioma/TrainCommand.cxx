@@ -18,6 +18,7 @@
 #include "TrainCommand.h"
 
 #include "GradeCommand.h"
+#include "OptionChecks.h"
 #include "TrainingCurve.h"
 
 #include "itkCommand.h"
@@ -41,6 +42,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace glioma
@@ -97,6 +99,10 @@ public:
   {
     auto          value = std::make_shared<TValue>();
     CLI::Option * option = m_Command.add_option(name, *value, help);
+    if constexpr (std::is_unsigned<TValue>::value && !std::is_same<TValue, bool>::value)
+    {
+      option->check(WholeNumberUpTo(std::numeric_limits<TValue>::max()));
+    }
     m_Setters.push_back([option, value, set](Trainer & trainer) {
       if (option->count() > 0)
       {
@@ -119,20 +125,6 @@ private:
   CLI::App &                                  m_Command;
   std::vector<std::function<void(Trainer &)>> m_Setters;
 };
-
-/** The message in one line, but each problem of a list in one of its own. */
-std::string
-WithItsList(const std::exception & error)
-{
-  const auto * const itkError = dynamic_cast<const itk::ExceptionObject *>(&error);
-  std::istringstream text(itkError ? itkError->GetDescription() : error.what());
-  std::string        all;
-  for (std::string line; std::getline(text, line);)
-  {
-    all += (all.empty() ? "" : line.compare(0, 2, "  ") == 0 ? "\n  " : " ") + OneLine(std::runtime_error(line));
-  }
-  return all;
-}
 
 void
 ShowProgress(const Trainer & trainer)
@@ -321,7 +313,7 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
     ->check(CLI::IsMember({ "paper", "demonstration" }))
     ->capture_default_str();
   command->add_option("--cache", options->Cache, "Folder of prepared cases (default: cohort-cache beside the output)");
-  command->add_option("--initial", options->Initial, "Bundle to start from");
+  command->add_option("--initial", options->Initial, "Bundle to start from; what it was trained on must not validate");
   command->add_flag("--resume", options->Resume, "Go on from OUTPUT.checkpoint, with the same options");
   command->add_option(
     "--augment",
@@ -453,7 +445,8 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
   t.Add<unsigned int>("--threads", "Threads (all)", [](Trainer & x, unsigned int v) { x.SetNumberOfThreads(v); });
   t.Add<std::string>("--device",
                      "auto (CUDA where there is a GPU), cpu, cuda or cuda:N (auto)",
-                     [](Trainer & x, const std::string & v) { x.SetDevice(v); });
+                     [](Trainer & x, const std::string & v) { x.SetDevice(v); })
+    ->check(DeviceName());
   t.Add<std::string>("--name", "Name of the model", [](Trainer & x, const std::string & v) { x.SetName(v); });
   t.Add<std::string>("--training-data", "A sentence on what it was trained on", [](Trainer & x, const std::string & v) {
     x.SetTrainingData(v);

@@ -25,8 +25,51 @@
 #include "TrainCommand.h"
 #include "itkVersion.h"
 
+#include <algorithm>
 #include <csignal>
+#include <iostream>
 #include <string>
+#include <vector>
+
+namespace
+{
+void
+SetFooter(CLI::App & application)
+{
+  for (CLI::App * const command : application.get_subcommands(nullptr))
+  {
+    command->footer("Research use only.");
+    SetFooter(*command);
+  }
+}
+
+/** A word in the place of a command, and the commands that there are; empty where there is no such word. */
+std::string
+DescribeUnknownCommand(const CLI::App & application)
+{
+  const CLI::App * command = &application;
+  std::string      name = command->get_name();
+  while (!command->get_subcommands().empty())
+  {
+    command = command->get_subcommands().front();
+    name += ' ' + command->get_name();
+  }
+  const std::vector<std::string>      words = application.remaining(true);
+  const std::vector<const CLI::App *> commands = command->get_subcommands([](const CLI::App *) { return true; });
+  const auto isWord = [](const std::string & word) { return word.empty() || word.front() != '-'; };
+  const auto word = std::find_if(words.begin(), words.end(), isWord);
+  if (word == words.end() || commands.empty())
+  {
+    return "";
+  }
+  std::string text = name + ": there is no command " + glioma::Shown(*word) + "; the commands are";
+  for (std::size_t i = 0; i < commands.size(); ++i)
+  {
+    text += (i == 0 ? " " : i + 1 < commands.size() ? ", " : " and ") + commands[i]->get_name();
+  }
+  return text + '.';
+}
+} // namespace
 
 int
 main(int argc, char * argv[])
@@ -48,13 +91,20 @@ main(int argc, char * argv[])
   glioma::AddInspectCommand(application, exitCode);
   glioma::AddSynthesizeCommand(application, exitCode);
   glioma::AddTrainCommand(application, exitCode);
-  for (CLI::App * const command : application.get_subcommands(nullptr))
-  {
-    command->footer("Research use only.");
-  }
+  SetFooter(application);
   try
   {
     application.parse(argc, argv);
+  }
+  catch (const CLI::RequiredError & error)
+  {
+    const std::string unknown = DescribeUnknownCommand(application);
+    if (unknown.empty())
+    {
+      return application.exit(error) == 0 ? 0 : 2;
+    }
+    std::cerr << unknown << "\nRun with --help for more information." << std::endl;
+    return 2;
   }
   catch (const CLI::ParseError & error)
   {

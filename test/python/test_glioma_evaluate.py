@@ -300,12 +300,49 @@ class GliomaEvaluate(unittest.TestCase):
         text = (self.output / "evaluation.md").read_text()
         for part in (text, (self.output / "evaluation.tex").read_text()):
             self.assertIn("1 of the 2 cases are phantoms, not patients.", part)
+        # In the pictures too: "Research use only." alone has fewer dots.
+        for picture in ("roc", "reliability"):
+            below = read_array(self.output / f"{picture}.png")[610:].astype(int)
+            self.assertGreater((np.abs(below - 150).max(axis=2) < 5).sum(), 400, picture)
         # Every grade is right: that is said once, and not beside every number.
         self.assertEqual(text.count("no grade is wrong"), text.count("undefined: no grade is wrong"))
         self.assertLessEqual(text.count("no grade is wrong"), 3)
         self.assertIn("| always | 1.000 | 1.000 | 1.000 | - | - |", text)
         # What is rounded to 0 has no sign.
         self.assertNotRegex(text, r"-0\.0+\b")
+
+    def test_says_what_the_models_were_trained_on(self):
+        test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
+        folder = self.predict("one", dict(zip(test, (0.9, 0.2))))
+        nasty = "a|b `c` *d* <img src=x> [e](f) $g$ & 100 %_#{}~^\\\nnew"
+        for name in test:
+            path = folder / name / "result.json"
+            result = json.loads(path.read_text())
+            models = result["provenance"]["models"]
+            models["segmentation"] = {"name": "finder", "demonstration": False, "training_data": "", "sha256": "1"}
+            models["grading"].update(name=nasty, demonstration=True, training_data="trained on phantoms and twelve patients, not validated")
+            path.write_text(json.dumps(result))
+        (row,) = self.evaluate("--predictions", folder)["rows"]
+        text = (self.output / "evaluation.md").read_text()
+        said = "(a demonstration, trained on phantoms and twelve patients, not validated)"
+        (line,) = [line for line in text.splitlines() if said in line]
+        self.assertTrue(line.startswith(f"- {row['name']}: tumour found by finder (training data not stated); graded by a\\|b"), line)
+        self.assertLess(text.index("Research use only."), text.index(line))
+        self.assertNotRegex(line, r"(?<!\\)[`*_\[\]<>|~&#$]")
+        (caption,) = re.findall(r"\\caption\{(.*)\}\n", (self.output / "evaluation.tex").read_text())
+        self.assertIn(said, caption)
+        self.assertIn("\\$g\\$ \\& 100 \\%\\_\\#\\{\\}\\textasciitilde{}\\textasciicircum{}\\textbackslash{} new", caption)
+        # A result may say nothing of its models.
+        for name in test:
+            path = folder / name / "result.json"
+            path.write_text(json.dumps({**json.loads(path.read_text()), "provenance": {"models": {"grading": {"sha256": "0", "name": 7}}}}))
+        self.evaluate("--predictions", folder, "--force")
+        self.assertIn("graded by a model without a name (training data not stated)", (self.output / "evaluation.md").read_text())
+        # The pictures say of what they are: in their alternative texts, and in grey below the legend.
+        self.assertRegex((self.output / "evaluation.md").read_text(), r"!\[ROC curve, AUC \d\.\d{3}\]\(roc\.png\)")
+        for picture in ("roc", "reliability"):
+            below = read_array(self.output / f"{picture}.png")[610:].astype(int)
+            self.assertGreater((np.abs(below - 150).max(axis=2) < 5).sum(), 150, picture)
 
     def test_long_names_of_rows_fit_the_plots(self):
         test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
@@ -597,7 +634,9 @@ class GliomaEvaluate(unittest.TestCase):
         document = json.loads((bundle / "configs/metadata.json").read_text())
         case = lambda name: {"case": name, "licence": "none", "attribution": "none"}
         names = list(SUBJECTS)
-        document["gliomagrading"]["training"] = {"data": "none", "cases": [case(names[2])], "validation": [case(names[4])]}
+        # The names of another year's challenge are those of the same patients.
+        trained, validated = ([case(name.replace("Brats17_", "Brats18_"))] for name in (names[2], names[4]))
+        document["gliomagrading"]["training"] = {"data": "none", "cases": trained, "validation": validated}
         (bundle / "configs/metadata.json").write_text(json.dumps(document))
         masks = self.masks(names)
         notes = self.evaluate("--grading-model", bundle, "--tumour-masks", masks, "--temperature", "--cases", *names[4:])["notes"]
@@ -737,6 +776,45 @@ class GliomaEvaluate(unittest.TestCase):
         for case in row["scanner_control"]["cases"]:
             self.assertIn("no healthy tissue", case["undefined"])
         self.assertIn("no case has a control", row["scanner_control"]["control_gap"]["undefined"])
+
+    def test_a_case_without_a_control_stops_no_other(self):
+        test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
+        # A grid of 9 mm, and a tumour of one voxel of 4 mm between its nodes: there is nothing to grade.
+        bundle = self.work / "coarse"
+        shutil.copytree(self.folder / "grading", bundle)
+        document = json.loads((bundle / "configs/metadata.json").read_text())
+        document["gliomagrading"]["spacing"] = [9.0, 9.0, 9.0]
+        (bundle / "configs/metadata.json").write_text(json.dumps(document))
+        masks = self.masks(test)
+        path = masks / test[0] / "tumour.nii.gz"
+        mask = sitk.ReadImage(str(path))
+        voxels = np.argwhere(sitk.GetArrayFromImage(mask))
+        voxel = voxels[len(voxels) // 2]
+        small = np.zeros(mask.GetSize()[::-1], np.uint8)
+        small[tuple(voxel)] = 1
+        small = sitk.GetImageFromArray(small)
+        small.CopyInformation(mask)
+        sitk.WriteImage(small, str(path))
+        # The other's control has no folder to go to.
+        (self.output / "control").mkdir(parents=True)
+        (self.output / "control" / test[1]).write_text("")
+        models = ["--grading-model", bundle, "--tumour-masks", masks]
+        first, second = self.evaluate(*models, "--scanner-control")["rows"][0]["scanner_control"]["cases"]
+        result = json.loads((self.output / "cases" / test[0] / "result.json").read_text())
+        self.assertIsNone(result["grade"])
+        self.assertIn("no grade", first["undefined"])
+        self.assertIsNone(first["control_probability_hgg"])
+        self.assertIsNotNone(second["probability_hgg"])
+        self.assertIn(test[1], second["undefined"])
+        self.assertEqual(list((self.output / "control").glob("*.nii")), [])
+        # What failed is tried again, what is so by itself is not.
+        (self.output / "control" / test[1]).unlink()
+        again = self.run_evaluate(*models, "--scanner-control", "--force")
+        self.assertNotIn(f"] {test[0]}", re.findall(r"\[control.*", again.stderr))
+        self.assertIn(f"[control 2/2] {test[1]}", again.stderr)
+        cases = json.loads((self.output / "evaluation.json").read_text())["rows"][0]["scanner_control"]["cases"]
+        self.assertEqual(cases[0], first)
+        self.assertIsNotNone(cases[1]["control_probability_hgg"])
 
     def test_writes_a_cohort(self):
         table = self.work / "sub" / "COHORT.csv"

@@ -4,6 +4,7 @@
 
 usage: test_glioma_grade.py GLIOMA RUNBUNDLE SCHEMA [unittest options]
 """
+import gzip
 import hashlib
 import json
 import os
@@ -111,8 +112,8 @@ class GliomaGrade(unittest.TestCase):
         self.assertEqual(outcome.returncode, code, outcome.stderr)
         lines = [line for line in outcome.stderr.splitlines() if line]
         if code == 1:
-            # NIfTI's library may say something of its own before.
-            self.assertEqual(len([line for line in lines if not line.startswith("** ERROR")]), 1, outcome.stderr)
+            # The libraries of NIfTI and MetaImage may say something of their own before.
+            self.assertEqual(len([line for line in lines if not line.startswith(("** ERROR", "MetaImage: "))]), 1, outcome.stderr)
         for part in [says] if isinstance(says, str) else says:
             self.assertIn(part, outcome.stderr)
         self.assertEqual(os.listdir(self.work), [], outcome.stderr)
@@ -658,7 +659,7 @@ class GliomaGrade(unittest.TestCase):
             open(weights, "wb").write(good[:-1] + bytes([good[-1] ^ 1]))
             self.refuse(says=["SHA-256"], **{task: bundle})
         self.refuse(says=["grading"], segmentation=self.models["grading"])
-        self.refuse(says=["does not exist"], grading=os.path.join(self.folder, "absent"))
+        self.refuse(says=["There is no model", "--grading-model"], grading=os.path.join(self.folder, "absent"))
         self.refuse("--bias-correction", "n4", says=["contradicts", "none"])
 
     # What it leaves behind
@@ -694,6 +695,29 @@ class GliomaGrade(unittest.TestCase):
         shutil.rmtree(self.output)
         for name, size in sizes.items():
             self.refuse("--explain", "none", "--tumour-mask", self.seg, says=["Cannot write", "--output"], limit=min(size // 2, 4096))
+
+    def test_a_full_disk_in_every_format_and_thread(self):
+        for form, threads in (("nii.gz", "1"), ("nii.gz", "3"), ("nrrd", "3"), ("mha", "3")):
+            options = ("--format", form, "--threads", threads)
+            self.grade(*options)
+            sizes = [os.path.getsize(os.path.join(self.output, f"{stem}.{form}")) for stem in IMAGES]
+            shutil.rmtree(self.output)
+            # Of the largest the last byte is cut off; then several are cut off at once.
+            for limit in (max(sizes) - 1, sorted(sizes)[1] - 1):
+                self.refuse(*options, says=["Cannot write", form, "--output"], limit=limit)
+
+    def test_the_bytes_do_not_depend_on_the_threads(self):
+        def images():
+            return {stem: open(os.path.join(self.output, f"{stem}.nii.gz"), "rb").read() for stem in IMAGES}
+
+        self.grade("--threads", "1")
+        before, order = images(), self.result()["outputs"]
+        self.grade("--threads", "3", "--force")
+        self.assertEqual(self.result()["outputs"], order)
+        for stem, data in images().items():
+            # Voxels of networks may differ in the last bits; that of labels is the same file.
+            self.assertEqual(len(gzip.decompress(data)), len(gzip.decompress(before[stem])), stem)
+        self.assertEqual(images()["tumour"], before["tumour"])
 
     def interrupt(self, meanwhile, *more):
         """Does something when the run has begun to write."""

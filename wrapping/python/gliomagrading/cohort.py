@@ -122,8 +122,11 @@ def read_cohort(path: PathLike) -> list[Case]:
     path = os.fsdecode(path)
     table = os.path.basename(path)
     folder = os.path.dirname(os.path.abspath(path))
-    with open(path, "rb") as file:
-        content = file.read()
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no file {os.fsencode(path).decode('utf-8', 'replace')}; check the path.") from None
     if b"\0" in content.split(b"\n", 1)[0]:
         raise ValueError(f"{table} is no CSV in UTF-8 (in UTF-16?); save it as such.")
     # Names of files are bytes: those of another encoding are found where they are called so.
@@ -454,10 +457,12 @@ def grade_cohort(
     except ImportError as error:
         raise ImportError("Cohorts need Dask: pip install 'gliomagrading[cohort]'") from error
     dask: Any = distributed
+    cohort = os.fsdecode(cohort)
+    cases = None if os.path.isdir(cohort) else read_cohort(cohort)  # before anything is made
     output = os.path.abspath(os.fsdecode(output))
     os.makedirs(os.path.join(output, "cases"), exist_ok=True)
     with _lock(output):
-        return _grade_cohort(dask, cohort, output, workers, scheduler, threads, timeout, retries, memory_limit, words, run, report)
+        return _grade_cohort(dask, cohort, cases, output, workers, scheduler, threads, timeout, retries, memory_limit, words, run, report)
 
 
 @contextlib.contextmanager
@@ -552,7 +557,8 @@ def _statuses_before(output: str) -> dict[str, Status]:
 
 def _grade_cohort(
     dask: Any,
-    cohort: PathLike,
+    cohort: str,
+    cases: Optional[list[Case]],
     output: str,
     workers: Optional[int],
     scheduler: Optional[str],
@@ -566,14 +572,12 @@ def _grade_cohort(
 ) -> list[Status]:
     run = list(program) if program is not None else [_program.path()]
     environment = _program.environment()
-    cohort = os.fsdecode(cohort)
-    if os.path.isdir(cohort):
+    if cases is None:
         table = os.path.join(output, "COHORT.csv")
         found = subprocess.run([_program.path(), "cohort", cohort, "--output", table, "--force"], env=environment)
         if found.returncode != 0:
             raise ValueError(f"No complete patient was found in {os.path.basename(cohort)}; see what is missing above.")
-        cohort = table
-    cases = read_cohort(cohort)
+        cases = read_cohort(table)
     before = _statuses_before(output)
     statuses = {
         case.name: before.get(case.name, Status(case.name, "done")) if is_done(output, case.name) else Status(case.name, "waiting")
@@ -779,7 +783,7 @@ def _result(output: str, name: str) -> dict[str, Any]:
             document = json.load(file)
     except (OSError, ValueError):
         return {}
-    kept = ("grade", "probabilities", "verdict", "reasons", "warnings")
+    kept = ("grade", "probabilities", "verdict", "reasons", "warnings", "phantom")
     return {key: document.get(key) for key in kept} if isinstance(document, dict) else {}
 
 
@@ -801,6 +805,15 @@ def _write(output: str, cases: Sequence[Case], statuses: dict[str, Status], resu
     write_atomically(os.path.join(output, "summary.html"), _page(cases, statuses, results))
 
 
+#: Of the table in summary.html, and how the page looks: with the browser's own colours, light or dark.
+_HEADS = ("case", "state", "grade", "probabilities", "grade in the table", "verdict", "reasons", "overview")
+_STYLE = (
+    ":root{color-scheme:light dark}body{font:15px sans-serif;margin:min(2em,4vw)}.wide{overflow-x:auto}"
+    "table{border-collapse:collapse}td,th{border:1px solid #888;padding:.3em .6em;text-align:left;vertical-align:top}"
+    "tbody th{font-weight:normal}img{width:240px}.tag{display:inline-block;border:1px solid #888;border-radius:4px;padding:0 .4em}"
+)
+
+
 def _page(cases: Sequence[Case], statuses: dict[str, Status], results: dict[str, dict[str, Any]]) -> str:
     rows = []
     for case in cases:
@@ -816,8 +829,10 @@ def _page(cases: Sequence[Case], statuses: dict[str, Status], results: dict[str,
         )
         shown = f'<a href="{folder}/report.html">{name}</a>' if status.state == "done" else name
         grade = html.escape(str(result.get("grade") or ("none" if result else "")))
+        if result.get("phantom") is True:
+            shown += ' <span class="tag">phantom, not a patient</span>'
         rows.append(
-            f"<tr><td>{shown}</td><td>{html.escape(status.state)}</td><td>{grade}</td><td>{probabilities}</td>"
+            f'<tr><th scope="row">{shown}</th><td>{html.escape(status.state)}</td><td>{grade}</td><td>{probabilities}</td>'
             f"<td>{html.escape(case.truth)}</td><td>{html.escape(str(result.get('verdict') or ''))}</td><td>{reasons}</td>"
             f"<td>{picture}</td></tr>"
         )
@@ -825,12 +840,14 @@ def _page(cases: Sequence[Case], statuses: dict[str, Status], results: dict[str,
     # What the models must not be used for, each once.
     warned = dict.fromkeys(str(w) for result in results.values() for w in result.get("warnings") or [])
     said = "".join(f"<p>{html.escape(w)}</p>\n" for w in warned if w != "Research use only.")
+    heads = "".join(f'<th scope="col">{head}</th>' for head in _HEADS)
     return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Cohort</title>\n'
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Cohort (research use only)</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src 'self'; style-src 'unsafe-inline'\">\n"
-        "<style>body{font:15px sans-serif;margin:2em}table{border-collapse:collapse}td,th{border:1px solid #999;"
-        "padding:.3em .6em;text-align:left;vertical-align:top}img{width:240px}</style></head><body>\n"
+        f"<style>{_STYLE}</style></head><body>\n"
         f"<h1>Cohort: {done} of {len(cases)} cases are done</h1>\n<p>Research use only. No verdict is a clinical acceptance.</p>\n{said}"
-        "<table><tr><th>case</th><th>state</th><th>grade</th><th>probabilities</th><th>grade in the table</th><th>verdict</th>"
-        "<th>reasons</th><th>overview</th></tr>\n" + "\n".join(rows) + "\n</table></body></html>\n"
+        f'<div class="wide" role="region" aria-label="The cases" tabindex="0"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n'
+        + "\n".join(rows)
+        + "\n</tbody></table></div></body></html>\n"
     )

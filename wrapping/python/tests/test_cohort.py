@@ -83,6 +83,7 @@ os.makedirs(output)
 document = {"grade": "HGG", "probabilities": {"LGG": 0.25, "HGG": 0.75}, "verdict": "review", "reasons": ["<script>alert(1)</script>"]}
 if name == "z-last":
     document["warnings"] = ["Research use only.", "Not <validated>."]
+    document["phantom"] = True
 if name == "a-first":
     document = {"grade": None, "probabilities": None, "warnings": ["Not <validated>."]}
 
@@ -140,6 +141,8 @@ def test_one_bad_case_stops_no_other(tmp_path: pathlib.Path) -> None:
     assert "&lt;script&gt;" in page and "<script" not in page and "&lt;bad&gt; &amp; so on" in page
     assert 'href="cases/z-last/report.html"' in page and str(tmp_path) not in page
     assert page.index(">z-last<") < page.index(">fails<") < page.index(">a-first<")
+    assert "(research use only)</title>" in page and page.count('<th scope="col">') == 8
+    assert page.count("phantom, not a patient") == 1 and ">z-last</a> <span" in page
     assert sorted(p.name for p in (output / "cases").iterdir()) == ["a-first", "flaky", "z-last"]
 
     # Again: only what is missing runs, and the tables stay in their order.
@@ -517,6 +520,20 @@ def test_the_program_estimates_the_memory(phantom: Phantom, bundles: Bundles, tm
     assert cohort.estimate_memory([*command, *others], environment()) == pytest.approx(estimate, rel=0.2)
     with pytest.raises(ValueError, match="refuses its options: .*--bogus"):
         cohort.estimate_memory([*command, "--bogus"], environment())
+
+
+def test_a_table_that_cannot_be_taken_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "gliomagrading", "cohort"]
+    outcome = subprocess.run([*command, "nope.csv", "--output", str(output)], cwd=tmp_path, capture_output=True, text=True)
+    assert outcome.returncode == 1
+    assert outcome.stderr == "gliomagrading cohort: There is no file nope.csv; check the path.\n"
+    assert not output.exists()
+    table, _ = make_cohort(tmp_path, ["one"])
+    pathlib.Path(table).write_text(pathlib.Path(table).read_text().replace("one,", "../one,"))
+    outcome = subprocess.run([*command, table, "--output", str(output)], capture_output=True, text=True)
+    assert outcome.returncode == 1 and "'../one'" in outcome.stderr
+    assert not output.exists()
 
 
 def test_bad_tables_are_refused_at_once(tmp_path: pathlib.Path) -> None:
@@ -986,6 +1003,14 @@ def look_at_the_summary(page: pathlib.Path, name: str) -> None:
         browser.wait("document.images.length == 1 && document.images[0].complete")
         assert browser.evaluate("document.images[0].naturalWidth") > 100
         assert browser.evaluate("document.images[0].parentElement.href").endswith(f"/cases/{name}/report.html")
+        browser.size(360, 740, mobile=True)
+        browser.open(str(page))
+        assert browser.evaluate("document.scrollingElement.scrollWidth") <= 360
+        inks = []
+        for scheme in ("light", "dark"):
+            browser.media(scheme)
+            inks.append(browser.evaluate("getComputedStyle(document.body).color"))
+        assert inks[0] != inks[1]
         assert not browser.complaints() and not browser.requests()
 
 
