@@ -330,9 +330,33 @@ class ScriptsWithAStub(ScriptTest):
                 outcome, calls = self.run_script(script, *arguments)
                 self.assertEqual((outcome.returncode, [call for call in calls if call[0] == "train"]), (0, []), outcome.stderr)
 
+    def test_validation_scores_as_a_table(self):
+        logs = [self.work / "all.log", self.work / "without-noise.log"]
+        logs[0].write_text("Scoring 2 cases\ncase,dice\na,0.5\nb,0.7\nWrote all. Research use only.\n")
+        # A training that went on: the last scores count.
+        logs[1].write_text("case,dice\na,0\nb,0\nWrote it.\ncase,dice\na,0.9\nb,0.8\n")
+
+        def table_of(*files):
+            script = os.path.join(SOURCE, "examples/glioma/models/list_validation_scores.py")
+            return subprocess.run([sys.executable, script, *map(str, files)], capture_output=True, text=True)
+
+        rows = table_of(*logs).stdout.splitlines()
+        self.assertEqual(rows[0], "| training | a | b | mean |")
+        self.assertEqual(rows[2:], ["| without-noise | 0.90 | 0.80 | 0.850 |", "| all | 0.50 | 0.70 | 0.600 |"])
+        logs[1].write_text("case,dice\na,0.9\n")
+        outcome = table_of(*logs)
+        self.assertIn("without-noise was scored on other cases", outcome.stderr)
+        logs[1].write_text("Scoring 2 cases\n")
+        outcome = table_of(*logs)
+        self.assertEqual(outcome.returncode, 1)
+        self.assertIn(f"{logs[1]} has no scores", outcome.stderr)
+
     def test_rebuild_asks_for_options_that_there_are(self):
-        outcome, calls = self.run_script("glioma/models/rebuild.sh", self.work / "out")
-        self.assertEqual(outcome.returncode, 0, outcome.stdout + outcome.stderr)
+        calls = []
+        for stages in ([], ["augmentations"]):
+            outcome, more = self.run_script("glioma/models/rebuild.sh", self.work / "out", *stages)
+            self.assertEqual(outcome.returncode, 0, outcome.stdout + outcome.stderr)
+            calls += more
         absent = str(self.work / "absent")
         lines = {}
         for i, call in enumerate(calls):

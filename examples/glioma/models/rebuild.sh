@@ -17,6 +17,9 @@
 #   scanner-control           the folds again, each case with healthy tissue in the tumour's place too
 #   phantoms-held-out         the bundles, scored on 40 phantoms of another seed
 #   cards                     the model cards, docs/README.md of each bundle, with the scores of all stages
+# And only where it is named, with the phantoms:
+#   augmentations             what each augmentation of the segmentation brings: small networks that learn from phantoms alone, with all,
+#                             without one and without any, scored on the twelve patients at 2 mm: augmentations.md
 #
 # Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, and a built
 # `glioma` (GLIOMA, default build/bin/glioma). THREADS (default: all cores) trainings, or gradings, of one thread run at once: two
@@ -95,9 +98,10 @@ trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 # Without N4: at its usual settings it takes most of a large lesion's contrast away (cohort.csv, FLAIR: from 0.9-2.6 to 0.3-1.9
 # deviations of the brain, SimpleITK's N4 too), and the masks with it. Padded, so that a patch of 128 mm has three poolings.
-segmentation=(--width 16 --padded true --levels 4 --bias-correction none --name "whole-tumour segmentation, demonstration"
-  --augment rotation-3d=20 zoom=0.25 mirror=0.5 shift=0.5 intensity-curve=0.7 gain=0.9 offset=0.4 lesion-contrast=0.8 thick-slices=0.3
-  sharpness=0.43 noise=0.3 bias-field=0.2 lost-sequence=0.25 cyst=0.25 slice-offset=0.2 transplant=0.3 elastic=0.5)
+segmentation_network=(--padded true --levels 4 --bias-correction none --name "whole-tumour segmentation, demonstration")
+segmentation_augmentations=(rotation-3d=20 zoom=0.25 mirror=0.5 shift=0.5 intensity-curve=0.7 gain=0.9 offset=0.4 lesion-contrast=0.8
+  thick-slices=0.3 sharpness=0.43 noise=0.3 bias-field=0.2 lost-sequence=0.25 cyst=0.25 slice-offset=0.2 transplant=0.3 elastic=0.5)
+segmentation=(--width 16 "${segmentation_network[@]}" --augment "${segmentation_augmentations[@]}")
 # Predicted masks are smaller than drawn ones, so the box is moved more than the recipe does.
 boxes=(--augment rotation-3d=20 zoom=0.25 mirror=0.5 quarter-turns=0.5 shift=0.2 box-jitter=0.3 gain=0.2 intensity-curve=0.4 offset=0.4
   thick-slices=0.3 sharpness=0.43 noise=0.3 lost-sequence=0.25 bias-field=0.2)
@@ -271,6 +275,33 @@ stage_cards() {
     "The start of this bundle, trained on phantoms alone, on the twelve patients (p_hgg_brain; the other columns are of the folds' segmentations and graders). This bundle has learnt from all twelve: it was scored on no patient that it had not seen=$scores/folds.txt" \
     "$phantom_scores"
   echo "The bundles are $work/segmentation, $work/grading and $work/brain-grading; copy them to $here to ship them."
+}
+
+# Three seeds with all of them say how much a difference means.
+stage_augmentations() {
+  local folder=$work/augmentations variant name seed chosen cases augmentation
+  mkdir -p "$folder"
+  mapfile -t cases < <("$python" -c "import csv, sys; [print(r['case']) for r in csv.DictReader(open(sys.argv[1], newline=''))]" "$patients")
+  for variant in all all-2 all-3 none "${segmentation_augmentations[@]/#/without-}"; do
+    name=${variant%=*}
+    seed=1
+    chosen=("${segmentation_augmentations[@]}")
+    case $variant in
+      all-*) seed=${variant#all-} ;;
+      none) chosen=(none) ;;
+      without-*)
+        chosen=()
+        for augmentation in "${segmentation_augmentations[@]}"; do
+          [ "$augmentation" = "${variant#without-}" ] || chosen+=("$augmentation")
+        done
+        ;;
+    esac
+    start segmentation "$folder/$name" --width 8 "${segmentation_network[@]}" --patch 64 --cohort "$phantoms" --cohort "$patients" \
+      --validate "${cases[@]}" --steps 1500 --seed "$seed" --training-data "$alone" --augment "${chosen[@]}"
+  done
+  finish
+  "$python" "$here/list_validation_scores.py" "$folder"/*.log >"$folder.partial" && mv "$folder.partial" "$folder.md"
+  cat "$folder.md"
 }
 
 stages=("$@")
