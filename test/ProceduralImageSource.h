@@ -21,6 +21,8 @@
 #include "itkGliomaGradingCompat.h"
 #include "itkImageSource.h"
 
+#include <gtest/gtest.h>
+
 #include <functional>
 
 // An image that is computed where it is asked for: it streams, and no size is too large.
@@ -91,5 +93,28 @@ private:
   unsigned int m_NumberOfComponents{ 1 };
   FunctionType m_Function;
 };
+
+// All images of a filter whose grid is the source's have its size, whichever it had before: a pipeline that is used
+// again, as a reader whose file name changes.
+template <typename TImage, typename TFilter>
+void
+ExpectFollowsSizeOf(ProceduralImageSource<TImage> * source, TFilter * filter)
+{
+  source->SetFunction([](const typename TImage::IndexType &, typename TImage::InternalPixelType * to) { *to = 0; });
+  for (const itk::SizeValueType side : { 16, 8, 12 })
+  {
+    const itk::Size<3> size{ { side, side, side } };
+    source->SetSize(size);
+    filter->Update();
+    EXPECT_EQ(filter->GetOutput()->GetBufferedRegion().GetSize(), size);
+    for (const auto & output : filter->GetOutputs())
+    {
+      if (const auto * image = dynamic_cast<const itk::ImageBase<3> *>(output.GetPointer()))
+      {
+        EXPECT_EQ(image->GetBufferedRegion().GetSize(), size);
+      }
+    }
+  }
+}
 
 #endif // ProceduralImageSource_h
