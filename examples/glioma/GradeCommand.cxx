@@ -37,6 +37,7 @@
 #include "itkMetaDataObject.h"
 #include "itkMultiThreaderBase.h"
 #include "itkOutputWindow.h"
+#include "itksys/SystemTools.hxx"
 
 #include <algorithm>
 #include <array>
@@ -908,15 +909,8 @@ public:
 std::string
 WithOptions(std::string text)
 {
-  for (const auto & pair : { std::make_pair("give a brain mask", "give a brain mask (--brain-mask)"),
-                             std::make_pair("RigidRegistrationFilter", "--register") })
-  {
-    const std::string name = pair.first;
-    for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name, at + 1))
-    {
-      text.replace(at, name.size(), pair.second);
-    }
-  }
+  itksys::SystemTools::ReplaceString(text, "give a brain mask", "give a brain mask (--brain-mask)");
+  itksys::SystemTools::ReplaceString(text, "RigidRegistrationFilter", "--register");
   return text;
 }
 
