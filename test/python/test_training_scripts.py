@@ -341,8 +341,15 @@ class ScriptsWithAStub(ScriptTest):
             return subprocess.run([sys.executable, script, *map(str, files)], capture_output=True, text=True)
 
         rows = table_of(*logs).stdout.splitlines()
-        self.assertEqual(rows[0], "| training | a | b | mean |")
-        self.assertEqual(rows[2:], ["| without-noise | 0.90 | 0.80 | 0.850 |", "| all | 0.50 | 0.70 | 0.600 |"])
+        self.assertEqual(rows[0], "| training | a | b | each seed | mean |")
+        self.assertEqual(rows[2:], ["| without-noise | 0.90 | 0.80 | 0.850 | 0.850 |", "| all | 0.50 | 0.70 | 0.600 | 0.600 |"])
+        # Seeds of one training share a row: means 0.6 and 0.8, standard deviation 0.1 times the root of 2.
+        seeds = [logs[0].with_name("all-1.log"), logs[0].with_name("all-2.log")]
+        seeds[0].write_text("case,dice\na,0.5\nb,0.7\nWrote it.\n")
+        seeds[1].write_text("case,dice\na,0.7\nb,0.9\nWrote it.\n")
+        rows = table_of(*seeds, logs[1]).stdout.splitlines()
+        self.assertEqual(rows[2:4], ["| without-noise | 0.90 | 0.80 | 0.850 | 0.850 |", "| all | 0.60 | 0.80 | 0.600 0.800 | 0.700 |"])
+        self.assertEqual(rows[4:], ["", "Standard deviation of a training's mean from seed to seed: 0.141 (1 degrees of freedom)"])
         logs[1].write_text("case,dice\na,0.9\n")
         outcome = table_of(*logs)
         self.assertIn("without-noise was scored on other cases", outcome.stderr)

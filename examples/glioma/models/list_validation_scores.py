@@ -4,10 +4,13 @@
 
     list_validation_scores.py NAME.log [NAME.log ...]
 
-A row for each training, best mean first; a column for each case, in the order of the first log.
+Trainings called NAME-1, NAME-2 ... are one with other seeds: they have one row, of their means. Best mean first; a column for each case,
+in the order of the first log. Below it, where there are such, how far the seeds lie from each other.
 """
 
+import math
 import pathlib
+import re
 import sys
 
 
@@ -33,11 +36,23 @@ def main() -> None:
     for name, scores in rows.items():
         if list(scores) != cases:
             raise SystemExit(f"list_validation_scores.py: {name} was scored on other cases than {next(iter(rows))}")
-    means = {name: sum(scores.values()) / len(scores) for name, scores in rows.items()}
-    print("| training |", " | ".join(cases), "| mean |")
-    print("| --- |", " | ".join("---" for _ in cases), "| --- |")
+    trainings: dict[str, list[str]] = {}
+    for name in rows:
+        trainings.setdefault(re.sub(r"-\d+$", "", name), []).append(name)
+    seeds = {name: [sum(rows[seed].values()) / len(cases) for seed in group] for name, group in trainings.items()}
+    means = {name: sum(values) / len(values) for name, values in seeds.items()}
+    print("| training |", " | ".join(cases), "| each seed | mean |")
+    print("| --- |", " | ".join("---" for _ in cases), "| --- | --- |")
     for name in sorted(means, key=means.get, reverse=True):
-        print(f"| {name} |", " | ".join(f"{rows[name][case]:.2f}" for case in cases), f"| {means[name]:.3f} |")
+        of_cases = (sum(rows[seed][case] for seed in trainings[name]) / len(trainings[name]) for case in cases)
+        print(f"| {name} |", " | ".join(f"{score:.2f}" for score in of_cases), end=" | ")
+        print(" ".join(f"{value:.3f}" for value in seeds[name]), f"| {means[name]:.3f} |")
+    freedom = sum(len(values) - 1 for values in seeds.values())
+    if freedom > 0:
+        squares = sum((value - means[name]) ** 2 for name, values in seeds.items() for value in values)
+        print(
+            f"\nStandard deviation of a training's mean from seed to seed: {math.sqrt(squares / freedom):.3f} ({freedom} degrees of freedom)"
+        )
 
 
 if __name__ == "__main__":

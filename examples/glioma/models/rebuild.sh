@@ -19,7 +19,8 @@
 #   cards                     the model cards, docs/README.md of each bundle, with the scores of all stages
 # And only where it is named, with the phantoms:
 #   augmentations             what each augmentation of the segmentation brings: small networks that learn from phantoms alone, with all,
-#                             without one and without any, scored on the twelve patients at 2 mm: augmentations.md
+#                             without one and without any, of two seeds or three, scored on the twelve patients at 2 mm:
+#                             augmentations.md
 #
 # Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, and a built
 # `glioma` (GLIOMA, default build/bin/glioma). THREADS (default: all cores) trainings, or gradings, of one thread run at once: two
@@ -277,27 +278,27 @@ stage_cards() {
   echo "The bundles are $work/segmentation, $work/grading and $work/brain-grading; copy them to $here to ship them."
 }
 
-# Three seeds with all of them say how much a difference means.
+# The seeds say how much a difference means: with all of them there is one more, since each other training is compared with it.
 stage_augmentations() {
-  local folder=$work/augmentations variant name seed chosen cases augmentation
+  local folder=$work/augmentations variant seed chosen cases augmentation
   mkdir -p "$folder"
   mapfile -t cases < <("$python" -c "import csv, sys; [print(r['case']) for r in csv.DictReader(open(sys.argv[1], newline=''))]" "$patients")
-  for variant in all all-2 all-3 none "${segmentation_augmentations[@]/#/without-}"; do
-    name=${variant%=*}
-    seed=1
-    chosen=("${segmentation_augmentations[@]}")
-    case $variant in
-      all-*) seed=${variant#all-} ;;
-      none) chosen=(none) ;;
-      without-*)
-        chosen=()
-        for augmentation in "${segmentation_augmentations[@]}"; do
-          [ "$augmentation" = "${variant#without-}" ] || chosen+=("$augmentation")
-        done
-        ;;
-    esac
-    start segmentation "$folder/$name" --width 8 "${segmentation_network[@]}" --patch 64 --cohort "$phantoms" --cohort "$patients" \
-      --validate "${cases[@]}" --steps 1500 --seed "$seed" --training-data "$alone" --augment "${chosen[@]}"
+  for seed in 1 2 3; do
+    for variant in all none "${segmentation_augmentations[@]/#/without-}"; do
+      [ "$seed" -lt 3 ] || [ "$variant" = all ] || continue
+      chosen=("${segmentation_augmentations[@]}")
+      case $variant in
+        none) chosen=(none) ;;
+        without-*)
+          chosen=()
+          for augmentation in "${segmentation_augmentations[@]}"; do
+            [ "$augmentation" = "${variant#without-}" ] || chosen+=("$augmentation")
+          done
+          ;;
+      esac
+      start segmentation "$folder/${variant%=*}-$seed" --width 8 "${segmentation_network[@]}" --patch 64 --cohort "$phantoms" \
+        --cohort "$patients" --validate "${cases[@]}" --steps 1500 --seed "$seed" --training-data "$alone" --augment "${chosen[@]}"
+    done
   done
   finish
   "$python" "$here/list_validation_scores.py" "$folder"/*.log >"$folder.partial" && mv "$folder.partial" "$folder.md"
