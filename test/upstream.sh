@@ -100,8 +100,10 @@ itk_source()
     { echo "error: $work holds builds of ITK $(cat "$work/itk-version"); give another --work for ITK $itk_version." && return 1; }
   [ -d "$sources" ] || git clone -q "$source_dir" "$sources" || return 1
   git -C "$sources" fetch -q "$source_dir" HEAD && git -C "$sources" checkout -q "$commit" || return 1
-  # ITK fetches the module itself; through a link it would rename the remotes of the checkout.
+  # ITK fetches the module itself; through a link it would rename the remotes of the checkout. So it does, with an error in the log, where
+  # an earlier run's checkout was another.
   [ ! -L "$itk_dir/$in_tree" ] || rm "$itk_dir/$in_tree"
+  [ ! -d "$itk_dir/$in_tree/.git" ] || git -C "$itk_dir/$in_tree" remote set-url origin "$source_dir"
   # Only where it differs: all of ITK depends on it.
   cmp -s "$sources/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/GliomaGrading.remote.cmake" ||
     cp "$sources/GliomaGrading.remote.cmake" "$itk_dir/Modules/Remote/"
@@ -136,7 +138,18 @@ run_ctest()
 {
   VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" GLIOMAGRADING_TEST_DATA=${GLIOMAGRADING_TEST_DATA:-$source_dir/../shared/data} ctest --test-dir "$1" --output-on-failure --no-tests=error \
     --output-junit "$1/junit.xml" -j "$jobs" || return 1
-  "$venv/bin/python" "$sources/test/count_results.py" "$1/junit.xml"
+  "$venv/bin/python" "$sources/test/count_results.py" "$1/junit.xml" | tee "$1/results.txt" || return 1
+  # All but a GPU is there.
+  ! grep '^Skipped: ' "$1/results.txt" | grep -v 'Cuda$' || { echo "error: tests were skipped" && return 1; }
+}
+
+# ITK leaves its header tests out without a word where it finds no Python.
+header_tests()
+{
+  local number
+  for number in 1 2; do
+    [ -n "$(find "$1" -name "GliomaGradingHeaderTest$number" -type f -perm -u+x)" ] || { echo "error: GliomaGradingHeaderTest$number is not built" && return 1; }
+  done
 }
 
 # in_tree_tests BUILD: the module's tests in a tree of ITK, and what ITK makes of it by itself.
@@ -144,10 +157,7 @@ in_tree_tests()
 {
   local odd
   run_ctest "$1/$in_tree/test" && ctest --test-dir "$1/$in_tree" --no-tests=error -R GliomaGradingInDoxygenGroup --output-on-failure || return 1
-  # ITK leaves its header tests out without a word where it finds no Python.
-  for odd in 1 2; do
-    [ -n "$(find "$1" -name "GliomaGradingHeaderTest$odd" -type f -perm -u+x)" ] || { echo "error: GliomaGradingHeaderTest$odd is not built" && return 1; }
-  done
+  header_tests "$1" || return 1
   odd=$(ctest --test-dir "$1/$in_tree/test" -N | sed -n 's/^ *Test *#[0-9]*: //p' | sed 's/  # GetParam.*//' |
     grep -vE '^(GliomaGrading|itk)[A-Za-z0-9-]+$|^([A-Z][A-Za-z0-9]+\/)?[A-Z][A-Za-z0-9]+\.[A-Za-z0-9]+(\/[A-Za-z0-9]+)?$' || true)
   [ -z "$odd" ] || { echo "error: tests without a name in ITK's manner: $odd" && return 1; }
@@ -198,6 +208,23 @@ hooks()
   return $outcome
 }
 
+# As CONTRIBUTING.md makes the file for ITK's Modules/Remote: it wants no variable any more.
+topic_branch()
+{
+  local script
+  script=$(sed -n 's/^    \(sed .*GliomaGrading.remote.cmake\)$/\1/p' "$sources/CONTRIBUTING.md")
+  [ -n "$script" ] && (cd "$sources" && bash -c "$script") >"$work/topic.remote.cmake" || return 1
+  cat >"$work/topic.cmake" <<TEXT
+function(itk_fetch_module name description)
+  message(STATUS "\${name} \${ARGN}")
+endfunction()
+set(Module_GliomaGrading ON)
+include("$work/topic.remote.cmake")
+TEXT
+  cmake -P "$work/topic.cmake" | tee "$work/topic.txt"
+  grep -qx -e '-- GliomaGrading MODULE_COMPLIANCE_LEVEL;2;GIT_REPOSITORY;ADDRESS;GIT_TAG;HASH' "$work/topic.txt"
+}
+
 stage_conventions()
 {
   itk_source && tools || return 1
@@ -205,21 +232,23 @@ stage_conventions()
   local list=$work/kwstyle-files.txt outcome=0 file
   echo "ITK's clang-format:"
   while read -r file; do
-    "$venv/bin/clang-format" "--style=file:$itk_dir/.clang-format" "$sources/$file" | cmp -s "$sources/$file" - || { echo "  changes $file" && outcome=1; }
+    "$venv/bin/clang-format" "--style=file:$itk_dir/.clang-format" "$sources/$file" | cmp -s "$sources/$file" - || { echo "error: it changes $file" && outcome=1; }
   done < <(git -C "$sources" ls-files '*.h' '*.hxx' '*.cxx')
   echo "KWStyle:"
   printf "$sources/%s\n" 'include/itk*.h' 'include/itk*.hxx' 'src/*.cxx' 'src/*.h' 'test/*.cxx' >"$list"
-  (cd "$itk_dir" && KWStyle -xml Utilities/KWStyle/ITK.kws.xml -v -o Utilities/KWStyle/ITKOverwrite.txt -D "$list" -gcc) || outcome=1
+  (cd "$itk_dir" && KWStyle -xml Utilities/KWStyle/ITK.kws.xml -v -o Utilities/KWStyle/ITKOverwrite.txt -D "$list" -gcc) || { echo "error: KWStyle complains" && outcome=1; }
   echo "Doxygen:"
   printf '%s\n' "INPUT=$sources/include" 'GENERATE_HTML=NO' 'GENERATE_LATEX=NO' 'GENERATE_XML=YES' 'QUIET=YES' 'EXTRACT_ALL=NO' 'WARN_IF_UNDOCUMENTED=NO' \
     'FILE_PATTERNS=*.h' 'MACRO_EXPANSION=YES' 'PREDEFINED=ITK_TEMPLATE_EXPORT= GliomaGrading_EXPORT= ITK_DISALLOW_COPY_AND_MOVE(x)=' \
     "OUTPUT_DIRECTORY=$work/doxygen" "WARN_LOGFILE=$work/logs/doxygen.txt" >"$work/Doxyfile"
   mkdir -p "$work/doxygen" && rm -f "$work/logs/doxygen.txt"
-  doxygen "$work/Doxyfile" && [ -f "$work/logs/doxygen.txt" ] && [ ! -s "$work/logs/doxygen.txt" ] || outcome=1
+  doxygen "$work/Doxyfile" && [ -f "$work/logs/doxygen.txt" ] && [ ! -s "$work/logs/doxygen.txt" ] || { echo "error: Doxygen warns" && outcome=1; }
   cat "$work/logs/doxygen.txt" || outcome=1
-  "$venv/bin/python" "$sources/test/check_sources.py" itk6 "$sources" || outcome=1
+  "$venv/bin/python" "$sources/test/check_sources.py" itk6 "$sources" || { echo "error: names that ITK 6 has not" && outcome=1; }
   echo "Hooks of ITK's pre-commit:"
-  (hooks "$sources") || outcome=1
+  (hooks "$sources") || { echo "error: a hook complains" && outcome=1; }
+  echo "The topic branch's file:"
+  topic_branch || { echo "error: it does not name the address and the hash" && outcome=1; }
   return $outcome
 }
 
@@ -281,7 +310,8 @@ stage_external()
 {
   itk_source && tools && plain_itk || return 1
   nice cmake -S "$sources" -B "$work/external" -G Ninja "${cached[@]}" -DCMAKE_BUILD_TYPE=Release "-DITK_DIR=$work/plain" -DBUILD_TESTING=ON \
-    -DITK_USE_CLANG_FORMAT=OFF -DITK_USE_KWSTYLE=OFF "-DGliomaGrading_TORCH_ROOT=$torch_root" && build "$work/external" && run_ctest "$work/external"
+    -DITK_USE_CLANG_FORMAT=OFF -DITK_USE_KWSTYLE=OFF "-DGliomaGrading_TORCH_ROOT=$torch_root" && build "$work/external" && run_ctest "$work/external" &&
+    header_tests "$work/external"
 }
 
 stage_static()
@@ -301,12 +331,12 @@ stage_warnings()
     # Precompiled headers would have to be built first.
     configure_itk "$work/warnings-$compiler" -DBUILD_SHARED_LIBS=ON -DGliomaGrading_PRECOMPILE_TORCH=OFF "-DCMAKE_C_COMPILER=$compiler" \
       "-DCMAKE_CXX_COMPILER=$(sed 's/^gcc/g++/; s/^clang/clang++/' <<<"$compiler")" >"$work/logs/warnings-$compiler.txt" || return 1
-    nice "$venv/bin/python" "$sources/test/check_warnings.py" "$work/warnings-$compiler" "$itk_dir/$in_tree" --jobs "$jobs" || outcome=1
+    nice "$venv/bin/python" "$sources/test/check_warnings.py" "$work/warnings-$compiler" "$itk_dir/$in_tree" --jobs "$jobs" || { echo "error: $compiler warns" && outcome=1; }
   done
   # The application, the package and the tests that ITK's tree does not build.
   passed installed || stage_installed || return 1
   echo "gcc $(gcc -dumpversion), the installed-ITK way:"
-  nice "$venv/bin/python" "$sources/test/check_warnings.py" "$work/installed" "$sources" --itk "$itk_dir" --jobs "$jobs" || outcome=1
+  nice "$venv/bin/python" "$sources/test/check_warnings.py" "$work/installed" "$sources" --itk "$itk_dir" --jobs "$jobs" || { echo "error: gcc warns" && outcome=1; }
   return $outcome
 }
 
@@ -341,16 +371,18 @@ stage_python()
 
 stage_debian13()
 {
-  local root=$work/debian13 mirror named folders=()
+  local root=$work/debian13 base=$work/debian13-base mirror named folders=() data
   itk_source || return 1
   [ "$(id -u)" -eq 0 ] || { echo "error: debootstrap and chroot need root" && return 1; }
   install_packages debootstrap debian-archive-keyring
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 2>/dev/null | grep -m 1 '/debian/*$' || echo http://deb.debian.org/debian)
-  if [ ! -f "$root/.made" ]; then
-    rm -rf --one-file-system "$root"
-    debootstrap --variant=minbase --include=ca-certificates,git --keyring=/usr/share/keyrings/debian-archive-keyring.gpg trixie "$root" "$mirror" &&
-      touch "$root/.made" || return 1
+  if [ ! -f "$base/.made" ]; then
+    rm -rf --one-file-system "$base"
+    debootstrap --variant=minbase --include=ca-certificates,git --keyring=/usr/share/keyrings/debian-archive-keyring.gpg trixie "$base" "$mirror" &&
+      touch "$base/.made" || return 1
   fi
+  # What a run before this one installed would hide what the commands do not.
+  rm -rf --one-file-system "$root" && cp -a "$base" "$root" || return 1
   # This machine's ways to its packages: the resolver's, apt's, npm's, and pip's with the files and folders that it names.
   cp -L /etc/resolv.conf "$root/etc/" || true
   apt-config dump | grep '^Acquire::.*[Pp]roxy' >"$root/etc/apt/apt.conf.d/99machine" || true
@@ -366,21 +398,25 @@ stage_debian13()
       mkdir -p "$root$named" && folders+=("$named")
     fi
   done
+  data=$(realpath -q "${GLIOMAGRADING_TEST_DATA:-$source_dir/../shared/data}" || true)
+  [ ! -d "$data" ] || { mkdir -p "$root$data" && folders+=("$data"); }
   # The list of warning flags.
   install -D "$itk_dir/CMake/ITKSetStandardCompilerFlags.cmake" "$root/root/itk/CMake/ITKSetStandardCompilerFlags.cmake"
-  rm -rf "$root/root/GliomaGrading" && git clone -q "$source_dir" "$root/root/GliomaGrading" && git -C "$root/root/GliomaGrading" checkout -q "$commit" || return 1
+  git clone -q "$source_dir" "$root/root/GliomaGrading" && git -C "$root/root/GliomaGrading" checkout -q "$commit" || return 1
   # In a name space of its own, so that nothing stays mounted. From nothing: only what the two commands install themselves.
-  nice unshare --mount bash -s "$root" ${folders[@]+"${folders[@]}"} <<'TEXT'
+  nice unshare --mount bash -s "$root" "$data" ${folders[@]+"${folders[@]}"} <<'TEXT'
 set -e
 root=$1
-shift
+data=$2
+shift 2
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 for folder in "$@"; do mount --bind "$folder" "$root$folder"; done
 mapfile -t kept < <(env | grep -E '^(https?_proxy|HTTPS?_PROXY|no_proxy|NO_PROXY|PIP_[A-Z_]*|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS|npm_config_[a-z_]*)=')
-exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${kept[@]}" \
+exec env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${kept[@]}" "GLIOMAGRADING_TEST_DATA=$data" \
   chroot "$root" bash -c 'cd ~/GliomaGrading && bash examples/demo.sh && bash test/run.sh &&
-    python3 test/check_warnings.py build . --itk ~/itk' </dev/null
+    python3 test/check_warnings.py build . --itk ~/itk &&
+    echo "gcc $(gcc -dumpversion), ITK $(dpkg-query -W -f "\${Version}" libinsighttoolkit5-dev)"' </dev/null
 TEXT
 }
 
