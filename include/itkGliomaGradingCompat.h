@@ -36,6 +36,11 @@
 // - ITK 6 computes its own N4's Fourier transforms with another library: tests compare with it by tolerance.
 // - ITK 6 and CMake 4.1 know GoogleTest's targets in lower case alone: test/CMakeLists.txt asks which there are.
 // - ITK 6 deprecates UseITK.cmake and keeps it: CMake/GliomaGradingInstalledITK.cmake includes it for 5.2.
+// - ITK 6's NiftiImageIO keeps NaN and infinity, where 5.x reads 0: ImageFileCheck looks into the file with each.
+// - ITK 6's <Module>_LIBRARIES hold the module's own libraries alone: test/CMakeLists.txt links
+// GliomaGrading-Test_LIBRARIES, which is not tried there.
+// - ITK 6 wraps for Python 3.11 or newer, copies arrays that are not contiguous, and may call observers without the
+// interpreter's lock: wrapping/test gives contiguous arrays; observers are not tried there.
 // - ITK 5.4 compiles itself and its modules for corei7: src/CMakeLists.txt takes N4's loops back to x86-64 and its
 // clones.
 // - ITK 5.4 hides no symbol in its tree and gives what it installs no RPATH to LibTorch: src/CMakeLists.txt does both.
@@ -55,5 +60,19 @@
 // - ITK 5.4's Python unpacks a list of one and SWIG takes a string for letters: GradCAMImageFilter.wrap takes both.
 // - ITK 5.4 skips a remote module without a repository and says nothing: GliomaGrading.remote.cmake stops.
 // - ITK 5.4 wraps Python's limited API where it can, which CMake finds from 3.26 on: test/upstream.sh turns it off.
+// - ITK 5.4 wraps no member that is a variable, no class inside another and no type that no signature names:
+// wrapping/itkStructMembers.i, itkTorchModelMembers.i and itkGradedRegionReportMembers.i do.
+// - ITK 5.4's functional interface returns outputs of one image type alone: __internal_call__ of our filters.
+// - ITK 5.4 loads submodules by name, a class perhaps before its base: WRAPPER_SUBMODULE_ORDER.
+// - ITK 5.4 links each Python module with every library and writes all stubs in one step, so that both are done again
+// when ours change.
+// - ITK 5.4 needs its NumPy bridge for arrays from Python: itk-module.cmake tests with it.
+// - ITK 5.4 leaves its header tests out without Python and says nothing: test/upstream.sh looks for them.
+// - ITK 5.4 puts the programs of all modules into one folder: test/CMakeLists.txt gives ours longer names there. A glob
+// that is looked at again would configure all of it: test/BuildTests.cmake has none there.
+// - ITK 5.4 compiles the time of its configuration in: test/upstream.sh sets SOURCE_DATE_EPOCH, or all is linked again.
+// - ITK 5.4's installed libraries find each other in the system's folders alone: test/upstream.sh installs an RPATH.
+// - ITK 5.4 renames the remote of a module's checkout that has another address: test/upstream.sh sets it first.
+// - ITK 5.4's static libraries name their private targets to who uses them: itk-module-init.cmake makes them again.
 
 #endif // itkGliomaGradingCompat_h

@@ -32,8 +32,8 @@ namespace itk
  * \brief What ITK's readers of NIfTI, MetaImage and NRRD pass over in silence.
  *
  * They fill voxels that a damaged file has no longer with 0, take a damaged stream of compressed voxels as it comes,
- * replace voxels of NIfTI that are not finite by 0, and trust what a header claims. Files of other formats are left to
- * their readers.
+ * replace voxels of NIfTI that are not finite by 0 (ITK 5; 6 keeps them), and trust what a header claims. Files of
+ * other formats are left to their readers.
  *
  * \ingroup GliomaGrading
  */

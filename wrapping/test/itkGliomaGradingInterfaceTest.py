@@ -229,7 +229,7 @@ back = itk.FromModelSpaceFilter.New(spacing.GetOutput(), reference_image=images[
 back.Update()
 assert list(itk.size(back)) == list(itk.size(images[0]))
 
-# What ITK's reader of NIfTI replaces by 0 without a word.
+# What ITK 5's reader of NIfTI replaces by 0 without a word.
 damaged = arrays[0].copy()
 damaged[3, 5, 7] = np.nan
 itk.imwrite(itk.image_from_array(damaged), str(models / "damaged.nii"))
@@ -260,6 +260,9 @@ assert "mask_image" in str(inspect.signature(itk.masked_standardize_filter))
 if "unit variance" not in str(itk.MaskedStandardizeFilter[VF, UC, VF].__doc__):
     missing.append("docstrings (ITK_WRAP_DOC)")
 else:
+    for name, keys in templates.items():
+        for key in keys:
+            assert len(str(getattr(itk, name)[key].__doc__)) > 500, f"{name} has not the docstring of its header"
     assert "second input" in " ".join(itk.MaskedStandardizeFilter[VF, UC, VF].SetInput2.__doc__.split())
     assert "unit variance" in itk.masked_standardize_filter.__doc__
 folder = pathlib.Path(itk.__file__).parent
