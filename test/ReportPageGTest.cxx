@@ -526,6 +526,50 @@ TEST(SlicePainting, BreaksTextBetweenWords)
   EXPECT_EQ(glioma::WrappedText("", 4), (Lines{ "" }));
 }
 
+TEST(SlicePainting, FindsPeaksWhereSlicesShowThem)
+{
+  const auto image = Noisy(60, 50, 40);
+  const auto brain = Ellipsoid(image, 0.4);
+  const auto plane = [&](glioma::Plane kind) { return glioma::FindSlicePlane(kind, *image, brain, nullptr, 64); };
+  const auto axial = plane(glioma::Plane::Axial);
+  const auto region = glioma::RegionOfFrames(axial, plane(glioma::Plane::Coronal));
+  const auto sagittal = plane(glioma::Plane::Sagittal);
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    if (d != sagittal.SliceAxis)
+    {
+      EXPECT_EQ(region.GetIndex(d), sagittal.Lower[d]);
+      EXPECT_EQ(region.GetUpperIndex()[d], sagittal.Upper[d]);
+    }
+  }
+  const itk::Index<3> corner = image->GetBufferedRegion().GetIndex();
+  const itk::Index<3> inside = region.GetUpperIndex();
+  ASSERT_FALSE(region.IsInside(corner));
+  auto map = ImageType::New();
+  auto maps = MapsType::New();
+  map->CopyInformation(image);
+  maps->CopyInformation(image);
+  maps->SetNumberOfComponentsPerPixel(2);
+  map->SetRegions(image->GetBufferedRegion());
+  maps->SetRegions(image->GetBufferedRegion());
+  map->Allocate(true);
+  maps->Allocate(true);
+  map->SetPixel(corner, 9.0f);
+  map->SetPixel(inside, 3.0f);
+  itk::VariableLengthVector<float> value(2);
+  value[0] = 9.0f;
+  value[1] = 0.0f;
+  maps->SetPixel(corner, value);
+  value[0] = 1.0f;
+  value[1] = -3.0f;
+  maps->SetPixel(inside, value);
+  value[1] = 2.0f;
+  maps->SetPixel(region.GetIndex(), value);
+  EXPECT_EQ(glioma::FindPeak(map, region), inside);
+  EXPECT_EQ(glioma::FindPeak(maps, region), inside);
+  EXPECT_EQ(glioma::FindPeak(map, image->GetBufferedRegion()), corner);
+}
+
 TEST(ReportPage, ShowsAMapWhereItLies)
 {
   const Folder folder;
@@ -585,9 +629,12 @@ TEST(ReportPage, ShowsAMapWhereItLies)
     }
     return dots;
   };
-  const std::string said = "Hardly anything of this map lies on the slices";
+  const std::string said = "Hardly anything of this map lies on the ";
   const std::string html = write(other, 0.0f, true);
   EXPECT_EQ(Count(html, said), 2u);
+  EXPECT_EQ(Count(html, said + "slices of the sequences above; the slices here go through"), 1u);
+  // Of guided backpropagation the axial slice alone is shown.
+  EXPECT_EQ(Count(html, said + "axial slice of the sequences above; the slice here goes through"), 1u);
   itk::Point<double, 3> point;
   image->TransformIndexToPhysicalPoint(other, point);
   char place[96];

@@ -905,12 +905,13 @@ public:
   ~WarningsGuard() { itk::OutputWindow::SetInstance(nullptr); }
 };
 
-/** A message of the library with the options that do what it advises. */
+/** A message of the library with what does here what it advises. */
 std::string
-WithOptions(std::string text)
+WithOptions(const std::exception & error, const std::string & brainMask, const std::string & registration)
 {
-  itksys::SystemTools::ReplaceString(text, "give a brain mask", "give a brain mask (--brain-mask)");
-  itksys::SystemTools::ReplaceString(text, "RigidRegistrationFilter", "--register");
+  std::string text = OneLine(error);
+  itksys::SystemTools::ReplaceString(text, "give a brain mask", "give a brain mask (" + brainMask + ')');
+  itksys::SystemTools::ReplaceString(text, "RigidRegistrationFilter", registration);
   return text;
 }
 
@@ -932,7 +933,7 @@ RunGrade(const GradeOptions & options)
   }
   catch (const std::exception & error)
   {
-    std::cerr << "glioma grade: " << WithOptions(OneLine(error)) << std::endl;
+    std::cerr << "glioma grade: " << WithOptions(error, "--brain-mask", "--register") << std::endl;
     return 1;
   }
 }
@@ -1088,7 +1089,14 @@ GradeCase(const CaseToGrade & caseToGrade)
   options.force = true;
   options.isSilent = true;
   const WarningsGuard guard;
-  Grade(options);
+  try
+  {
+    Grade(options);
+  }
+  catch (const std::exception & error)
+  {
+    throw std::runtime_error(WithOptions(error, "the column brain_mask", "glioma grade --register"));
+  }
 }
 
 void

@@ -688,13 +688,15 @@ ReportPage::DrawPictures() const
                      (isCut ? ", with the tumour's outline" : "") } };
   };
   // A map of the whole brain may lie far from the tumour: it is shown where it is largest.
-  const auto elsewhere = [&grid](const itk::Index<3> & peak) {
-    itk::Point<double, 3> place;
-    grid.TransformIndexToPhysicalPoint(peak, place);
-    return " Hardly anything of this map lies on the slices of the sequences above; the slices here go through its "
-           "largest value, at (" +
-           Fixed(place[0], 1) + ", " + Fixed(place[1], 1) + ", " + Fixed(place[2], 1) + ") mm LPS.";
-  };
+  const itk::ImageRegion<3> inView = RegionOfFrames(slicePlanes.at(Plane::Axial), slicePlanes.at(Plane::Coronal));
+  const auto                elsewhere =
+    [&grid](const std::string & slicesAbove, const std::string & here, const itk::Index<3> & peak) {
+      itk::Point<double, 3> place;
+      grid.TransformIndexToPhysicalPoint(peak, place);
+      return " Hardly anything of this map lies on the " + slicesAbove + " of the sequences above; " + here +
+             " through its largest value in view, at (" + Fixed(place[0], 1) + ", " + Fixed(place[1], 1) + ", " +
+             Fixed(place[2], 1) + ") mm LPS.";
+    };
 
   Json pictures = Json::array();
   Json slices = Json::array();
@@ -711,10 +713,11 @@ ReportPage::DrawPictures() const
   for (const LayerMap & layer : m_GradCAM)
   {
     const double largest = LargestValue(layer.Map);
-    const bool   isElsewhere = largest > 0.0 && std::none_of(planes.begin(), planes.end(), [&](Plane plane) {
+    const auto   peak = FindPeak(layer.Map, inView);
+    const bool   isElsewhere = IsSeenOn(Through(slicePlanes.at(Plane::Axial), peak), layer.Map, largest) &&
+                             std::none_of(planes.begin(), planes.end(), [&](Plane plane) {
                                return IsSeenOn(slicePlanes.at(plane), layer.Map, largest);
                              });
-    const auto   peak = FindPeak(layer.Map);
     slices = Json::array();
     for (const Plane plane : planes)
     {
@@ -724,7 +727,7 @@ ReportPage::DrawPictures() const
     pictures.push_back({ { "title", layer.Title() },
                          { "text",
                            "Cells of " + Millimetres(layer.Cell) + (largest > 0.0 ? "." : "; the map is empty.") +
-                             (isElsewhere ? elsewhere(peak) : std::string()) },
+                             (isElsewhere ? elsewhere("slices", "the slices here go", peak) : std::string()) },
                          { "scale", { { "heat", true }, { "signed", false }, { "largest", Significant(largest, 3) } } },
                          { "slices", slices } });
   }
@@ -732,12 +735,16 @@ ReportPage::DrawPictures() const
   {
     const double       scale = GuidedScale(guided.Map);
     const SlicePlane & axial = slicePlanes.at(Plane::Axial);
-    bool               isElsewhere = scale > 0.0;
-    for (unsigned int c = 0; c < guided.Map->GetNumberOfComponentsPerPixel(); ++c)
-    {
-      isElsewhere = isElsewhere && !IsSeenOn(axial, guided.Map, c, scale);
-    }
-    const auto peak = FindPeak(guided.Map);
+    const auto         peak = FindPeak(guided.Map, inView);
+    const auto         isSeen = [&](const SlicePlane & plane) {
+      bool seen = false;
+      for (unsigned int c = 0; c < guided.Map->GetNumberOfComponentsPerPixel(); ++c)
+      {
+        seen = seen || IsSeenOn(plane, guided.Map, c, scale);
+      }
+      return seen;
+    };
+    const bool isElsewhere = !isSeen(axial) && isSeen(Through(axial, peak));
     slices = Json::array();
     for (std::size_t i = 0; i < m_Sequences.size(); ++i)
     {
@@ -746,7 +753,7 @@ ReportPage::DrawPictures() const
     pictures.push_back({ { "title", guided.Title() },
                          { "text",
                            "Each sequence has its own map. It does not tell the classes apart." +
-                             (isElsewhere ? elsewhere(peak) : std::string()) },
+                             (isElsewhere ? elsewhere("axial slice", "the slice here goes", peak) : std::string()) },
                          { "scale", { { "heat", false }, { "signed", true }, { "largest", Significant(scale, 3) } } },
                          { "slices", slices } });
   }

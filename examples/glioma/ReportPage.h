@@ -98,8 +98,8 @@ public:
   /** Writes the page.
    *
    * The pictures show the slices with the tumour's largest area (the brain's, without a tumour). A map of which hardly
-   * anything lies there, less than 5 % of the full colour, is shown in the slices through its largest value; its text
-   * says so, with the place in mm, LPS. */
+   * anything lies there, less than 5 % of the full colour, is shown in the slices through its largest value that the
+   * same frames hold; its text says so, with the place in mm, LPS. */
   void
   Write(const std::string & path) const;
 

@@ -18,6 +18,7 @@
 #include "SlicePainting.h"
 
 #include "BitmapFont.h"
+#include "itkImageRegionConstIteratorWithIndex.h"
 #include "itk_zlib.h"
 
 #include <algorithm>
@@ -429,22 +430,57 @@ Through(SlicePlane plane, const itk::Index<3> & place)
   return plane;
 }
 
-itk::Index<3>
-FindPeak(const SliceImageType * map)
+itk::ImageRegion<3>
+RegionOfFrames(const SlicePlane & axial, const SlicePlane & coronal)
 {
-  const float * const begin = map->GetBufferPointer();
-  const float * const end = begin + map->GetLargestPossibleRegion().GetNumberOfPixels();
-  return map->ComputeIndex(std::max_element(begin, end) - begin);
+  itk::ImageRegion<3> region;
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    const SlicePlane & across = d == axial.SliceAxis ? coronal : axial;
+    region.SetIndex(d, across.Lower[d]);
+    region.SetSize(d, static_cast<itk::SizeValueType>(across.Upper[d] - across.Lower[d] + 1));
+  }
+  return region;
+}
+
+namespace
+{
+template <typename TImage, typename TMagnitude>
+IndexType
+PeakOf(const TImage * map, const itk::ImageRegion<3> & region, const TMagnitude & magnitude)
+{
+  IndexType peak = region.GetIndex();
+  double    largest = 0.0;
+  for (itk::ImageRegionConstIteratorWithIndex<TImage> it(map, region); !it.IsAtEnd(); ++it)
+  {
+    const double value = magnitude(it.Get());
+    if (value > largest)
+    {
+      largest = value;
+      peak = it.GetIndex();
+    }
+  }
+  return peak;
+}
+} // namespace
+
+itk::Index<3>
+FindPeak(const SliceImageType * map, const itk::ImageRegion<3> & region)
+{
+  return PeakOf(map, region, [](float value) { return value; });
 }
 
 itk::Index<3>
-FindPeak(const SliceVectorImageType * map)
+FindPeak(const SliceVectorImageType * map, const itk::ImageRegion<3> & region)
 {
-  const float * const begin = map->GetBufferPointer();
-  const auto          components = static_cast<std::ptrdiff_t>(map->GetNumberOfComponentsPerPixel());
-  const auto values = static_cast<std::ptrdiff_t>(map->GetLargestPossibleRegion().GetNumberOfPixels()) * components;
-  const auto peak = std::max_element(begin, begin + values, [](float a, float b) { return std::abs(a) < std::abs(b); });
-  return map->ComputeIndex((peak - begin) / components);
+  return PeakOf(map, region, [](const SliceVectorImageType::PixelType & values) {
+    float largest = 0.0F;
+    for (unsigned int c = 0; c < values.GetSize(); ++c)
+    {
+      largest = std::max(largest, std::abs(values[c]));
+    }
+    return largest;
+  });
 }
 
 namespace

@@ -113,6 +113,10 @@ FindSlicePlane(Plane                     kind,
                const SliceMaskType *     tumour,
                int                       side);
 
+/** What the frames of an axial and a coronal slice of a grid hold: all that slices in these frames can show. */
+itk::ImageRegion<3>
+RegionOfFrames(const SlicePlane & axial, const SlicePlane & coronal);
+
 /** The same frame around the slice through another place, which is an index of its grid. */
 SlicePlane
 Through(SlicePlane plane, const itk::Index<3> & place);
@@ -133,11 +137,11 @@ LargestValue(const SliceImageType * map);
 double
 GuidedScale(const SliceVectorImageType * map);
 
-/** Where a map is largest; of several components, where the magnitude of one is. */
+/** Where a map is largest in a region; of several components, where the magnitude of one is. */
 itk::Index<3>
-FindPeak(const SliceImageType * map);
+FindPeak(const SliceImageType * map, const itk::ImageRegion<3> & region);
 itk::Index<3>
-FindPeak(const SliceVectorImageType * map);
+FindPeak(const SliceVectorImageType * map, const itk::ImageRegion<3> & region);
 
 /** Whether a map's colours can be seen on a slice: more than 5 % of \a scale, which has the full colour. */
 bool

@@ -25,7 +25,6 @@
 #include "TrainCommand.h"
 #include "itkVersion.h"
 
-#include <algorithm>
 #include <csignal>
 #include <iostream>
 #include <string>
@@ -56,13 +55,12 @@ DescribeUnknownCommand(const CLI::App & application)
   }
   const std::vector<std::string>      words = application.remaining(true);
   const std::vector<const CLI::App *> commands = command->get_subcommands([](const CLI::App *) { return true; });
-  const auto isWord = [](const std::string & word) { return word.empty() || word.front() != '-'; };
-  const auto word = std::find_if(words.begin(), words.end(), isWord);
-  if (word == words.end() || commands.empty())
+  // Behind an option a word may be its value.
+  if (words.empty() || commands.empty() || (!words.front().empty() && words.front().front() == '-'))
   {
     return "";
   }
-  std::string text = name + ": there is no command " + glioma::Shown(*word) + "; the commands are";
+  std::string text = name + ": there is no command " + glioma::Shown(words.front()) + "; the commands are";
   for (std::size_t i = 0; i < commands.size(); ++i)
   {
     text += (i == 0 ? " " : i + 1 < commands.size() ? ", " : " and ") + commands[i]->get_name();

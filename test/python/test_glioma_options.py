@@ -62,6 +62,8 @@ class GliomaOptions(unittest.TestCase):
         self.refuse("frob\x1bnicate", "--t1", "x", says=["no command frob?nicate"])
         self.refuse("train", "both", says=["glioma train: there is no command both; the commands are segmentation and grading."])
         self.refuse(says=["A subcommand is required"])
+        # The value of an option is no command.
+        self.refuse("train", "--steps", "5", says=["A subcommand is required"])
 
     def test_help_says_what_it_is_for(self):
         for words in ((), *((name,) for name in COMMANDS), ("train", "segmentation"), ("train", "grading")):
