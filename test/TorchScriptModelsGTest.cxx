@@ -15,17 +15,22 @@
  *  limitations under the License.
  *
  *=========================================================================*/
-// Models of others in the pipeline: what they may give, and what must be refused without harm.
+// Models of others in the pipeline: what they may give, and what must be refused without harm. And what torch alone can
+// say of our own: where it computes, and in which layout.
 #include "ObliqueImage.h"
 #include "SeededBundles.h"
 
 #include "itkCommand.h"
+#include "itkImageFileWriter.h"
+#include "itkImageRegionIteratorWithIndex.h"
 #include "itkMultiThreaderBase.h"
 #include "itkTorchArchive.h"
+#include "itkTorchModelTrainer.h"
 #include "itkTorchSegmentationFilter.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/record_function.h>
 #include <torch/script.h>
 #include <torch/torch.h>
 
@@ -134,6 +139,27 @@ Difference(FilterType * filter, const Tensor & truth)
   EXPECT_GT(found.var().item<double>(), 1e-4) << "an output that says nothing";
   return (found - truth).abs().max().item<double>();
 }
+
+/** What torch tells of each convolution as it begins. */
+struct ConvolutionObserver
+{
+  static inline std::size_t s_Convolutions = 0;
+  static inline std::size_t s_ChannelsLast = 0; // image and kernel
+
+  static std::unique_ptr<at::ObserverContext>
+  Observe(const at::RecordFunction & function)
+  {
+    if (std::string(function.name()) == "aten::convolution")
+    {
+      ++s_Convolutions;
+      const auto lies = [&](std::size_t input) {
+        return function.inputs().at(input).toTensor().is_contiguous(torch::MemoryFormat::ChannelsLast3d);
+      };
+      s_ChannelsLast += lies(0) && lies(1) ? 1 : 0;
+    }
+    return nullptr;
+  }
+};
 
 class TorchScriptModels : public ::testing::Test
 {
@@ -447,6 +473,63 @@ TEST_F(TorchScriptModels, NothingGlobalIsLeftChanged)
     EXPECT_EQ(itk::MultiThreaderBase::GetGlobalDefaultNumberOfThreads(), itkBefore);
   }
   at::set_num_threads(torchBefore);
+}
+
+TEST(TorchModel, AutoIsCudaWhereTorchFindsOne)
+{
+  EXPECT_EQ(itk::TorchModel::ResolveDevice("auto"), torch::cuda::is_available() ? "cuda" : "cpu");
+  for (const char * const name : { "cpu", "cuda", "cuda:1" })
+  {
+    EXPECT_EQ(itk::TorchModel::ResolveDevice(name), name);
+  }
+  EXPECT_STREQ(itk::TorchModelTrainer::New()->GetDevice(), "auto");
+}
+
+TEST(TorchModelTrainer, ConvolvesInChannelsLast)
+{
+  const TemporaryFolder folder;
+  using ImageType = itk::Image<float, 3>;
+  std::string row;
+  for (const char * const file : { "t1.nrrd", "t1c.nrrd", "t2.nrrd", "flair.nrrd", "seg.nrrd" })
+  {
+    const bool mask = std::string(file) == "seg.nrrd";
+    auto       image = ImageType::New();
+    image->SetRegions(ImageType::SizeType{ { 16, 16, 16 } });
+    const double spacing[3] = { 9.0, 9.0, 9.0 };
+    image->SetSpacing(spacing);
+    image->Allocate(true);
+    // Within a border of nothing a head of 1260 ml, of it a part a tumour.
+    const ImageType::RegionType                  head({ { 2, 2, 2 } }, { { 12, 12, 12 } });
+    itk::ImageRegionIteratorWithIndex<ImageType> it(image, head);
+    for (auto value = static_cast<float>(row.size() + 1); !it.IsAtEnd(); ++it, value += 1.0F)
+    {
+      it.Set(!mask || it.GetIndex()[0] > 9 ? value : 0.0F);
+    }
+    auto writer = itk::ImageFileWriter<ImageType>::New();
+    writer->SetFileName(folder / file);
+    writer->SetInput(image);
+    writer->Update();
+    row += std::string(",") + file;
+  }
+  std::ofstream(folder / "COHORT.csv") << "case,t1,t1c,t2,flair,seg\none" << row << '\n';
+  auto trainer = itk::TorchModelTrainer::New();
+  trainer->AddCohort(folder / "COHORT.csv");
+  trainer->SetOutput(folder / "bundle");
+  trainer->SetSpacing(9.0);
+  trainer->SetBiasCorrection("none");
+  trainer->SetWidth(4);
+  trainer->SetLevels(2);
+  trainer->PaddedOn();
+  trainer->SetPatchSize(8);
+  trainer->SetDevice("cpu");
+  trainer->SetMaximumSteps(1);
+  const auto handle = at::addThreadLocalCallback(
+    at::RecordFunctionCallback(&ConvolutionObserver::Observe).needsInputs(true).scopes({ at::RecordScope::FUNCTION }));
+  const std::string message = MessageOf([&] { trainer->Train(); });
+  at::removeCallback(handle);
+  EXPECT_EQ(message, "");
+  EXPECT_GT(ConvolutionObserver::s_Convolutions, 6u);
+  EXPECT_EQ(ConvolutionObserver::s_ChannelsLast, ConvolutionObserver::s_Convolutions);
 }
 
 TEST_F(TorchScriptModels, GiveTheSameOnCuda)

@@ -402,6 +402,7 @@ Mean(const std::vector<double> & values, std::size_t from, std::size_t to)
 
 TEST_F(TorchModelTrainer, DefaultsAreThePapers)
 {
+  // The paper is silent on width, levels, patch, batch and tumour share.
   auto trainer = Trainer::New();
   EXPECT_EQ(trainer->GetTask(), Trainer::TaskEnum::Segmentation);
   EXPECT_EQ(trainer->GetOptimizer(), Trainer::OptimizerEnum::Adam);
@@ -412,7 +413,10 @@ TEST_F(TorchModelTrainer, DefaultsAreThePapers)
   EXPECT_TRUE(trainer->GetDecayKernelsOnly());
   EXPECT_EQ(trainer->GetSpatialDropout(), 0.05);
   EXPECT_EQ(trainer->GetSpacing(), 1.0);
+  EXPECT_EQ(trainer->GetWidth(), 16u);
+  EXPECT_EQ(trainer->GetLevels(), 4u);
   EXPECT_EQ(trainer->GetPatchSize(), 136u);
+  EXPECT_EQ(trainer->GetBatchSize(), 2u);
   EXPECT_EQ(trainer->GetTumourShare(), 0.5);
   EXPECT_EQ(trainer->GetWarmUpSteps(), 0u);
   EXPECT_EQ(trainer->GetNormalizationSteps(), 0u);
@@ -429,7 +433,9 @@ TEST_F(TorchModelTrainer, DefaultsAreThePapers)
   EXPECT_FALSE(trainer->GetDecayKernelsOnly());
   EXPECT_EQ(trainer->GetDropout(), 0.4);
   EXPECT_EQ(trainer->GetSpatialDropout(), 0.0);
+  EXPECT_EQ(trainer->GetWidth(), 16u);
   EXPECT_EQ(trainer->GetPatchSize(), 96u);
+  EXPECT_EQ(trainer->GetBatchSize(), 4u);
   EXPECT_EQ(trainer->GetMargin(), 10u);
   EXPECT_EQ(trainer->GetLabelSmoothing(), 0.0);
   EXPECT_FALSE(trainer->GetBalance());
@@ -1717,12 +1723,16 @@ TEST_F(TorchModelTrainer, LearnsTheSameOnCuda)
       GTEST_SKIP() << "No CUDA device is here";
     }
     const auto rounded = train("cuda", Trainer::PrecisionEnum::BFloat16);
+    const auto chosen = train("auto", Trainer::PrecisionEnum::Float32);
     ASSERT_EQ(truth.size(), 4u);
     ASSERT_EQ(exact.size(), 4u);
     ASSERT_EQ(rounded.size(), 4u);
+    ASSERT_EQ(chosen.size(), 4u);
+    EXPECT_NE(chosen, truth) << task << ": the processor, which repeats its bits, has computed";
     for (std::size_t i = 0; i < truth.size(); ++i)
     {
       EXPECT_NEAR(exact[i], truth[i], 2e-3) << task << ", step " << i;
+      EXPECT_NEAR(chosen[i], exact[i], 2e-3) << task << ", step " << i;
       EXPECT_NEAR(rounded[i], truth[i], 0.1) << task << ", step " << i;
     }
   }
@@ -2745,5 +2755,47 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
     EXPECT_EQ(model->GetManifest().Region, region);
     EXPECT_EQ(model->GetManifest().FitMode, wholeBrain ? "stretch" : "cube");
     EXPECT_EQ(model->GetManifest().Margin, wholeBrain ? 0.0 : 4.0);
+  }
+}
+
+TEST_F(TorchModelTrainer, LossesAreThoseOfTheScores)
+{
+  // The truth is the score, which the test above holds against the filters. Without augmentations, and once the
+  // normalizations keep their statistics, a step must see of an LGG and an HGG what is scored: with its background.
+  for (const std::string name : { "", "scored-" })
+  {
+    this->WriteCase(name + "low", 0, false);
+    this->WriteCase(name + "high", 1, true);
+  }
+  const std::string cohort = this->WriteText("COHORT.csv", columns + '\n' + m_Rows);
+  for (const char * const standardization : { "brain", "image" })
+  {
+    for (const char * const region : { "tumour", "brain" })
+    {
+      const std::string output = std::string(standardization) + '-' + region;
+      auto              trainer = this->TinyTrainer(Trainer::TaskEnum::Grading, cohort, output);
+      trainer->SetStandardization(standardization);
+      trainer->SetRegion(region);
+      trainer->BalanceOn(); // one of each grade
+      trainer->SetDropout(0.0);
+      trainer->SetLearningRate(1e-30);
+      trainer->SetWeightDecay(0.0);
+      trainer->SetNormalizationSteps(1);
+      trainer->SetMaximumSteps(3);
+      trainer->AddValidationCase("scored-low");
+      trainer->AddValidationCase("scored-high");
+      trainer->Train();
+      double expected = 0.0;
+      ASSERT_EQ(trainer->GetScores().size(), 2u);
+      for (const auto & score : trainer->GetScores())
+      {
+        EXPECT_GT(std::abs(score.Value - 0.5), 1e-3) << output;
+        expected -= 0.5 * std::log(score.Grade == "HGG" ? score.Value : 1.0 - score.Value);
+      }
+      const auto losses = this->Losses(output);
+      ASSERT_EQ(losses.size(), 3u);
+      EXPECT_NEAR(losses[1], expected, 1e-5) << output;
+      EXPECT_NEAR(losses[2], expected, 1e-5) << output;
+    }
   }
 }

@@ -44,6 +44,12 @@ def delong(scores, truth):
     return kernel.mean((1, 2)), np.cov(v10) / v10.shape[1] + np.cov(v01) / v01.shape[1]
 
 
+def calibration_error(scores, truth):
+    """Expected calibration error over tenths: the distance of the sums of a bin is its weight times that of its means."""
+    bins = np.searchsorted(np.linspace(0, 1, 11)[1:-1], scores)
+    return np.abs(np.bincount(bins, scores) - np.bincount(bins, truth)).sum() / len(scores)
+
+
 def check_grades(folder, generator, number):
     cases = int(generator.integers(12, 150))
     truth = np.zeros(cases, int)
@@ -61,6 +67,9 @@ def check_grades(folder, generator, number):
     matrix = sklearn.metrics.confusion_matrix(truth, called, labels=[0, 1])
     for grade, name in enumerate(("lgg", "hgg")):
         near("recall", found[f"recall-{name}"], recall[grade])
+        interval = scipy.stats.binomtest(int(matrix[grade, grade]), int(matrix[grade].sum())).proportion_ci(method="wilson")
+        near("recall's interval", found[f"recall-{name}-low"], interval.low)
+        near("recall's interval", found[f"recall-{name}-high"], interval.high)
         near("f1", found[f"f1-{name}"], f1[grade])
         if np.isnan(precision[grade]):
             assert found[f"precision-{name}"] is None
@@ -100,6 +109,10 @@ def check_grades(folder, generator, number):
     bins = np.searchsorted(np.linspace(0, 1, 11)[1:-1], first)
     weights = np.bincount(bins, minlength=10)
     near("calibration", found["calibration"], np.sum(weights[weights > 0] * np.abs(share - mean)) / cases)
+    chosen = generator.integers(cases, size=(4000, cases))
+    low, high = np.quantile([calibration_error(first[sample], truth[sample]) for sample in chosen], (0.025, 0.975))
+    near("calibration's interval", found["calibration-low"], low, 0.1 * (high - low))
+    near("calibration's interval", found["calibration-high"], high, 0.1 * (high - low))
 
     near("cross-entropy", found["cross-entropy"], sklearn.metrics.log_loss(truth, first))
     line = np.log(first / (1 - first))
