@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
@@ -132,6 +133,43 @@ class TrainingScripts(ScriptTest):
         self.assertEqual(again.returncode, 0, again.stderr)
         self.assertNotIn("== ", again.stdout)
 
+    def test_four_commands_of_the_readme(self):
+        outcome = self.run_script("glioma/brats-phantoms.sh", self.split(), 10, self.work / "here/BRATS2017", "--spacing", 4)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        shutil.copy(self.split(), self.work / "here")
+        readme = pathlib.Path(SOURCE, "README.md").read_text(encoding="utf-8")
+        commands = re.findall("^    (glioma .*)$", readme.split("\n## Table 1 of the paper\n")[1].split("\n## ")[0], re.M)
+        self.assertEqual(
+            [re.match("glioma (train )?([a-z]+)", line)[2] for line in commands], ["cohort", "segmentation", "grading", "evaluate"]
+        )
+        small = "--steps 2 --width 4 --spacing 4 --padded true --patch 32"
+        outcome = subprocess.run(
+            ["bash", "-ec", "\n".join(re.sub(r"--steps \d+", small, line) for line in commands)],
+            capture_output=True,
+            text=True,
+            cwd=self.work / "here",
+            env={**os.environ, "PATH": os.path.dirname(GLIOMA) + os.pathsep + os.environ["PATH"]},
+        )
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        # Each set, by the split, of those that there are.
+        there = {folder.name: folder.parent.name for folder in self.work.glob("here/BRATS2017/*/*")}
+        sets = re.split("'(Training|Validation|Test)'", self.split().read_text())
+        sets = {name: set(re.findall(r"Brats17_\w+", text)) & set(there) for name, text in zip(sets[1::2], sets[2::2])}
+        self.assertEqual({name: len(names) for name, names in sets.items()}, {"Training": 6, "Validation": 2, "Test": 2})
+        for name in ("segmentation", "grading"):
+            trained = json.loads((self.work / "here" / name / "configs/metadata.json").read_text())["gliomagrading"]["training"]
+            self.assertEqual({case["case"] for case in trained["cases"]}, sets["Training"])
+            self.assertEqual({case["case"] for case in trained["validation"]}, sets["Validation"])
+        evaluation = json.loads((self.work / "here/table/evaluation.json").read_text())
+        self.assertEqual(evaluation["cohort"]["set"], "test")
+        (row,) = evaluation["rows"]
+        self.assertEqual({case["case"]: case["grade"] for case in row["cases"]}, {name: there[name] for name in sets["Test"]})
+        self.assertEqual((row["region"], row["standardization"]), ("tumour", "brain"))
+        self.assertEqual(row["temperature"]["validation_cases"], 2)
+        self.assertIsNotNone(row["explanations"])
+        for name in ("evaluation.md", "evaluation.tex", "roc.png", "reliability.png"):
+            self.assertTrue((self.work / "here/table" / name).exists(), name)
+
     def test_demonstration(self):
         outcome = self.run_script("train-demo.sh", self.work / "demo", CASES=10, STEPS=2)
         self.assertEqual(outcome.returncode, 0, outcome.stdout + outcome.stderr)
@@ -205,6 +243,36 @@ class GliomaTrain(unittest.TestCase):
             self.assertLess(abs(columns.min() - (50 / 120 * 720 if name == "score" else 1 / 120 * 720)), 30, name)
             self.assertGreater(columns.max(), 690, name)
 
+    def test_its_progress_on_a_terminal(self):
+        output = self.folder / "shown"
+        master, terminal = pty.openpty()
+        self.addCleanup(os.close, master)
+        # Longer than the second between two lines.
+        command = self.command(output, "--minutes", 0.03, "--validate-steps", 1, "--validate", *self.validation)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=terminal)
+        self.addCleanup(process.kill)
+        os.close(terminal)
+        said = b""
+        try:
+            while block := os.read(master, 1 << 16):
+                said += block
+        except OSError:  # the end on Linux
+            pass
+        said = said.decode()
+        self.assertEqual(process.wait(timeout=120), 0, said[-2000:])
+        log = rows_of(f"{output}.csv")
+        losses, scores = ([float(row[name]) for row in log] for name in ("loss", "validation"))
+        shown = re.findall(r"\r\x1b\[Kstep (\d+), \d+ s, loss (\d+\.\d{4}), validation (\d\.\d{4}) \(best: step (\d+)\)", said)
+        self.assertGreater(len(shown), 1, said[:2000])
+        before = 0
+        for step, loss, score, best in shown:
+            step, best = int(step), int(best)
+            self.assertAlmostEqual(float(loss), sum(losses[before:step]) / (step - before), delta=6e-5)  # since the last line
+            self.assertAlmostEqual(float(score), scores[step - 1], delta=6e-5)
+            self.assertLessEqual(best, step)
+            self.assertEqual(scores[best - 1], max(scores[:step]))
+            before = step
+
     def test_what_cannot_be_trained_is_told(self):
         output = self.folder / "refused"
         for more, code, said in (
@@ -264,6 +332,41 @@ class GliomaTrain(unittest.TestCase):
                 log = rows_of(f"{output}.csv")
                 self.assertEqual([int(row["step"]) for row in log], list(range(1, steps + 1)))
                 self.assertEqual(log[: len(kept)], kept)
+
+    def test_a_kill_costs_one_checkpoint_interval(self):
+        output, minutes = self.folder / "killed", 0.005
+        with open(f"{output}.log", "w") as log:  # its steps do not end before the kill
+            command = self.command(output, "--steps", 100000000, "--checkpoint-minutes", minutes)
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+        self.addCleanup(process.kill)
+        kept, deadline = [], time.monotonic() + 120
+        while len(kept) < 3 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+            kept = [int(step) for step in re.findall(r"Step (\d+) is kept", pathlib.Path(f"{output}.log").read_text())]
+        process.kill()
+        self.assertEqual(process.wait(timeout=120), -signal.SIGKILL, pathlib.Path(f"{output}.log").read_text())
+        kept = [int(step) for step in re.findall(r"Step (\d+) is kept", pathlib.Path(f"{output}.log").read_text())]
+        self.assertGreaterEqual(len(kept), 3)
+        steps = len(pathlib.Path(f"{output}.csv").read_text().splitlines()) + 2  # the checkpoint's rows are on the disk
+
+        outcome = subprocess.run(self.command(output, "--steps", steps, "--resume"), capture_output=True, text=True)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        # With the last that was kept, or what was kept in the moment of the kill.
+        first = int(re.search(r"^step (\d+), ", outcome.stderr, re.M)[1])
+        self.assertGreater(first, kept[-1])
+        log = rows_of(f"{output}.csv")
+        self.assertEqual([int(row["step"]) for row in log], list(range(1, steps + 1)))
+        # Between two checkpoints lies the interval and the step that ends it.
+        for before, after in zip(kept, kept[1:]):
+            if after > before + 1:
+                taken = float(log[after - 2]["seconds"]) - float(log[before]["seconds"])
+                self.assertLessEqual(taken, 60 * minutes + 0.011, (before, after))
+
+        whole = self.folder / "not-killed"
+        outcome = subprocess.run(self.command(whole, "--steps", steps), capture_output=True, text=True)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        self.assertEqual(*((folder / "models/model.safetensors").read_bytes() for folder in (output, whole)))
+        self.assertEqual([row["loss"] for row in log], [row["loss"] for row in rows_of(f"{whole}.csv")])
 
 
 class ScriptsWithAStub(ScriptTest):
@@ -329,6 +432,38 @@ class ScriptsWithAStub(ScriptTest):
                 # What is done is not done again.
                 outcome, calls = self.run_script(script, *arguments)
                 self.assertEqual((outcome.returncode, [call for call in calls if call[0] == "train"]), (0, []), outcome.stderr)
+
+    def test_four_rows_of_table_1(self):
+        table, output = self.work / "COHORT.csv", self.work / "out"
+        rows = ["case,t1,t1c,t2,flair,seg,grade,set", *(f"c{i},1,2,3,4,5,LGG,{'training' if i < 6 else 'test'}" for i in range(8))]
+        table.write_text("\n".join(rows) + "\n")
+        outcome, calls = self.run_script("glioma/table-1.sh", "--cohort", table, "--output", output)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+
+        def options(call):
+            return {name: value for name, value in zip(call, call[1:] + [""]) if name.startswith("--")}
+
+        (segmentation,) = (options(call) for call in calls if call[:2] == ["train", "segmentation"])
+        self.assertNotIn("--standardize", segmentation)
+        self.assertEqual(segmentation["--steps"], "300")  # 100 epochs of 6 cases in batches of 2
+        graders = [options(call) for call in calls if call[:2] == ["train", "grading"]]
+        self.assertEqual(
+            [(call.get("--region", "tumour"), call["--standardize"]) for call in graders],
+            [("tumour", "brain"), ("tumour", "image"), ("brain", "brain"), ("brain", "image")],
+        )
+        self.assertEqual([call["--steps"] for call in graders], ["150"] * 4)
+        *evaluations, last = (call for call in calls if call[0] == "evaluate")
+        evaluations = [options(call) for call in evaluations]
+        self.assertEqual([call["--grading-model"] for call in evaluations], [call["--output"] for call in graders])
+        self.assertEqual(evaluations[0]["--segmentation-model"], segmentation["--output"])
+        self.assertNotIn("--tumour-masks", evaluations[0])
+        for call in evaluations[1:]:
+            self.assertEqual(call["--tumour-masks"], evaluations[0]["--output"] + "/cases")
+            self.assertNotIn("--segmentation-model", call)
+        compared = [value for name, value in zip(last, last[1:]) if name == "--predictions"]
+        self.assertEqual(compared, [call["--output"] for call in evaluations])
+        self.assertEqual(len(compared), 4)
+        self.assertEqual(calls[-1], last)
 
     def test_validation_scores_as_a_table(self):
         logs = [self.work / "all.log", self.work / "without-noise.log"]
