@@ -346,8 +346,8 @@ public:
   itkGetConstMacro(Demonstration, bool);
   itkBooleanMacro(Demonstration);
   /** CSV with the columns case,licence,attribution (a trailing * in case stands for any ending) or the same as a JSON
-   * list; every training case must be in it, those of InitialBundle where that has no licence for them. Default: none.
-   */
+   * list; every training case must be in it, those of InitialBundle where that has no licence for them, and by more
+   * than a row of * alone. Default: none. */
   itkSetStringMacro(AttributionFile);
   itkGetStringMacro(AttributionFile);
 

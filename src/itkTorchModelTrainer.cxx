@@ -282,8 +282,9 @@ ReadAttributions(const std::string & path)
   return rows;
 }
 
+/** The row of a case. A row of all cases is of this training's own, not of those that its start has seen. */
 const TorchModelManifest::TrainingCase *
-AttributionOf(const std::vector<TorchModelManifest::TrainingCase> & rows, const std::string & name)
+AttributionOf(const std::vector<TorchModelManifest::TrainingCase> & rows, const std::string & name, bool isOwn)
 {
   const TorchModelManifest::TrainingCase * pattern = nullptr;
   for (const auto & row : rows)
@@ -292,7 +293,7 @@ AttributionOf(const std::vector<TorchModelManifest::TrainingCase> & rows, const 
     {
       return &row;
     }
-    if (!row.Case.empty() && row.Case.back() == '*' &&
+    if (!row.Case.empty() && row.Case.back() == '*' && (isOwn || row.Case != "*") &&
         name.compare(0, row.Case.size() - 1, row.Case, 0, row.Case.size() - 1) == 0)
     {
       pattern = &row;
@@ -753,12 +754,12 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
       plan.Attributions = ReadAttributions(trainer.m_AttributionFile);
       for (const CohortCase & c : plan.Training)
       {
-        check(AttributionOf(plan.Attributions, c.Name) != nullptr,
+        check(AttributionOf(plan.Attributions, c.Name, true) != nullptr,
               "The training case " + c.Name + " is not in " + trainer.m_AttributionFile);
       }
       for (const auto & entry : plan.Initial.TrainingCases)
       {
-        check(!entry.Licence.empty() || AttributionOf(plan.Attributions, entry.Case) != nullptr,
+        check(!entry.Licence.empty() || AttributionOf(plan.Attributions, entry.Case, false) != nullptr,
               "The training case " + entry.Case + " of the initial bundle has no licence there and is not in " +
                 trainer.m_AttributionFile);
       }
@@ -1322,7 +1323,7 @@ TorchModelTrainer::Session::WriteBundle()
     {
       const auto    known = before.find(name);
       const Entry * there = known == before.end() ? nullptr : known->second;
-      const Entry * here = AttributionOf(m_Plan.Attributions, name);
+      const Entry * here = AttributionOf(m_Plan.Attributions, name, isOwn);
       const Entry * said = here && (isOwn || !there) ? here : there;
       cases.push_back({ name, said ? said->Licence : "", said ? said->Attribution : "" });
     }

@@ -2119,6 +2119,11 @@ TEST_F(TorchModelTrainer, NoCaseValidatesThatItsStartHasSeen)
   EXPECT_EQ(AllProblems(*second),
             "The training case Brats17_TCIA_1_1 of the initial bundle has no licence there and is not in " +
               (m_Folder / "data.csv").string() + '\n');
+  // A row of all cases was written for the new ones.
+  this->WriteText("data.csv", "case,licence,attribution\n*,CC0,A\ncase-0,CC0,A\n");
+  EXPECT_EQ(AllProblems(*second),
+            "The training case Brats17_TCIA_1_1 of the initial bundle has no licence there and is not in " +
+              (m_Folder / "data.csv").string() + '\n');
   fs::remove_all(m_Folder / "start" / "configs");
   EXPECT_NE(AllProblems(*second).find((m_Folder / "start").string()), std::string::npos) << AllProblems(*second);
 }

@@ -636,6 +636,22 @@ class GliomaEvaluate(unittest.TestCase):
         found = self.evaluate(*options, "--force", cohort=table, split=False)["rows"][0]["baselines"]
         self.assertEqual(found["cases"], expected["cases"])
 
+    def test_a_head_with_its_skull_wants_the_column_of_masks(self):
+        name = list(SUBJECTS)[4]
+        files = []
+        for suffix in ("t1", "t1ce", "t2", "flair"):
+            image = sitk.ReadImage(str(self.image(name, suffix)))
+            files.append(str(self.work / f"{suffix}.nrrd"))
+            sitk.WriteImage(sitk.Cast(image, sitk.sitkFloat32) + 100.0, files[-1])
+        table = self.work / "heads.csv"
+        row = ",".join([name, *files, str(self.image(name, "seg")), SUBJECTS[name][0]])
+        table.write_text(f"case,t1,t1c,t2,flair,seg,grade\n{row}\n")
+        models = ["--grading-model", self.folder / "grading", "--tumour-masks", self.masks([name])]
+        outcome = self.run_evaluate(*models, "--allow-one-grade", cohort=table, split=False)
+        self.assertEqual(outcome.returncode, 1, outcome.stderr)
+        self.assertIn("not skull-stripped", outcome.stderr)
+        self.assertIn("give a brain mask (the column brain_mask)", outcome.stderr)
+
     def test_names_and_links_of_any_text(self):
         test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
         folder = self.predict("a (b) c", dict(zip(test, (0.2, 0.2))))
