@@ -74,6 +74,29 @@ def head() -> Head:
     return make_head()
 
 
+def write_dicom(folder: pathlib.Path, uid: str, voxels: npt.NDArray[np.int16]) -> None:
+    """A series of axial slices, a file each."""
+    sitk = pytest.importorskip("SimpleITK")
+    folder.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(voxels)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for z in range(len(voxels)):
+        one = image[:, :, z]
+        for key, value in {
+            "0008|0060": "MR",
+            "0020|000d": "1.2.3",
+            "0020|000e": uid,
+            "0020|0013": str(z + 1),
+            "0008|0018": f"{uid}.{z}",
+            "0020|0032": f"0\\0\\{z}",
+            "0020|0037": "1\\0\\0\\0\\1\\0",
+        }.items():
+            one.SetMetaData(key, value)
+        writer.SetFileName(str(folder / f"{uid}-{z}.dcm"))
+        writer.Execute(one)
+
+
 SEGMENTATION = gg.Manifest(
     name="tiny segmentation",
     version="1",

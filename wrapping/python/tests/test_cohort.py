@@ -25,7 +25,7 @@ import gliomagrading
 import gliomagrading.cohort as cohort
 from gliomagrading._program import environment, path as program_path
 
-from conftest import Bundles, Phantom
+from conftest import Bundles, Phantom, write_dicom
 
 pytest.importorskip("distributed")
 
@@ -949,36 +949,15 @@ def test_folders_of_brats_are_found(tmp_path: pathlib.Path) -> None:
 
 
 def test_folders_of_dicom_are_found(tmp_path: pathlib.Path) -> None:
-    sitk = pytest.importorskip("SimpleITK")
-
-    def series(folder: pathlib.Path, uid: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        image = sitk.GetImageFromArray(np.arange(3 * 16 * 16, dtype=np.int16).reshape(3, 16, 16))
-        writer = sitk.ImageFileWriter()
-        writer.KeepOriginalImageUIDOn()
-        for z in range(3):
-            one = image[:, :, z]
-            for key, value in {
-                "0008|0060": "MR",
-                "0020|000d": "1.2.3",
-                "0020|000e": uid,
-                "0020|0013": str(z + 1),
-                "0008|0018": f"{uid}.{z}",
-                "0020|0032": f"0\\0\\{z}",
-                "0020|0037": "1\\0\\0\\0\\1\\0",
-            }.items():
-                one.SetMetaData(key, value)
-            writer.SetFileName(str(folder / f"{uid}-{z}.dcm"))
-            writer.Execute(one)
-
+    voxels = np.arange(3 * 16 * 16, dtype=np.int16).reshape(3, 16, 16)
     for patient, folders in {
         "P1": ["T1", "T1c", "T2", "FLAIR"],
         "P2": ["t1", "t1c", "t2", "flair", "DWI"],
         "P3": ["t1", "t1ce", "t2w", "t2f"],
     }.items():
         for i, folder in enumerate(folders):
-            series(tmp_path / "data" / patient / folder, f"1.2.{patient[1]}.{i + 1}")
-    series(tmp_path / "data" / "P3" / "t1", "1.2.3.99")
+            write_dicom(tmp_path / "data" / patient / folder, f"1.2.{patient[1]}.{i + 1}", voxels)
+    write_dicom(tmp_path / "data" / "P3" / "t1", "1.2.3.99", voxels)
     table = tmp_path / "COHORT.csv"
     done = find(tmp_path / "data", table)
     assert done.returncode == 0, done.stderr

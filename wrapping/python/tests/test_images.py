@@ -20,7 +20,7 @@ import pytest
 import gliomagrading as gg
 from gliomagrading import images
 
-from conftest import SEQUENCES, Head
+from conftest import SEQUENCES, Head, write_dicom
 
 sitk = pytest.importorskip("SimpleITK")
 
@@ -220,36 +220,15 @@ def test_a_bare_mask_lies_on_the_grid_of_its_image(head: Head, tmp_path: Any) ->
             gg.masked_standardize(image, head.brain.transpose(2, 1, 0))
 
 
-def write_dicom(folder: Any, uid: str, value: int) -> None:
-    folder.mkdir(exist_ok=True)
-    image = sitk.GetImageFromArray(np.full((3, 16, 16), value, np.int16))
-    writer = sitk.ImageFileWriter()
-    writer.KeepOriginalImageUIDOn()
-    for z in range(3):
-        one = image[:, :, z]
-        for key, said in {
-            "0008|0060": "MR",
-            "0020|000d": "1.2.3",
-            "0020|000e": uid,
-            "0020|0013": str(z + 1),
-            "0008|0018": f"{uid}.{z}",
-            "0020|0032": f"0\\0\\{z}",
-            "0020|0037": "1\\0\\0\\0\\1\\0",
-        }.items():
-            one.SetMetaData(key, said)
-        writer.SetFileName(str(folder / f"{uid}-{z}.dcm"))
-        writer.Execute(one)
-
-
 def test_a_series_is_named_by_its_uid(tmp_path: Any) -> None:
     folder = tmp_path / "dicom"
     for number in (1, 2):
-        write_dicom(folder, f"1.2.3.{number}", number)
+        write_dicom(folder, f"1.2.3.{number}", np.full((3, 16, 16), number, np.int16))
     # Those of other folders may stand beside it.
     uids: list[Any] = ["1.2.3.2", ["1.2.3.2"], ["1.2.3.9", "1.2.3.2", "1.2.3.8"]]
     for uid in uids:
         assert gg.Image.read(folder, series=uid).array.max() == 2
-    write_dicom(tmp_path / "alone", "1.2.3.4", 4)
+    write_dicom(tmp_path / "alone", "1.2.3.4", np.full((3, 16, 16), 4, np.int16))
     sitk.WriteImage(sitk.Image([4, 4, 4], sitk.sitkInt16), str(tmp_path / "a.nrrd"))
     for path in (tmp_path / "alone", tmp_path / "a.nrrd"):
         with pytest.raises(gg.InputError, match="has the series '1.2.3.9'; leave it out, or check the UID"):
