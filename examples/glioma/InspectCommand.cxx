@@ -26,11 +26,15 @@
 #include "itkTorchArchive.h"
 #include "itkTorchModel.h"
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
 #include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace glioma
 {
@@ -157,8 +161,10 @@ InspectBundle(const InspectOptions & options)
   Line("weights", manifest.WeightsFile + ", " + std::to_string(manifest.WeightsBytes) + " bytes");
   Line("SHA-256", manifest.WeightsSha256);
   Line("golden pair", manifest.GoldenOutput.empty() ? "none" : "seed " + std::to_string(manifest.GoldenSeed));
-  for (const auto & [title, cases] :
-       { std::make_pair("training", &manifest.TrainingCases), std::make_pair("validation", &manifest.ValidationCases) })
+  using ListType = std::pair<std::string, const std::vector<itk::TorchModelManifest::TrainingCase> *>;
+  const std::array<ListType, 2> lists{ { { "training", &manifest.TrainingCases },
+                                         { "validation", &manifest.ValidationCases } } };
+  for (const auto & [title, cases] : lists)
   {
     if (!cases->empty())
     {
