@@ -293,7 +293,7 @@ class GliomaEvaluate(unittest.TestCase):
                 ]
                 with self.subTest(file=name, row=names):
                     # Below our own two lines, LGG and HGG, are the paper's.
-                    (i,) = [i for i, line in enumerate(lines) if line[:2] == names]
+                    (i,) = (i for i, line in enumerate(lines) if line[:2] == names)
                     self.assertEqual([line[2] for line in lines[i : i + 4]], ["LGG", "HGG", "LGG", "HGG"])
                     self.assertEqual((lines[i + 2][3:], lines[i + 3][3:]), (low, high + ["", ""]))
 
@@ -359,7 +359,7 @@ class GliomaEvaluate(unittest.TestCase):
         (row,) = self.evaluate("--predictions", folder)["rows"]
         text = (self.output / "evaluation.md").read_text()
         said = "(a demonstration, trained on phantoms and twelve patients, not validated)"
-        (line,) = [line for line in text.splitlines() if said in line]
+        (line,) = (line for line in text.splitlines() if said in line)
         self.assertTrue(line.startswith(f"- {row['name']}: tumour found by finder (training data not stated); graded by a\\|b"), line)
         self.assertLess(text.index("Research use only."), text.index(line))
         self.assertNotRegex(line, r"(?<!\\)[`*_\[\]<>|~&#$]")
