@@ -28,6 +28,7 @@ NETWORKS = [
     ("segmentation", 8, 3, True, 64, 2),
     ("grading", 8, 0, False, 96, 4),
     ("grading", 8, 0, True, 96, 4),
+    ("segmentation", 16, 4, True, 64, 2),
     ("segmentation", 16, 4, False, 136, 2),
     ("grading", 16, 0, False, 96, 4),
 ]
