@@ -148,7 +148,7 @@ header_tests()
 {
   local number
   for number in 1 2; do
-    [ -n "$(find "$1" -name "GliomaGradingHeaderTest$number" -type f -perm -u+x)" ] || { echo "error: GliomaGradingHeaderTest$number is not built" && return 1; }
+    [ -n "$(find "$1" -name "GliomaGradingHeaderTest$number.cxx.o")" ] || { echo "error: GliomaGradingHeaderTest$number is not built" && return 1; }
   done
 }
 
