@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: Copyright NumFOCUS
 # SPDX-License-Identifier: Apache-2.0
 #
-# Installs what is missing on a Debian 12 machine (as root or with sudo), builds the application and grades one case.
+# Installs what is missing on a Debian 12 or 13 machine (as root or with sudo), builds the application and grades one case.
 #
 #   bash examples/demo.sh [CASE_FOLDER]
 #

@@ -2,9 +2,9 @@
 # SPDX-FileCopyrightText: Copyright NumFOCUS
 # SPDX-License-Identifier: Apache-2.0
 #
-# Installs what is missing on a Debian 12 machine (as root or with sudo), builds the application and repeats a small version of the
-# whole training on phantoms: a cohort with sets, a segmentation, a grader, and their evaluation. After the build it takes less than
-# 15 minutes on two cores.
+# Installs what is missing on a Debian 12 or 13 machine (as root or with sudo), builds the application and repeats a small version
+# of the whole training on phantoms: a cohort with sets, a segmentation, a grader, and their evaluation. After the build it takes
+# less than 15 minutes on two cores.
 #
 #   bash examples/train-demo.sh [OUTPUT]
 #

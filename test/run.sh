@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: Copyright NumFOCUS
 # SPDX-License-Identifier: Apache-2.0
 #
-# Installs what is missing, builds and runs every test on a Debian 12 machine (as root or with sudo).
+# Installs what is missing, builds and runs every test on a Debian 12 or 13 machine (as root or with sudo).
 #
 #   bash test/run.sh [--coverage] [-- CTEST_OPTION...]
 #
