@@ -64,6 +64,8 @@ TEXT
 export CCACHE_DIR=${CCACHE_DIR:-$glioma_home/ccache} CCACHE_BASEDIR=$work CCACHE_NOHASHDIR=1
 export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
 jobs=${UPSTREAM_JOBS:-$(nproc)}
+# The real patients, whether they are there or not.
+data=$(realpath -m "${GLIOMAGRADING_TEST_DATA:-$source_dir/../shared/data}")
 in_tree=Modules/Remote/GliomaGrading
 # ITK compiles the time of its configuration in; a new one would link all of it again, an hour with Python.
 export SOURCE_DATE_EPOCH=1
@@ -71,6 +73,13 @@ export SOURCE_DATE_EPOCH=1
 cached=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
 
 # What the stages share.
+# complain TEXT: the function that calls it goes on and fails.
+complain()
+{
+  echo "error: $*"
+  outcome=1
+}
+
 itk_source()
 {
   local archive options
@@ -136,7 +145,7 @@ build() { nice ninja -k 0 -C "$1" -j "$jobs" "${@:2}"; }
 # run_ctest FOLDER: the tests of a folder of a build tree. In ITK's tree those of a module lie in its folder test.
 run_ctest()
 {
-  VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" GLIOMAGRADING_TEST_DATA=${GLIOMAGRADING_TEST_DATA:-$source_dir/../shared/data} ctest --test-dir "$1" --output-on-failure --no-tests=error \
+  VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" GLIOMAGRADING_TEST_DATA=$data ctest --test-dir "$1" --output-on-failure --no-tests=error \
     --output-junit "$1/junit.xml" -j "$jobs" || return 1
   "$venv/bin/python" "$sources/test/count_results.py" "$1/junit.xml" | tee "$1/results.txt" || return 1
   # All but a GPU is there.
@@ -174,11 +183,11 @@ nothing_of_itk()
     touch -r "$touched" "$work/time" && touch "$touched"
     ninja -C "$1" -n >"$steps" || outcome=1
     touch -r "$work/time" "$touched"
-    grep -q 'GliomaGrading.*\.o$' "$steps" || { echo "error: a change of $touched builds nothing" && outcome=1; }
+    grep -q 'GliomaGrading.*\.o$' "$steps" || complain "a change of $touched builds nothing"
     # For all modules at once ITK does these: each of its Python modules is linked with every library, and one step writes all stubs.
     foreign=$(grep -E '^\[[0-9]+/[0-9]+\]' "$steps" | grep -vE "GliomaGrading|Re-checking globbed|$ours" |
       grep -vE 'Linking CXX shared module .*/_ITK[A-Za-z0-9]+Python\.|Generating \.pyi files' || true)
-    [ -z "$foreign" ] || { echo "error: a change of $touched builds again: $foreign" && outcome=1; }
+    [ -z "$foreign" ] || complain "a change of $touched builds again: $foreign"
   done
   return $outcome
 }
@@ -232,23 +241,23 @@ stage_conventions()
   local list=$work/kwstyle-files.txt outcome=0 file
   echo "ITK's clang-format:"
   while read -r file; do
-    "$venv/bin/clang-format" "--style=file:$itk_dir/.clang-format" "$sources/$file" | cmp -s "$sources/$file" - || { echo "error: it changes $file" && outcome=1; }
+    "$venv/bin/clang-format" "--style=file:$itk_dir/.clang-format" "$sources/$file" | cmp -s "$sources/$file" - || complain "it changes $file"
   done < <(git -C "$sources" ls-files '*.h' '*.hxx' '*.cxx')
   echo "KWStyle:"
   printf "$sources/%s\n" 'include/itk*.h' 'include/itk*.hxx' 'src/*.cxx' 'src/*.h' 'test/*.cxx' >"$list"
-  (cd "$itk_dir" && KWStyle -xml Utilities/KWStyle/ITK.kws.xml -v -o Utilities/KWStyle/ITKOverwrite.txt -D "$list" -gcc) || { echo "error: KWStyle complains" && outcome=1; }
+  (cd "$itk_dir" && KWStyle -xml Utilities/KWStyle/ITK.kws.xml -v -o Utilities/KWStyle/ITKOverwrite.txt -D "$list" -gcc) || complain "KWStyle complains"
   echo "Doxygen:"
   printf '%s\n' "INPUT=$sources/include" 'GENERATE_HTML=NO' 'GENERATE_LATEX=NO' 'GENERATE_XML=YES' 'QUIET=YES' 'EXTRACT_ALL=NO' 'WARN_IF_UNDOCUMENTED=NO' \
     'FILE_PATTERNS=*.h' 'MACRO_EXPANSION=YES' 'PREDEFINED=ITK_TEMPLATE_EXPORT= GliomaGrading_EXPORT= ITK_DISALLOW_COPY_AND_MOVE(x)=' \
     "OUTPUT_DIRECTORY=$work/doxygen" "WARN_LOGFILE=$work/logs/doxygen.txt" >"$work/Doxyfile"
   mkdir -p "$work/doxygen" && rm -f "$work/logs/doxygen.txt"
-  doxygen "$work/Doxyfile" && [ -f "$work/logs/doxygen.txt" ] && [ ! -s "$work/logs/doxygen.txt" ] || { echo "error: Doxygen warns" && outcome=1; }
+  doxygen "$work/Doxyfile" && [ -f "$work/logs/doxygen.txt" ] && [ ! -s "$work/logs/doxygen.txt" ] || complain "Doxygen warns"
   cat "$work/logs/doxygen.txt" || outcome=1
-  "$venv/bin/python" "$sources/test/check_sources.py" itk6 "$sources" || { echo "error: names that ITK 6 has not" && outcome=1; }
+  "$venv/bin/python" "$sources/test/check_sources.py" itk6 "$sources" || complain "names that ITK 6 has not"
   echo "Hooks of ITK's pre-commit:"
-  (hooks "$sources") || { echo "error: a hook complains" && outcome=1; }
+  (hooks "$sources") || complain "a hook complains"
   echo "The topic branch's file:"
-  topic_branch || { echo "error: it does not name the address and the hash" && outcome=1; }
+  topic_branch || complain "it does not name the address and the hash"
   return $outcome
 }
 
@@ -331,12 +340,12 @@ stage_warnings()
     # Precompiled headers would have to be built first.
     configure_itk "$work/warnings-$compiler" -DBUILD_SHARED_LIBS=ON -DGliomaGrading_PRECOMPILE_TORCH=OFF "-DCMAKE_C_COMPILER=$compiler" \
       "-DCMAKE_CXX_COMPILER=$(sed 's/^gcc/g++/; s/^clang/clang++/' <<<"$compiler")" >"$work/logs/warnings-$compiler.txt" || return 1
-    nice "$venv/bin/python" "$sources/test/check_warnings.py" "$work/warnings-$compiler" "$itk_dir/$in_tree" --jobs "$jobs" || { echo "error: $compiler warns" && outcome=1; }
+    nice "$venv/bin/python" "$sources/test/check_warnings.py" "$work/warnings-$compiler" "$itk_dir/$in_tree" --jobs "$jobs" || complain "$compiler warns"
   done
   # The application, the package and the tests that ITK's tree does not build.
   passed installed || stage_installed || return 1
   echo "gcc $(gcc -dumpversion), the installed-ITK way:"
-  nice "$venv/bin/python" "$sources/test/check_warnings.py" "$work/installed" "$sources" --itk "$itk_dir" --jobs "$jobs" || { echo "error: gcc warns" && outcome=1; }
+  nice "$venv/bin/python" "$sources/test/check_warnings.py" "$work/installed" "$sources" --itk "$itk_dir" --jobs "$jobs" || complain "gcc warns"
   return $outcome
 }
 
@@ -371,7 +380,7 @@ stage_python()
 
 stage_debian13()
 {
-  local root=$work/debian13 base=$work/debian13-base mirror named folders=() data
+  local root=$work/debian13 base=$work/debian13-base mirror named folders=()
   itk_source || return 1
   [ "$(id -u)" -eq 0 ] || { echo "error: debootstrap and chroot need root" && return 1; }
   install_packages debootstrap debian-archive-keyring
@@ -398,7 +407,6 @@ stage_debian13()
       mkdir -p "$root$named" && folders+=("$named")
     fi
   done
-  data=$(realpath -q "${GLIOMAGRADING_TEST_DATA:-$source_dir/../shared/data}" || true)
   [ ! -d "$data" ] || { mkdir -p "$root$data" && folders+=("$data"); }
   # The list of warning flags.
   install -D "$itk_dir/CMake/ITKSetStandardCompilerFlags.cmake" "$root/root/itk/CMake/ITKSetStandardCompilerFlags.cmake"

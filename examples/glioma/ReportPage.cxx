@@ -23,12 +23,14 @@
 #include "itkSha256.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 
@@ -689,7 +691,19 @@ ReportPage::DrawPictures() const
   };
   // A map of the whole brain may lie far from the tumour: it is shown where it is largest.
   const itk::ImageRegion<3> inView = RegionOfFrames(slicePlanes.at(Plane::Axial), slicePlanes.at(Plane::Coronal));
-  const auto                elsewhere =
+  const auto                findElsewhere =
+    [&](const auto * map, const auto & tried, const auto & isSeen) -> std::optional<itk::Index<3>> {
+    for (const Plane plane : tried)
+    {
+      if (isSeen(slicePlanes.at(plane)))
+      {
+        return std::nullopt;
+      }
+    }
+    const auto peak = FindPeak(map, inView);
+    return isSeen(Through(slicePlanes.at(Plane::Axial), peak)) ? std::optional<itk::Index<3>>(peak) : std::nullopt;
+  };
+  const auto describeElsewhere =
     [&grid](const std::string & slicesAbove, const std::string & here, const itk::Index<3> & peak) {
       itk::Point<double, 3> place;
       grid.TransformIndexToPhysicalPoint(peak, place);
@@ -713,49 +727,47 @@ ReportPage::DrawPictures() const
   for (const LayerMap & layer : m_GradCAM)
   {
     const double largest = LargestValue(layer.Map);
-    const auto   peak = FindPeak(layer.Map, inView);
-    const bool   isElsewhere = IsSeenOn(Through(slicePlanes.at(Plane::Axial), peak), layer.Map, largest) &&
-                             std::none_of(planes.begin(), planes.end(), [&](Plane plane) {
-                               return IsSeenOn(slicePlanes.at(plane), layer.Map, largest);
-                             });
+    const auto   elsewhere = findElsewhere(
+      layer.Map.GetPointer(), planes, [&](const SlicePlane & plane) { return IsSeenOn(plane, layer.Map, largest); });
     slices = Json::array();
     for (const Plane plane : planes)
     {
       const SlicePlane & shown = slicePlanes.at(plane);
-      slices.push_back(slice(isElsewhere ? Through(shown, peak) : shown, ground, &layer, largest, nullptr, 0.0));
+      slices.push_back(slice(elsewhere ? Through(shown, *elsewhere) : shown, ground, &layer, largest, nullptr, 0.0));
     }
-    pictures.push_back({ { "title", layer.Title() },
-                         { "text",
-                           "Cells of " + Millimetres(layer.Cell) + (largest > 0.0 ? "." : "; the map is empty.") +
-                             (isElsewhere ? elsewhere("slices", "the slices here go", peak) : std::string()) },
-                         { "scale", { { "heat", true }, { "signed", false }, { "largest", Significant(largest, 3) } } },
-                         { "slices", slices } });
+    pictures.push_back(
+      { { "title", layer.Title() },
+        { "text",
+          "Cells of " + Millimetres(layer.Cell) + (largest > 0.0 ? "." : "; the map is empty.") +
+            (elsewhere ? describeElsewhere("slices", "the slices here go", *elsewhere) : std::string()) },
+        { "scale", { { "heat", true }, { "signed", false }, { "largest", Significant(largest, 3) } } },
+        { "slices", slices } });
   }
   for (const GuidedMap & guided : m_Guided)
   {
     const double       scale = GuidedScale(guided.Map);
     const SlicePlane & axial = slicePlanes.at(Plane::Axial);
-    const auto         peak = FindPeak(guided.Map, inView);
-    const auto         isSeen = [&](const SlicePlane & plane) {
-      bool seen = false;
-      for (unsigned int c = 0; c < guided.Map->GetNumberOfComponentsPerPixel(); ++c)
-      {
-        seen = seen || IsSeenOn(plane, guided.Map, c, scale);
-      }
-      return seen;
-    };
-    const bool isElsewhere = !isSeen(axial) && isSeen(Through(axial, peak));
+    const auto         elsewhere =
+      findElsewhere(guided.Map.GetPointer(), std::array<Plane, 1>{ { Plane::Axial } }, [&](const SlicePlane & plane) {
+        bool seen = false;
+        for (unsigned int c = 0; c < guided.Map->GetNumberOfComponentsPerPixel(); ++c)
+        {
+          seen = seen || IsSeenOn(plane, guided.Map, c, scale);
+        }
+        return seen;
+      });
     slices = Json::array();
     for (std::size_t i = 0; i < m_Sequences.size(); ++i)
     {
-      slices.push_back(slice(isElsewhere ? Through(axial, peak) : axial, i, nullptr, 0.0, &guided, scale));
+      slices.push_back(slice(elsewhere ? Through(axial, *elsewhere) : axial, i, nullptr, 0.0, &guided, scale));
     }
-    pictures.push_back({ { "title", guided.Title() },
-                         { "text",
-                           "Each sequence has its own map. It does not tell the classes apart." +
-                             (isElsewhere ? elsewhere("axial slice", "the slice here goes", peak) : std::string()) },
-                         { "scale", { { "heat", false }, { "signed", true }, { "largest", Significant(scale, 3) } } },
-                         { "slices", slices } });
+    pictures.push_back(
+      { { "title", guided.Title() },
+        { "text",
+          "Each sequence has its own map. It does not tell the classes apart." +
+            (elsewhere ? describeElsewhere("axial slice", "the slice here goes", *elsewhere) : std::string()) },
+        { "scale", { { "heat", false }, { "signed", true }, { "largest", Significant(scale, 3) } } },
+        { "slices", slices } });
   }
   return pictures;
 }
