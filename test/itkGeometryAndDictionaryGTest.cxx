@@ -30,6 +30,7 @@
 #include "itkN4BiasCorrectionChainFilter.h"
 #include "itkSequencePreparationFilter.h"
 #include "itkTorchSegmentationFilter.h"
+#include "itkTumourReplacementFilter.h"
 #include "gtest/gtest.h"
 
 #include <functional>
@@ -174,6 +175,14 @@ Cases()
                      filter->SetModel(model);
                      filter->SetInput(regionOf(head, image));
                      filter->SetReferenceImage(image);
+                     filter->Update();
+                     return Outputs{ Keep(filter->GetOutput()) };
+                   } });
+  cases.push_back({ "TumourReplacementFilter", [](const SyntheticHead & head, VectorType * image) {
+                     auto filter = itk::TumourReplacementFilter<VectorType, MaskType>::New();
+                     filter->SetInput(image);
+                     filter->SetTumourMaskImage(head.Tumour);
+                     filter->SetBrainMaskImage(head.Brain);
                      filter->Update();
                      return Outputs{ Keep(filter->GetOutput()) };
                    } });

@@ -23,6 +23,7 @@
 #include "itkExplanationQualityFilter.h"
 #include "itkMaskedStandardizeFilter.h"
 #include "itkN4BiasCorrectionChainFilter.h"
+#include "itkTumourReplacementFilter.h"
 
 namespace gliomagrading
 {
@@ -32,6 +33,7 @@ using BrainMaskType = itk::BrainMaskFilter<>;
 using N4Type = itk::N4BiasCorrectionChainFilter<Volume::RealImageType, Volume::MaskImageType>;
 using StandardizeType = itk::MaskedStandardizeFilter<>;
 using RegionType = itk::BoundingBoxROIFilter<>;
+using ReplacementType = itk::TumourReplacementFilter<>;
 using QualityType = itk::ExplanationQualityFilter<Volume::VectorImageType, Volume::MaskImageType>;
 } // namespace
 
@@ -192,6 +194,38 @@ Volume
 BoundingBoxROI::GetRegionImage() const
 {
   return Volume(FilterOf<RegionType>(this)->GetOutput());
+}
+
+TumourReplacement::TumourReplacement()
+  : FilterRun(ReplacementType::New())
+{}
+
+void
+TumourReplacement::SetImage(const Volume & image)
+{
+  FilterOf<ReplacementType>(this)->SetInput(image.AsVectorImage());
+}
+
+void
+TumourReplacement::SetTumourMask(const Volume & mask)
+{
+  FilterOf<ReplacementType>(this)->SetTumourMaskImage(mask.AsMask());
+}
+
+void
+TumourReplacement::SetBrainMask(const Volume & mask)
+{
+  FilterOf<ReplacementType>(this)->SetBrainMaskImage(mask.AsMask());
+}
+
+GLIOMA_FORWARD(TumourReplacement, ReplacementType, double, Reach)
+GLIOMA_FORWARD(TumourReplacement, ReplacementType, double, Softness)
+GLIOMA_FORWARD_RESULT(TumourReplacement, ReplacementType, double, FilledShare)
+
+Volume
+TumourReplacement::GetReplaced() const
+{
+  return Volume(FilterOf<ReplacementType>(this)->GetOutput());
 }
 
 ExplanationQuality::ExplanationQuality()

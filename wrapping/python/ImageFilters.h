@@ -174,6 +174,26 @@ public:
   GetNumberOfVoxels() const;
 };
 
+/** itk::TumourReplacementFilter */
+class TumourReplacement : public FilterRun
+{
+public:
+  TumourReplacement();
+  void
+  SetImage(const Volume & image);
+  void
+  SetTumourMask(const Volume & mask);
+  void
+  SetBrainMask(const Volume & mask);
+  GLIOMA_PARAMETER(double, Reach);
+  GLIOMA_PARAMETER(double, Softness);
+
+  Volume
+  GetReplaced() const;
+  double
+  GetFilledShare() const;
+};
+
 /** itk::ExplanationQualityFilter */
 class ExplanationQuality : public FilterRun
 {

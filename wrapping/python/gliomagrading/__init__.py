@@ -22,6 +22,7 @@ from .filters import (
     N4Details,
     Quality,
     RegionDetails,
+    ReplacementDetails,
     SegmentationDetails,
     StandardizeDetails,
     bounding_box_roi,
@@ -33,6 +34,7 @@ from .filters import (
     masked_standardize,
     n4_bias_correction_chain,
     n4_bias_field_correction,
+    replace_tumour,
     torch_segmentation,
 )
 from .checks import Faithfulness, Sanity, explanation_faithfulness, explanation_sanity
@@ -71,6 +73,7 @@ __all__ = [
     "Quality",
     "RegionDetails",
     "Registration",
+    "ReplacementDetails",
     "Sanity",
     "SegmentationDetails",
     "SequenceOrder",
@@ -90,6 +93,7 @@ __all__ = [
     "masked_standardize",
     "n4_bias_correction_chain",
     "n4_bias_field_correction",
+    "replace_tumour",
     "rigid_registration",
     "rigid_resample",
     "sequence_order",

@@ -74,6 +74,10 @@ class RegionDetails:
     several_foci: bool
     leaves_image: bool
 
+@dataclasses.dataclass(frozen=True)
+class ReplacementDetails:
+    filled_share: float
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class SegmentationDetails(Generic[T]):
     probabilities: Optional[T]
@@ -535,6 +539,72 @@ def bounding_box_roi(
     details: Literal[True],
     progress: Progress = ...,
 ) -> tuple[T, RegionDetails]: ...
+@overload
+def replace_tumour(
+    sequences: Paths,
+    tumour_mask: Any,
+    brain_mask: Any,
+    *,
+    reach: float = ...,
+    softness: float = ...,
+    details: Literal[False] = ...,
+    progress: Progress = ...,
+) -> Image: ...
+@overload
+def replace_tumour(
+    sequences: Union[Sequence[T], Mapping[str, T]],
+    tumour_mask: Any,
+    brain_mask: Any,
+    *,
+    reach: float = ...,
+    softness: float = ...,
+    details: Literal[False] = ...,
+    progress: Progress = ...,
+) -> T: ...
+@overload
+def replace_tumour(
+    sequences: T,
+    tumour_mask: Any,
+    brain_mask: Any,
+    *,
+    reach: float = ...,
+    softness: float = ...,
+    details: Literal[False] = ...,
+    progress: Progress = ...,
+) -> T: ...
+@overload
+def replace_tumour(
+    sequences: Paths,
+    tumour_mask: Any,
+    brain_mask: Any,
+    *,
+    reach: float = ...,
+    softness: float = ...,
+    details: Literal[True],
+    progress: Progress = ...,
+) -> tuple[Image, ReplacementDetails]: ...
+@overload
+def replace_tumour(
+    sequences: Union[Sequence[T], Mapping[str, T]],
+    tumour_mask: Any,
+    brain_mask: Any,
+    *,
+    reach: float = ...,
+    softness: float = ...,
+    details: Literal[True],
+    progress: Progress = ...,
+) -> tuple[T, ReplacementDetails]: ...
+@overload
+def replace_tumour(
+    sequences: T,
+    tumour_mask: Any,
+    brain_mask: Any,
+    *,
+    reach: float = ...,
+    softness: float = ...,
+    details: Literal[True],
+    progress: Progress = ...,
+) -> tuple[T, ReplacementDetails]: ...
 @overload
 def torch_segmentation(
     image: Paths,

@@ -290,6 +290,7 @@ def test_a_result_never_is_the_input(head: Head, kind: str) -> None:
         gg.masked_standardize(image, brain),
         gg.bounding_box_roi(image, brain, margin=0, output_size=0),
         gg.bounding_box_roi(image, make(np.ones_like(head.brain)), margin=0, output_size=0),
+        gg.replace_tumour(image, make(np.array(head.tumour)), brain),
     ]
     for result in results:
         assert not np.shares_memory(np.asarray(result), np.asarray(image)) and not np.shares_memory(np.asarray(result), np.asarray(brain))
