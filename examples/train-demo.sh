@@ -73,7 +73,7 @@ train grading --steps "$steps" --validate-steps $(((steps + 1) / 2))
 
 [ -f "$output/evaluation/evaluation.json" ] ||
   show_and_run "$GLIOMA" evaluate --cohort "$cohort" --segmentation-model "$output/segmentation" --grading-model "$output/grading" \
-    --temperature --explain --baselines --scanner-control --output "$output/evaluation"
+    --temperature --explain --baselines --output "$output/evaluation"
 echo
 cat "$output/evaluation/evaluation.md"
 echo

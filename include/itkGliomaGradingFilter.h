@@ -189,6 +189,12 @@ public:
   itkGetConstMacro(TestExplanation, bool);
   itkBooleanMacro(TestExplanation);
 
+  /** Grade a second time, with healthy tissue in the tumour's place (TumourReplacementFilter): a grader of tumours is
+   * then undecided. The verdict says where nothing changes. Default: on. */
+  itkSetMacro(GradeWithoutTumour, bool);
+  itkGetConstMacro(GradeWithoutTumour, bool);
+  itkBooleanMacro(GradeWithoutTumour);
+
   /** Keep the prepared volumes (GetPrepared()) and the region (GetRegionImage()). Default: off, they are freed. */
   itkSetMacro(KeepIntermediates, bool);
   itkGetConstMacro(KeepIntermediates, bool);
@@ -289,6 +295,17 @@ public:
   }
   /** Class that the maps explain. */
   itkGetConstMacro(ExplainedClass, unsigned int);
+
+  /** Probability of each class with healthy tissue in the tumour's place; empty where it was not asked for, no tumour
+   * was found, or the other half has no healthy tissue for more of it than ReviewThresholds::LargestFilledShare. */
+  const std::vector<double> &
+  GetProbabilitiesWithoutTumour() const
+  {
+    return m_ProbabilitiesWithoutTumour;
+  }
+  /** Share of the tumour for which the other half has no healthy tissue; NaN where it was not asked for, or no tumour
+   * was found. */
+  itkGetConstMacro(FilledShare, double);
 
   /** What the whole brain's grader says; empty without one, or where no tumour was found. */
   const std::string &
@@ -445,6 +462,10 @@ private:
   void
   CutRegion(const VectorImageType * prepared);
   void
+  GradeReplaced(const VectorImageType * region, double filledShare);
+  void
+  CheckProbabilities(const std::vector<double> & probabilities) const;
+  void
   GradeAndExplain();
   void
   BringMapsBack(const TorchExplanation & explanation);
@@ -481,6 +502,7 @@ private:
   bool                     m_ExplainProbability{ false };
   bool                     m_TurnUpright{ true };
   bool                     m_TestExplanation{ false };
+  bool                     m_GradeWithoutTumour{ true };
   bool                     m_KeepIntermediates{ false };
   std::vector<std::string> m_GradCAMLayers;
 
@@ -497,6 +519,8 @@ private:
   typename VectorImageType::Pointer    m_Region;
   AxisAlignedMapping                   m_RegionMapping; // region's voxels to the input's indices
   RegionReport                         m_RegionReport;
+  std::vector<double>                  m_ProbabilitiesWithoutTumour;
+  double                               m_FilledShare{ ReviewFindings::Unknown };
   bool                                 m_TumourFound{ false };
   double                               m_TumourVolume{ 0.0 };
   double                               m_BrainVolume{ 0.0 };

@@ -36,6 +36,7 @@
 #include "itkResampleImageFilter.h"
 #include "itkSequenceOrderCalculator.h"
 #include "itkTorchSegmentationFilter.h"
+#include "itkTumourReplacementFilter.h"
 #include "itkUpstreamModifiedTime.h"
 
 #include <algorithm>
@@ -453,6 +454,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::SignatureOfInputs() const
     std::memcpy(&bits, &tolerance, std::min(sizeof(bits), sizeof(tolerance)));
     signature.push_back(bits);
   }
+  signature.push_back(m_GradeWithoutTumour);
   signature.push_back(m_KeepIntermediates);
   signature.push_back(m_TurnUpright);
   return signature;
@@ -474,6 +476,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Reset()
   m_Border = nullptr;
   m_Region = nullptr;
   m_RegionReport = RegionReport();
+  m_ProbabilitiesWithoutTumour.clear();
+  m_FilledShare = ReviewFindings::Unknown;
   m_TumourFound = false;
   m_TumourVolume = 0.0;
   m_CaseFindings = ReviewFindings();
@@ -790,8 +794,9 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   toModel->SetOutsideValue(m_Background);
   toModel->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
   // It runs inside the region's update, which asks for the voxels that it needs.
-  toModel->AddObserver(ProgressEvent(), [this, raw = toModel.GetPointer()](const EventObject &) {
-    this->UpdateProgress(0.84f + 0.02f * raw->GetProgress());
+  float progress = 0.84f;
+  toModel->AddObserver(ProgressEvent(), [this, &progress, raw = toModel.GetPointer()](const EventObject &) {
+    this->UpdateProgress(progress + 0.01f * raw->GetProgress());
     if (this->GetAbortGenerateData())
     {
       raw->AbortGenerateDataOn();
@@ -816,6 +821,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
     m_TumourFound = false;
     m_CaseFindings.TumourFound = false;
     m_CaseFindings.TumourBelowGrid = true;
+    this->EndStage();
     return;
   }
 
@@ -839,7 +845,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   region->SetMinimumComponentFraction(manifest.MinimumComponentShare);
   region->SetOutputSize(manifest.OutputSize);
   region->SetOutsideValue(m_Background);
-  this->Run(region.GetPointer(), 0.86f, 0.02f);
+  this->Run(region.GetPointer(), 0.85f, 0.01f);
   m_Region = region->GetOutput();
   m_RegionMapping = toModel->GetMapping().After(region->GetMapping());
 
@@ -868,6 +874,62 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
     m_RegionReport.Sides[m_RegionMapping.Axis[d]] = m_Region->GetSpacing()[d] * static_cast<double>(extent.GetSize(d));
   }
   m_Region->TransformContinuousIndexToPhysicalPoint(middle, m_RegionReport.Centre);
+  this->EndStage();
+
+  if (m_GradeWithoutTumour)
+  {
+    this->BeginStage("grade-without-tumour", 0.86f);
+    const auto replacement = TumourReplacementFilter<VectorImageType, MaskImageType>::New();
+    const auto viewOf = [](const MaskImageType * mask) {
+      auto copy = MaskImageType::New();
+      copy->Graft(mask);
+      return copy;
+    };
+    replacement->SetInput(view);
+    replacement->SetTumourMaskImage(viewOf(m_Labels));
+    replacement->SetBrainMaskImage(viewOf(m_Brain));
+    replacement->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
+    // The same cut, of which it computes no more than the region.
+    toModel->SetInput(replacement->GetOutput());
+    progress = 0.86f;
+    this->Run(region.GetPointer(), 0.87f, 0.005f);
+    this->GradeReplaced(region->GetOutput(), replacement->GetFilledShare());
+    this->EndStage();
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::CheckProbabilities(const std::vector<double> & probabilities) const
+{
+  for (const double probability : probabilities)
+  {
+    if (!std::isfinite(probability))
+    {
+      itkExceptionMacro("The grading model " << m_GradingModel->GetPath()
+                                             << " gave a probability that is not finite; its weights are damaged.");
+    }
+  }
+}
+
+template <typename TInputImage, typename TMaskImage>
+void
+GliomaGradingFilter<TInputImage, TMaskImage>::GradeReplaced(const VectorImageType * region, double filledShare)
+{
+  m_FilledShare = filledShare;
+  if (filledShare > m_ReviewThresholds.LargestFilledShare)
+  {
+    return;
+  }
+  TorchExplanationRequest request;
+  request.Between = [this] { this->StopIfAborted(0.875f); };
+  TorchVolumeView view;
+  view.Buffer = region->GetBufferPointer();
+  view.Components = region->GetNumberOfComponentsPerPixel();
+  view.RegionSize = region->GetLargestPossibleRegion().GetSize();
+  m_ProbabilitiesWithoutTumour =
+    m_GradingModel->Explain(view, request, static_cast<unsigned int>(this->GetNumberOfWorkUnits())).Probabilities;
+  this->CheckProbabilities(m_ProbabilitiesWithoutTumour);
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -905,14 +967,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeAndExplain()
     m_GradingModel->Explain(view, request, static_cast<unsigned int>(this->GetNumberOfWorkUnits()));
   m_Logits = explanation.Logits;
   m_Probabilities = explanation.Probabilities;
-  for (const double probability : m_Probabilities)
-  {
-    if (!std::isfinite(probability))
-    {
-      itkExceptionMacro("The grading model " << m_GradingModel->GetPath()
-                                             << " gave a probability that is not finite; its weights are damaged.");
-    }
-  }
+  this->CheckProbabilities(m_Probabilities);
   m_Grade = manifest.ClassNames.at(explanation.PredictedClass);
   m_ExplainedClass = m_ClassToExplain >= 0 ? static_cast<unsigned int>(m_ClassToExplain) : explanation.PredictedClass;
   this->EndStage();
@@ -1302,6 +1357,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::MakeUpright()
   m_Upright->SetBrainMaskImage(threshold(share));
   m_Upright->SetSegmentationModel(m_SegmentationModel);
   m_Upright->SetGradingModel(m_GradingModel);
+  m_Upright->SetGradeWithoutTumour(m_GradeWithoutTumour);
   m_Upright->SetKeepIntermediates(m_KeepIntermediates);
   m_Upright->SetReviewThresholds(m_ReviewThresholds);
   if (this->GetRegionLabelsImage())
@@ -1429,6 +1485,8 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeUpright()
     m_Logits = m_Upright->GetLogits();
     m_ExplainedClass = m_Upright->GetExplainedClass();
     m_Quality = m_Upright->GetQuality();
+    m_ProbabilitiesWithoutTumour = m_Upright->GetProbabilitiesWithoutTumour();
+    m_FilledShare = m_Upright->GetFilledShare();
     const auto turnBack = [&](const RealImageType * map, const MaskImageType * support, bool hasPositiveCell) {
       LayerMaps maps;
       maps.Map = this->ResampleTo(m_Labels, map);
@@ -1574,7 +1632,6 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegionOfPrepared()
 {
   this->BeginStage("cut-region", 0.84f);
   this->CutRegion(m_Prepared);
-  this->EndStage();
   m_CaseFindings.TumourTiny = m_RegionReport.Tiny;
   m_CaseFindings.TouchesBorder = m_RegionReport.TouchesBorder;
   if (!m_BrainGradingModel || !m_TumourFound)
@@ -1818,6 +1875,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeWholeBrain()
     m_WholeBrain->SetCoordinateTolerance(this->GetCoordinateTolerance());
     m_WholeBrain->SetDirectionTolerance(this->GetDirectionTolerance());
     m_WholeBrain->TurnUprightOff();
+    m_WholeBrain->GradeWithoutTumourOff();
     m_WholeBrain->m_FromOwner.IsOwned = true;
   }
   const bool takesPrepared = this->TakesPrepared(m_BrainGradingModel->GetManifest());
@@ -1851,6 +1909,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::JudgeExplanation()
   this->BeginStage("quality", 0.97f);
   m_Findings.ClassNames = this->GetClassNames();
   m_Findings.Probabilities = m_Probabilities;
+  m_Findings.ProbabilitiesWithoutTumour = m_ProbabilitiesWithoutTumour;
   for (const auto & layer : m_GradCAM)
   {
     this->Judge(layer.second.Cells.GetPointer(), "gradcam-" + layer.first, false);
@@ -1992,6 +2051,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inden
   os << indent << "TurnUpright: " << (m_TurnUpright ? "On" : "Off") << std::endl;
   itkPrintSelfObjectMacro(Upright);
   os << indent << "TestExplanation: " << (m_TestExplanation ? "On" : "Off") << std::endl;
+  os << indent << "GradeWithoutTumour: " << (m_GradeWithoutTumour ? "On" : "Off") << std::endl;
   os << indent << "KeepIntermediates: " << (m_KeepIntermediates ? "On" : "Off") << std::endl;
   os << indent << "Signature: " << m_Signature.size() << " numbers" << std::endl;
   itkPrintSelfObjectMacro(Labels);
@@ -2025,6 +2085,12 @@ GliomaGradingFilter<TInputImage, TMaskImage>::PrintSelf(std::ostream & os, Inden
   {
     os << indent << "Class " << i << ": probability " << m_Probabilities[i] << ", logit " << m_Logits[i] << std::endl;
   }
+  for (std::size_t i = 0; i < m_ProbabilitiesWithoutTumour.size(); ++i)
+  {
+    os << indent << "Class " << i << " without the tumour: probability " << m_ProbabilitiesWithoutTumour[i]
+       << std::endl;
+  }
+  os << indent << "FilledShare: " << m_FilledShare << std::endl;
   os << indent << "ExplainedClass: " << m_ExplainedClass << std::endl;
   for (const auto & number : m_Quality)
   {

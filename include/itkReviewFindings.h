@@ -63,6 +63,7 @@ struct ReviewFindings
   std::vector<std::string> ClassNames;
   std::vector<double>      Probabilities;
   std::vector<double>      WholeBrainProbabilities;
+  std::vector<double>      ProbabilitiesWithoutTumour; // healthy tissue in its place; empty: unknown
 
   /** \class Map
    * \brief What ExplanationQualityFilter says of a map.
@@ -193,6 +194,19 @@ ReviewFindings::FindReasons(const ReviewThresholds & limits) const
                         two(limits.ProbabilityGap) + ')');
     }
   }
+  const auto name = [this](std::size_t i) { return i < ClassNames.size() ? ClassNames[i] : std::to_string(i); };
+  if (!Probabilities.empty() && ProbabilitiesWithoutTumour.size() == Probabilities.size())
+  {
+    const auto   grade = static_cast<std::size_t>(likeliest(Probabilities));
+    const double without = ProbabilitiesWithoutTumour[grade];
+    if (Probabilities[grade] - without < limits.TumourEffect)
+    {
+      reasons.push_back(
+        "the grade does not come from the tumour: with healthy tissue in its place the probability of " + name(grade) +
+        " is " + fixed(without, 3) + " for " + fixed(Probabilities[grade], 3) + " (flagged where it is not lower by " +
+        two(limits.TumourEffect) + ')');
+    }
+  }
   if (!Probabilities.empty() && WholeBrainProbabilities.size() == Probabilities.size())
   {
     double gap = 0.0;
@@ -202,7 +216,6 @@ ReviewFindings::FindReasons(const ReviewThresholds & limits) const
     }
     const auto tumour = static_cast<std::size_t>(likeliest(Probabilities));
     const auto brain = static_cast<std::size_t>(likeliest(WholeBrainProbabilities));
-    const auto name = [this](std::size_t i) { return i < ClassNames.size() ? ClassNames[i] : std::to_string(i); };
     if (tumour != brain || gap > limits.GraderGap)
     {
       reasons.push_back("the graders disagree: from the tumour's region " + name(tumour) + " (" +

@@ -27,9 +27,9 @@ namespace itk
  *
  * The defaults belong to the demonstration bundles before those of 26 November 2026. They were set beside the
  * distributions that `test/benchmark/measure_verdict.py` prints, of 40 phantoms that are used for nothing else (seed
- * 4713) and of the twelve patients graded by models that had not seen them. What the present bundles do beside them
- * stands in test/benchmark/README.md. Another bundle needs the command again, and its own thresholds:
- * GliomaGradingFilter::SetReviewThresholds().
+ * 4713) and of the twelve patients graded by models that had not seen them; TumourEffect beside those of the present
+ * bundles. What these do beside all of them stands in test/benchmark/README.md. Another bundle needs the command again,
+ * and its own thresholds: GliomaGradingFilter::SetReviewThresholds().
  * \ingroup GliomaGrading
  */
 struct ReviewThresholds
@@ -64,6 +64,11 @@ struct ReviewThresholds
 
   /** Probability near one half: the two likeliest classes are closer than this. */
   double ProbabilityGap{ 0.1 };
+  /** The grade does not come from the tumour: with healthy tissue in its place its probability is not lower by this
+   * much ... */
+  double TumourEffect{ 0.03 };
+  /** ... and there is healthy tissue for all but this share of the tumour. */
+  double LargestFilledShare{ 0.3 };
   /** The graders of tumour and whole brain disagree: on the class, or by more than this in a class's probability. */
   double GraderGap{ 0.5 };
 

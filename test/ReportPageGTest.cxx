@@ -153,6 +153,7 @@ ResultOf(const std::string & text)
   result["whole_brain"] = { { "grade", text },
                             { "probabilities", { { text, 0.75 }, { "other", 0.25 } } },
                             { "explanation", { { "class", text }, { "gradcam", Json::object() } } } };
+  result["without_tumour"] = { { "probabilities", { { text, 0.625 }, { "other", 0.375 } } }, { "filled_share", 0.1 } };
   result["quality"] = { { "gradcam-" + text + "-tumour-share", 0.5 }, { text, 1.0 } };
   result["registration"] = nullptr;
   const Json model{ { "bundle", text },        { "name", text },          { "version", text },     { "sha256", text },

@@ -23,9 +23,11 @@
 #include "itkConnectedComponentImageFilter.h"
 #include "itkImageRegionConstIteratorWithIndex.h"
 #include "itkExplanationFaithfulnessCalculator.h"
+#include "itkGradeClassifierFilter.h"
 #include "itkGradCAMImageFilter.h"
 #include "itkGuidedBackpropagationImageFilter.h"
 #include "itkMaskImageFilter.h"
+#include "itkModelSpaceFilter.h"
 #include "itkMultiplyImageFilter.h"
 #include "itkNearestNeighborInterpolateImageFunction.h"
 #include "itkRelabelComponentImageFilter.h"
@@ -34,6 +36,7 @@
 #include "itkSha256.h"
 #include "itkVersion.h"
 #include "itkTorchSegmentationFilter.h"
+#include "itkTumourReplacementFilter.h"
 #include "gtest/gtest.h"
 
 #include <cmath>
@@ -262,6 +265,7 @@ TEST(GliomaGradingFilter, OutputsLieOnTheInputsGrid)
                                     "standardize",
                                     "segment",
                                     "cut-region",
+                                    "grade-without-tumour",
                                     "grade-and-explain",
                                     "maps",
                                     "quality" }));
@@ -642,6 +646,9 @@ TEST(GliomaGradingFilter, AHeadThatIsAskewIsStraightened)
   filter->SetBrainGradingModel(LoadSeeded(folder / "b", ofBrain, 3));
   filter->SetRegionLabelsImage(head.Brain);
   filter->SetClassToExplain(0);
+  itk::ReviewThresholds all;
+  all.LargestFilledShare = 1.0;
+  filter->SetReviewThresholds(all);
   // A run that ends while it turns back leaves no half labels to the next one.
   const auto factory = ResamplingFactory::New();
   itk::ObjectFactoryBase::RegisterFactory(factory);
@@ -657,6 +664,8 @@ TEST(GliomaGradingFilter, AHeadThatIsAskewIsStraightened)
   filter->Update();
   EXPECT_TRUE(filter->GetWasTurnedUpright());
   EXPECT_EQ(filter->GetBrainProbabilities().size(), 2u);
+  EXPECT_EQ(filter->GetProbabilitiesWithoutTumour().size(), 2u);
+  EXPECT_NEAR(filter->GetFilledShare(), 1.0, 0.01); // there is nothing but tumour
   ExpectGridAndDictionary(filter->GetBrainGuidedBackpropagation(), head.Sequences[0]);
   ExpectGridAndDictionary(filter->GetBrainGradCAM("res4"), head.Sequences[0]);
   ExpectGridAndDictionary(filter->GetBrainGradCAMSupport("res4"), head.Sequences[0]);
@@ -723,8 +732,12 @@ TEST(GliomaGradingFilter, AHeadThatIsAskewIsStraightened)
     beside->GetBufferPointer()[i] = 1;
   }
   beside->Modified();
+  filter->GradeWithoutTumourOff();
   filter->Update();
   EXPECT_TRUE(filter->GetWasTurnedUpright());
+  EXPECT_TRUE(filter->GetProbabilitiesWithoutTumour().empty());
+  EXPECT_TRUE(std::isnan(filter->GetFilledShare()));
+  EXPECT_FALSE(StagesOf(filter).count("grade-without-tumour"));
   const auto & reasons = filter->GetReviewReasons();
   EXPECT_EQ(std::count_if(reasons.begin(),
                           reasons.end(),
@@ -817,6 +830,104 @@ TEST(GliomaGradingFilter, TheRegionIsTheTumoursCube)
     EXPECT_NEAR(report.Spacing[d], side / 72.0, 1e-9);
     EXPECT_NEAR(report.Centre[d], centre[d], 1e-9);
   }
+}
+
+// What it says without the tumour is what the filters say, one after the other.
+TEST(GliomaGradingFilter, GradesASecondTimeWithoutTheTumour)
+{
+  const TemporaryFolder   folder;
+  const SyntheticHead     head;
+  itk::TorchModelManifest manifest = GradingManifest();
+  manifest.Orientation = "RPS";
+  manifest.Spacing = { { 4.5, 4.5, 4.5 } };
+  const auto grading = LoadSeeded(folder / "g", manifest, 3);
+  const auto filter = Grading(head, nullptr, grading);
+  filter->SetTumourMaskImage(head.Tumour);
+  filter->SetExplain(Explain::None);
+  filter->KeepIntermediatesOn();
+  filter->Update();
+  const std::vector<double> without = filter->GetProbabilitiesWithoutTumour();
+  ASSERT_EQ(without.size(), 2U);
+  EXPECT_NE(without, filter->GetProbabilities());
+  EXPECT_NEAR(without[0] + without[1], 1.0, 1e-9);
+
+  using VectorType = itk::VectorImage<float, 3>;
+  const auto copyOf = [](const auto * image) {
+    const auto copy = std::remove_const_t<std::remove_pointer_t<decltype(image)>>::New();
+    copy->Graft(image);
+    return copy;
+  };
+  const auto replacement = itk::TumourReplacementFilter<VectorType, MaskType>::New();
+  replacement->SetInput(copyOf(filter->GetPrepared()));
+  replacement->SetTumourMaskImage(copyOf(filter->GetOutput()));
+  replacement->SetBrainMaskImage(copyOf(filter->GetBrainMask()));
+  replacement->Update();
+  EXPECT_EQ(filter->GetFilledShare(), replacement->GetFilledShare());
+  itk::ContinuousIndex<double, 3> centre;
+  centre.Fill(0.0);
+  double inside = 0.0;
+  for (itk::ImageRegionConstIteratorWithIndex<MaskType> voxel(filter->GetBrainMask(),
+                                                              filter->GetBrainMask()->GetLargestPossibleRegion());
+       !voxel.IsAtEnd();
+       ++voxel)
+  {
+    for (unsigned int d = 0; voxel.Get() != 0 && d < 3; ++d)
+    {
+      centre[d] += static_cast<double>(voxel.GetIndex()[d]);
+    }
+    inside += voxel.Get() != 0 ? 1.0 : 0.0;
+  }
+  for (unsigned int d = 0; d < 3; ++d)
+  {
+    centre[d] /= inside;
+  }
+  // On the model's grid, whose voxels lie in physical space where the header says, as the region's do. The background
+  // is 0.
+  const auto classify = [&](const VectorType * prepared) {
+    const auto toModel = itk::ModelSpaceFilter<VectorType>::New();
+    toModel->SetInput(prepared);
+    toModel->SetOutputOrientation(manifest.Orientation);
+    toModel->SetOutputSpacing(VectorType::SpacingType(manifest.Spacing.data()));
+    toModel->SetAnchor(centre);
+    const auto resample = itk::ResampleImageFilter<VectorType, VectorType>::New();
+    resample->SetInput(toModel->GetOutput());
+    resample->SetReferenceImage(filter->GetRegionImage());
+    resample->UseReferenceImageOn();
+    resample->SetDefaultPixelValue(itk::VariableLengthVector<float>(std::vector<float>(4, 0.0F).data(), 4));
+    const auto classifier = itk::GradeClassifierFilter<VectorType>::New();
+    classifier->SetModel(grading);
+    classifier->SetInput(resample->GetOutput());
+    classifier->Update();
+    return classifier->GetLogits()[1] - classifier->GetLogits()[0];
+  };
+  const double with = classify(filter->GetPrepared());
+  const double replaced = classify(replacement->GetOutput());
+  const double difference = std::log(without[1] / without[0]);
+  EXPECT_GT(std::abs(with - replaced), 1e-4);
+  EXPECT_NEAR(with, filter->GetLogits()[1] - filter->GetLogits()[0], 0.02 * std::abs(with - replaced));
+  EXPECT_NEAR(replaced, difference, 0.02 * std::abs(with - replaced));
+
+  // It is a part of the case, not of what explains it.
+  filter->SetExplain(Explain::GuidedBackpropagation);
+  filter->Update();
+  EXPECT_FALSE(StagesOf(filter).count("grade-without-tumour"));
+  EXPECT_EQ(filter->GetProbabilitiesWithoutTumour(), without);
+  // Where too much has nothing opposite it is not known, and where it is not asked for.
+  itk::ReviewThresholds limits;
+  limits.LargestFilledShare = -1.0;
+  limits.TumourEffect = 1.1;
+  filter->SetReviewThresholds(limits);
+  filter->Update();
+  EXPECT_TRUE(filter->GetProbabilitiesWithoutTumour().empty());
+  EXPECT_EQ(filter->GetFilledShare(), replacement->GetFilledShare());
+  EXPECT_EQ(std::count_if(filter->GetReviewReasons().begin(),
+                          filter->GetReviewReasons().end(),
+                          [](const std::string & reason) { return reason.find("come from") != std::string::npos; }),
+            0);
+  filter->GradeWithoutTumourOff();
+  filter->Update();
+  EXPECT_TRUE(filter->GetProbabilitiesWithoutTumour().empty());
+  EXPECT_TRUE(std::isnan(filter->GetFilledShare()));
 }
 
 // An island of a tenth of the tumour stretches the region by default, and not where the model asks for larger parts.
@@ -1359,7 +1470,7 @@ TEST(GliomaGradingFilter, ReportsProgressAndStops)
   filter->Update();
   EXPECT_EQ(last, 1.0F);
 
-  for (const char * const stage : { "bias-correction", "segment", "maps" })
+  for (const char * const stage : { "bias-correction", "segment", "grade-without-tumour", "maps" })
   {
     const auto   stopped = Grading(head, segmentation, grading);
     FilterType * raw = stopped;
@@ -1468,6 +1579,8 @@ TEST(GliomaGradingFilter, TheVerdictGivesReasonsInWords)
   itk::ReviewThresholds strict;
   strict.LargestSpacing = 4.75; // the head's is 5 mm
   strict.ProbabilityGap = 1.1;
+  strict.TumourEffect = 1.1;
+  strict.LargestFilledShare = 1.0;
   strict.BorderRatio = 0.0;
   strict.GuidedTumourRatio = 1e6;
   strict.TinyVolume = 1000.0;
@@ -1484,6 +1597,7 @@ TEST(GliomaGradingFilter, TheVerdictGivesReasonsInWords)
                                "the tumour is tiny",
                                "the voxels measure 4 to 5 mm",
                                "the grade is undecided",
+                               "the grade does not come from the tumour",
                                "border artefact suspected: guided-backprop",
                                "the explanation lies outside the tumour: guided-backprop" })
   {
@@ -1508,6 +1622,7 @@ TEST(GliomaGradingFilter, TheVerdictGivesReasonsInWords)
   itk::ReviewThresholds lax = strict;
   lax.LargestSpacing = 10.0;
   lax.ProbabilityGap = 0.0;
+  lax.TumourEffect = -1.1;
   lax.BorderRatio = 1e6;
   lax.GuidedTumourRatio = 0.0;
   lax.TinyVolume = 0.1;

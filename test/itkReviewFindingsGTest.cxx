@@ -130,6 +130,15 @@ TEST(ReviewFindings, EachReasonIsRaisedAlone)
     "the grade is undecided: the likeliest classes have the probabilities 0.503 and 0.497 (flagged where they are "
     "closer than 0.1)");
   findings = Clean();
+  findings.ProbabilitiesWithoutTumour = { 0.22, 0.78 };
+  ExpectOne(findings,
+            "the grade does not come from the tumour: with healthy tissue in its place the probability of HGG is 0.780 "
+            "for 0.800 (flagged where it is not lower by 0.03)");
+  findings.ProbabilitiesWithoutTumour = { 0.45, 0.55 };
+  EXPECT_TRUE(findings.FindReasons(ReviewThresholds()).empty());
+  findings.ProbabilitiesWithoutTumour = { 0.1, 0.9 }; // the tumour speaks for the other grade
+  EXPECT_EQ(findings.FindReasons(ReviewThresholds()).size(), 1U);
+  findings = Clean();
   findings.WholeBrainProbabilities = { 0.6, 0.4 };
   ExpectOne(findings, "the graders disagree: from the tumour's region HGG (0.8), from the whole brain LGG (0.6)");
 

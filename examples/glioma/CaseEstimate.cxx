@@ -188,6 +188,11 @@ EstimateCase(const std::vector<SequenceImageType::Pointer> & sequences,
     const double before = StageMemory::Resident();
     StageMemory  memory;
     explaining += SecondsOf([&] { grading->Explain(view, explanation); });
+    if (grading == graders.front())
+    {
+      // Without the tumour.
+      explaining += SecondsOf([&] { grading->Explain(view, itk::TorchExplanationRequest()); });
+    }
     bytes = std::max(bytes, bytesWhileSegmenting * voxels + (memory.Peak() - before) * 1048576.0);
   }
   estimate.Stages.emplace_back("grade and explain", explaining);

@@ -21,6 +21,7 @@
 
 #include "itkCohortReader.h"
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
@@ -31,6 +32,46 @@ namespace
 {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
+
+WithoutTumour
+ReadControl(const Json & json)
+{
+  WithoutTumour control;
+  const Json    without = json.value("without_tumour", Json());
+  if (!json.contains("without_tumour"))
+  {
+    control.Undefined = "the result is of a version that did not grade without the tumour";
+  }
+  else if (without.is_null())
+  {
+    control.Undefined =
+      json.value("grade", Json()).is_string() ? "it was not graded without its tumour" : "the case has no grade";
+  }
+  else if (!without.is_object() || !without.value("filled_share", Json()).is_number())
+  {
+    control.Undefined = "what the result says of it cannot be read";
+  }
+  else
+  {
+    control.FilledShare = without["filled_share"].get<double>();
+    const Json probabilities = without.value("probabilities", Json());
+    const Json probability = probabilities.is_object() ? probabilities.value("HGG", Json()) : Json();
+    if (probability.is_number() && probability.get<double>() >= 0.0 && probability.get<double>() <= 1.0)
+    {
+      control.ProbabilityHGG = probability.get<double>();
+    }
+    else
+    {
+      char text[128];
+      std::snprintf(text,
+                    sizeof(text),
+                    "for %.0f %% of the tumour the other half has no healthy tissue",
+                    100.0 * control.FilledShare);
+      control.Undefined = text;
+    }
+  }
+  return control;
+}
 } // namespace
 
 std::string
@@ -92,6 +133,7 @@ ReadPrediction(const itk::CohortCase & cohortCase, const std::string & folder)
       refuse("gives a probability that is not in [0, 1]");
     }
   }
+  prediction.Control = ReadControl(json);
   prediction.IsFlagged = json.value("verdict", "") == "review";
   if (json.contains("reasons") && json["reasons"].is_array())
   {

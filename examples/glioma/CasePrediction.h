@@ -21,6 +21,7 @@
 #include "GradeStatistics.h"
 #include "MaskComparison.h"
 
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -33,6 +34,15 @@ struct CohortCase;
 
 namespace glioma
 {
+/** What the grader says with healthy tissue of the other half in the tumour's place: it does not come from the tumour.
+ */
+struct WithoutTumour
+{
+  double      ProbabilityHGG{ std::numeric_limits<double>::quiet_NaN() };
+  double      FilledShare{ std::numeric_limits<double>::quiet_NaN() }; // of the tumour, without healthy tissue opposite
+  std::string Undefined;                                               // why there is no probability
+};
+
 /** What `glioma grade` said of one case of a cohort, beside what is true. */
 struct CasePrediction
 {
@@ -45,6 +55,7 @@ struct CasePrediction
   std::size_t                   NumberOfReasons{ 0 };
   std::map<std::string, double> Quality; // NaN: not defined for this case
   MaskComparison                Mask;
+  WithoutTumour                 Control;
   nlohmann::ordered_json        Models; // of the result's provenance
   std::string                   Folder; // with result.json
 

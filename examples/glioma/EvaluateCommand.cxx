@@ -24,13 +24,11 @@
 #include "EvaluationPlots.h"
 #include "ExplanationStudy.h"
 #include "GradeCommand.h"
-#include "HealthyHalf.h"
 #include "OptionChecks.h"
 #include "OutputFolder.h"
 #include "ResultDocument.h"
 
 #include "itkCohortReader.h"
-#include "itkImageFileWriter.h"
 #include "itkTorchModel.h"
 
 #include <algorithm>
@@ -73,7 +71,6 @@ struct EvaluateOptions
   bool                     temperature{ false };
   bool                     storeTemperature{ false };
   bool                     baselines{ false };
-  bool                     scannerControl{ false };
   bool                     allowOneGrade{ false };
   std::string              output;
   bool                     force{ false };
@@ -321,7 +318,8 @@ IsGraded(const CohortCase &      c,
              (manifest.Task != "grading" || said.value("temperature", 1.0) == manifest.Temperature);
     };
     if (!hasModel("grading", grading) || (segmentation && !hasModel("segmentation", *segmentation)) ||
-        (options.explain && !json.at("grade").is_null() && json.at("explanation").is_null()))
+        (options.explain && !json.at("grade").is_null() && json.at("explanation").is_null()) ||
+        !json.contains("without_tumour")) // an earlier version
     {
       return false;
     }
@@ -541,156 +539,6 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
   }
 }
 
-/** Files that are gone at the end, however it comes. */
-class TemporaryFiles
-{
-public:
-  TemporaryFiles() = default;
-  TemporaryFiles(const TemporaryFiles &) = delete;
-  TemporaryFiles &
-  operator=(const TemporaryFiles &) = delete;
-  ~TemporaryFiles()
-  {
-    std::error_code ignored;
-    for (const std::string & file : m_Files)
-    {
-      fs::remove(file, ignored);
-    }
-  }
-  void
-  Add(const std::string & file)
-  {
-    m_Files.push_back(file);
-  }
-
-private:
-  std::vector<std::string> m_Files;
-};
-
-/** Grades a case again without its tumour, into FOLDER/CASE: what FOLDER/CASE.json says of it. */
-void
-ControlCase(const EvaluateOptions & options,
-            const CohortCase &      c,
-            const std::string &     tumour,
-            const fs::path &        folder,
-            Json &                  json)
-{
-  const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
-  if (tumour.empty() || IsEmpty(tumour))
-  {
-    json["undefined"] = "no tumour was found";
-    return;
-  }
-  std::array<SequenceImageType::Pointer, 4> sequences;
-  for (unsigned int s = 0; s < 4; ++s)
-  {
-    sequences[s] = ReadStripped(c.Sequences[s], roles[s], c.BrainMask);
-  }
-  const HealthyHalf healthy = ReplaceTumour(sequences, ReadMask(tumour, "the tumour mask"));
-  json["filled_share"] = healthy.FilledShare;
-  if (!healthy.Undefined.empty())
-  {
-    json["undefined"] = healthy.Undefined;
-    return;
-  }
-  CaseToGrade    one;
-  TemporaryFiles changed;
-  for (unsigned int s = 0; s < 4; ++s)
-  {
-    one.Sequences[s] = (folder / (c.Name + '-' + roles[s] + ".nii")).string();
-    changed.Add(one.Sequences[s]);
-    itk::WriteImage(healthy.Sequences[s], one.Sequences[s]);
-  }
-  one.BrainMask = c.BrainMask;
-  one.TumourMask = tumour;
-  one.GradingModel = options.gradingModel.empty() ? FindDefaultModel("grading") : options.gradingModel;
-  one.TrustModel = options.trustModel;
-  one.Device = options.device;
-  one.Precision = options.precision;
-  one.Threads = options.threads;
-  one.Output = (folder / c.Name).string();
-  GradeCase(one);
-  std::ifstream file(fs::path(one.Output) / "result.json", std::ios::binary);
-  const Json    probabilities = Json::parse(file).at("probabilities");
-  if (probabilities.is_null())
-  {
-    json["undefined"] = "its control has no grade: the tumour is below a voxel of the grader's grid";
-    return;
-  }
-  json["probability_hgg"] = probabilities.at("HGG");
-}
-
-/** Grades each scored case again without its tumour, into OUTPUT/control; what was done with the same result is kept,
- * what failed is tried again. */
-void
-ControlCases(const EvaluateOptions & options, const Chosen & chosen)
-{
-  const fs::path control = fs::path(options.output) / "control";
-  fs::create_directories(control);
-  for (std::size_t i = 0; i < chosen.Scored.size(); ++i)
-  {
-    const CohortCase & c = chosen.Scored[i];
-    const std::string  folder = (fs::path(options.output) / "cases" / c.Name).string();
-    const std::string  of = DigestOfFiles({ folder + "/result.json" });
-    const fs::path     path = control / (c.Name + ".json");
-    {
-      std::ifstream file(path, std::ios::binary);
-      const Json    earlier = file ? Json::parse(file, nullptr, false) : Json();
-      if (earlier.is_object() && earlier.value("of", "") == of && !earlier.contains("failed"))
-      {
-        continue;
-      }
-    }
-    std::cerr << "[control " << i + 1 << '/' << chosen.Scored.size() << "] " << c.Name;
-    Json json{ { "of", of }, { "probability_hgg", nullptr }, { "filled_share", nullptr } };
-    try
-    {
-      ControlCase(options, c, FindImage(folder, "tumour"), control, json);
-    }
-    catch (const std::exception & error)
-    {
-      json["undefined"] = OneLine(error);
-      json["failed"] = true;
-      std::cerr << ": failed, " << OneLine(error);
-    }
-    std::cerr << std::endl;
-    WriteText(path.string(), json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n');
-  }
-}
-
-/** What ControlCases() left beside the cases of a row; empty: nothing. */
-std::vector<ScannerControl>
-ReadControls(const std::string & folder, const std::vector<CasePrediction> & cases)
-{
-  std::vector<ScannerControl> controls;
-  const fs::path              control = fs::path(folder).parent_path() / "control";
-  if (!fs::is_directory(control))
-  {
-    return controls;
-  }
-  for (const CasePrediction & c : cases)
-  {
-    ScannerControl one;
-    std::ifstream  file(control / (c.Name + ".json"), std::ios::binary);
-    const Json     json = file ? Json::parse(file, nullptr, false) : Json();
-    if (!json.is_object() || json.value("of", "") != DigestOfFiles({ c.Folder + "/result.json" }))
-    {
-      one.Undefined = "it was not made with this result";
-    }
-    else
-    {
-      const auto number = [&](const char * key) {
-        return json[key].is_number() ? json[key].get<double>() : std::numeric_limits<double>::quiet_NaN();
-      };
-      one.ProbabilityHGG = number("probability_hgg");
-      one.FilledShare = number("filled_share");
-      one.Undefined = json.value("undefined", "");
-    }
-    controls.push_back(one);
-  }
-  return controls;
-}
-
 /** Writes the temperature into BUNDLE/configs/metadata.json; what the model had before is multiplied. */
 void
 StoreTemperature(const std::string & bundle, double temperature)
@@ -787,10 +635,6 @@ Evaluate(EvaluateOptions options)
   {
     Refuse(problems);
     GradeCases(options, chosen);
-    if (options.scannerControl)
-    {
-      ControlCases(options, chosen);
-    }
     rows.push_back(ReadRow(options.name, (fs::path(options.output) / "cases").string(), chosen, problems));
   }
   for (const std::string & entry : options.predictions)
@@ -820,10 +664,6 @@ Evaluate(EvaluateOptions options)
       chosen.Notes.push_back(rows.size() > 1 ? rows[i].Name + ": " + note : note);
     }
     rows[i].FitsTemperature = options.temperature;
-    if (options.scannerControl && !rows[i].Cases.empty())
-    {
-      rows[i].Controls = ReadControls(fs::path(rows[i].Cases.front().Folder).parent_path().string(), rows[i].Cases);
-    }
   }
 
   std::set<std::string> phantoms;
@@ -902,10 +742,10 @@ Evaluate(EvaluateOptions options)
   context.Set = chosen.Set;
   context.Notes = chosen.Notes;
   context.Output = options.output;
-  context.Parameters = { { "explain", options.explain },  { "temperature", options.temperature },
-                         { "device", options.device },    { "precision", options.precision },
-                         { "runs_models", runsModels },   { "scanner_control", options.scannerControl },
-                         { "bootstrap_resamples", 2000 }, { "calibration_bins", 10 } };
+  context.Parameters = { { "explain", options.explain }, { "temperature", options.temperature },
+                         { "device", options.device },   { "precision", options.precision },
+                         { "runs_models", runsModels },  { "bootstrap_resamples", 2000 },
+                         { "calibration_bins", 10 } };
   context.Seconds = Now() - start;
   const Json evaluation = DescribeEvaluation(rows, context);
   DrawReceiverCurves(rows, output.PathOf("roc.png"), context.Notes);
@@ -1009,10 +849,6 @@ AddEvaluateCommand(CLI::App & application, int & exitCode)
   command->add_flag("--baselines",
                     options->baselines,
                     "Score two rules without a network too: a threshold of FLAIR and T2, and the share that enhances");
-  command->add_flag("--scanner-control",
-                    options->scannerControl,
-                    "Grade each case again with healthy tissue of its other half in the tumour's place: the grade must "
-                    "become undecided (with --predictions: where an earlier run did)");
   command->add_flag("--allow-one-grade", options->allowOneGrade, "Go on where all cases are LGG, or all are HGG");
   command->add_option("--output", options->output, "Folder that gets evaluation.json, tables and pictures")->required();
   command->add_flag(

@@ -165,10 +165,6 @@ DescribeBaselines(const EvaluationRow & row)
 Json
 DescribeControls(const EvaluationRow & row)
 {
-  if (row.Controls.empty())
-  {
-    return nullptr;
-  }
   const double        undecided = itk::ReviewThresholds().ProbabilityGap;
   std::vector<double> before;
   std::vector<double> after;
@@ -176,14 +172,14 @@ DescribeControls(const EvaluationRow & row)
   std::vector<bool>   isHGG;
   std::size_t         open = 0;
   Json                cases = Json::array();
-  for (std::size_t i = 0; i < row.Controls.size(); ++i)
+  for (const CasePrediction & c : row.Cases)
   {
-    const ScannerControl & control = row.Controls[i];
-    const GradedCase &     graded = row.Cases[i].Graded;
-    Json                   one{ { "case", row.Cases[i].Name },
-                                { "probability_hgg", Finite(graded.ProbabilityHGG) },
-                                { "control_probability_hgg", Finite(control.ProbabilityHGG) },
-                                { "filled_share", Finite(control.FilledShare) } };
+    const WithoutTumour & control = c.Control;
+    const GradedCase &    graded = c.Graded;
+    Json                  one{ { "case", c.Name },
+                               { "probability_hgg", Finite(graded.ProbabilityHGG) },
+                               { "control_probability_hgg", Finite(control.ProbabilityHGG) },
+                               { "filled_share", Finite(control.FilledShare) } };
     if (!control.Undefined.empty())
     {
       one["undefined"] = control.Undefined;
@@ -661,16 +657,10 @@ WriteMarkdown(const Json & evaluation)
   for (const Json & row : evaluation["rows"])
   {
     const Json & control = row["scanner_control"];
-    if (control.is_null())
-    {
-      continue;
-    }
     out << "\n## Negative control for the scanner: " << row["name"].get<std::string>()
         << "\n\nEach case is graded again with healthy tissue of its other half in the tumour's place. A grader that "
-           "looks at "
-           "the tumour is then undecided; one that knows the scanner or the site is as sure as before, and its ROC-AUC "
-           "stays "
-           "high.\n\nDistance of the two probabilities, mean: "
+           "looks at the tumour is then undecided; one that knows the scanner or the site is as sure as before, and "
+           "its ROC-AUC stays high.\n\nDistance of the two probabilities, mean: "
         << WithInterval(control["gap"]) << " with the tumour, " << WithInterval(control["control_gap"])
         << " without. Undecided (below " << Number(control["undecided_below"], 1)
         << ") without it: " << WithInterval(control["undecided"])

@@ -29,14 +29,6 @@
 
 namespace glioma
 {
-/** A case graded again with healthy tissue of the other half in the tumour's place: what is left is not the tumour. */
-struct ScannerControl
-{
-  double      ProbabilityHGG{ std::numeric_limits<double>::quiet_NaN() };
-  double      FilledShare{ std::numeric_limits<double>::quiet_NaN() }; // of the tumour, without healthy tissue opposite
-  std::string Undefined;                                               // why there is no probability
-};
-
 /** One way of grading a cohort: a row of Table 1. */
 struct EvaluationRow
 {
@@ -49,7 +41,6 @@ struct EvaluationRow
   std::string                       TemperatureStoredIn; // base name of the bundle
   nlohmann::ordered_json            Explanations;        // null: not asked for
   std::vector<NetworkFreeBaselines> Baselines;           // of Cases; empty: not asked for
-  std::vector<ScannerControl>       Controls;            // of Cases; empty: not asked for
 
   std::vector<GradedCase>
   GetGrades() const;

@@ -876,7 +876,14 @@ Grade(const GradeOptions & options)
                   classes[i].c_str(),
                   filter->GetBrainProbabilities()[i]);
     }
-    std::printf("%sTumour: %.1f ml\n", filter->GetBrainProbabilities().empty() ? "" : "\n", filter->GetTumourVolume());
+    std::printf("%s", filter->GetBrainProbabilities().empty() ? "" : "\n");
+    const std::vector<double> & without = filter->GetProbabilitiesWithoutTumour();
+    for (std::size_t i = 0; i < without.size(); ++i)
+    {
+      std::printf(
+        "%s P(%s) = %.3f", i ? "," : "With healthy tissue in the tumour's place:", classes[i].c_str(), without[i]);
+    }
+    std::printf("%sTumour: %.1f ml\n", without.empty() ? "" : "\n", filter->GetTumourVolume());
   }
   else
   {

@@ -365,6 +365,17 @@ ReportPage::DescribeResult() const
     const Json & sides = result["roi"]["sides_mm"];
     facts.push_back({ { "name", "Graded region" }, { "value", Millimetres({ { sides[0], sides[1], sides[2] } }) } });
   }
+  if (result["without_tumour"].is_object())
+  {
+    const Json & without = result["without_tumour"];
+    std::string  value = "not known: " + Percent(without["filled_share"].get<double>()) + " of it has none opposite";
+    if (without["probabilities"].is_object() && isGraded)
+    {
+      const std::string grade = result["grade"];
+      value = grade + ", " + Percent(without["probabilities"][grade].get<double>());
+    }
+    facts.push_back({ { "name", "With healthy tissue in the tumour's place" }, { "value", value } });
+  }
   if (result["whole_brain"].is_object())
   {
     const std::string grade = result["whole_brain"]["grade"];

@@ -269,6 +269,17 @@ ResultDocument::SetResult(const FilterType & filter)
       brain["explanation"] = { { "class", names.at(filter.GetBrainExplainedClass()) }, { "gradcam", layers } };
     }
   }
+  json["without_tumour"] = nullptr;
+  if (std::isfinite(filter.GetFilledShare()))
+  {
+    Json & without = json["without_tumour"];
+    without["probabilities"] = nullptr;
+    for (std::size_t i = 0; i < filter.GetProbabilitiesWithoutTumour().size(); ++i)
+    {
+      without["probabilities"][names[i]] = filter.GetProbabilitiesWithoutTumour()[i];
+    }
+    without["filled_share"] = filter.GetFilledShare();
+  }
   json["quality"] = Json::object();
   for (const auto & number : filter.GetQuality())
   {

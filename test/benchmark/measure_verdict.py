@@ -39,6 +39,7 @@ NUMBERS = (  # of result.json's quality, the threshold beside it, the side on wh
     ("brain-gradcam-res4-tumour-ratio", "GradCAMTumourRatio", "below"),
     ("graders' gap", "GraderGap", "above"),
     ("probability gap", "ProbabilityGap", "below"),
+    ("tumour's effect", "TumourEffect", "below"),
     ("tumour volume, ml", "TinyVolume", "below"),
     ("T2-fluid-rank", "FluidRank", "above"),
     ("FLAIR-gap", "FlairGap", "below its negative"),
@@ -78,6 +79,9 @@ def number_of(result, name):
     if name == "probability gap":
         first, second = sorted((result["probabilities"] or {"none": 1.0, "other": 0.0}).values(), reverse=True)[:2]
         return first - second
+    if name == "tumour's effect":
+        without = (result.get("without_tumour") or {}).get("probabilities")
+        return result["probabilities"][result["grade"]] - without[result["grade"]] if without else None
     if name == "graders' gap":
         brain = result.get("whole_brain")
         return (

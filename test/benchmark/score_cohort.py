@@ -4,18 +4,15 @@
 """Scores predictions of `glioma grade` against a cohort's masks and grades, beside two baselines that need no network.
 
   score_cohort.py --cohort COHORT.csv --predictions DIR [--cases CASE ...] [--training COHORT.csv] [--csv TABLE.csv]
-  score_cohort.py --cohort COHORT.csv --scanner-control EVALUATION.json ...
 
 DIR/<case>/ holds tumour.nii.gz and result.json. Segmentation baseline: FLAIR and T2 both above 1.5 robust standard deviations
 (median and MAD inside the brain), largest 26-connected component. Grading baselines: the share of the predicted tumour where
 standardized T1c exceeds standardized T1 by 1.0; with --training (another cohort) two logistic regressions fitted on that cohort's
 own masks, on the volume alone and on the volume and the first-order intensities of all sequences, scored on the predicted masks.
-p_hgg_brain is the second grader's, of the whole brain; gradcam and guided are the shares of the explanations' energy inside the
+without_tumour is P(HGG) with healthy tissue of the other half in the tumour's place, a negative control for the scanner; p_hgg_brain is the
+second grader's, of the whole brain; gradcam and guided are the shares of the explanations' energy inside the
 predicted tumour; the verdict is that of the first grader alone. Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC),
 percentiles of 2000 bootstraps of the cases (Brier score), 95 %.
-
-The second form puts together what `glioma evaluate --scanner-control` found in the folds: each case with its tumour, and with
-healthy tissue in its place.
 """
 import argparse
 import csv
@@ -111,24 +108,18 @@ def regressions(training, cohort, rows, predictions):
     return answers
 
 
-def tell_control(cohort, evaluations):
-    grades = {row["case"]: row["grade"] for row in cohort}
-    cases = [case for file in evaluations for case in json.loads(file.read_text())["rows"][0]["scanner_control"]["cases"]]
-    for case in cases:
-        print(
-            {
-                "case": case["case"],
-                "grade": grades[case["case"]],
-                "p_hgg": round(case["probability_hgg"], 3),
-                "p_hgg_without_tumour": round(case["control_probability_hgg"], 3),
-            }
-        )
-    for name, key in (("with", "probability_hgg"), ("without", "control_probability_hgg")):
-        p = [case[key] for case in cases]
-        value = auc(p, [grades[case["case"]] == "HGG" for case in cases])
+def tell_control(rows):
+    """A grader of tumours is undecided where healthy tissue lies in the tumour's place; one that knows the scanners is as sure as before."""
+    known = [row for row in rows if row["without_tumour"] is not None]
+    if not known:
+        print("no case was graded without its tumour")
+        return
+    for name, key in (("with", "p_hgg"), ("without", "without_tumour")):
+        p = [row[key] for row in known]
+        value = auc(p, [row["grade"] == "HGG" for row in known])
         gap = sum(abs(2.0 * each - 1.0) for each in p) / len(p)
         print(
-            f"{name} the tumour: AUC {'undefined, one class only' if value is None else f'{value:.3f}'}, "
+            f"{name} the tumour, {len(p)} cases: AUC {'undefined, one class only' if value is None else f'{value:.3f}'}, "
             f"distance of the two probabilities {gap:.3f} on average"
         )
 
@@ -136,9 +127,7 @@ def tell_control(cohort, evaluations):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cohort", required=True, type=pathlib.Path)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--predictions", type=pathlib.Path)
-    what.add_argument("--scanner-control", nargs="+", type=pathlib.Path)
+    parser.add_argument("--predictions", required=True, type=pathlib.Path)
     parser.add_argument("--cases", nargs="*")
     parser.add_argument("--training", type=pathlib.Path)
     parser.add_argument("--csv", type=pathlib.Path)
@@ -146,9 +135,6 @@ def main():
     rows = []
     with open(options.cohort, newline="") as file:
         cohort = [row for row in csv.DictReader(file) if not options.cases or row["case"] in options.cases]
-    if options.scanner_control:
-        tell_control(cohort, options.scanner_control)
-        return
     for row in cohort:
         folder = options.cohort.parent
         prediction = options.predictions / row["case"]
@@ -172,6 +158,7 @@ def main():
                 "dice": dice(mask, truth),
                 "dice_threshold": dice(bright, truth),
                 "p_hgg": (result.get("probabilities") or {}).get("HGG"),
+                "without_tumour": ((result.get("without_tumour") or {}).get("probabilities") or {}).get("HGG"),
                 **({"p_hgg_brain": brain_grade["probabilities"]["HGG"]} if brain_grade else {}),
                 "enhancing_share": float(enhancing[mask].mean()) if mask.any() else 0.0,
                 "gradcam": quality.get("gradcam-res3-tumour-share"),
@@ -219,6 +206,7 @@ def main():
             else:
                 low, high = auc_interval(value, sum(positive), len(positive) - sum(positive))
                 print(f"AUC of {name}: {value:.3f} (95 % {low:.2f} to {high:.2f})")
+        tell_control(graded)
 
 
 if __name__ == "__main__":

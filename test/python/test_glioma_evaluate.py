@@ -793,8 +793,7 @@ class GliomaEvaluate(unittest.TestCase):
     def test_controls_for_the_scanner(self):
         test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
         models = ["--grading-model", self.folder / "grading", "--tumour-masks", self.masks(test)]
-        row = self.evaluate(*models, "--scanner-control")["rows"][0]
-        control = row["scanner_control"]
+        control = self.evaluate(*models)["rows"][0]["scanner_control"]
         self.assertEqual([c["case"] for c in control["cases"]], test)
         values = [(c["probability_hgg"], c["control_probability_hgg"]) for c in control["cases"] if "undefined" not in c]
         self.assertGreater(len(values), 0)
@@ -803,23 +802,39 @@ class GliomaEvaluate(unittest.TestCase):
         gaps = [abs(2 * after - 1) for _, after in values]
         self.assertAlmostEqual(control["control_gap"]["value"], np.mean(gaps))
         self.assertAlmostEqual(control["undecided"]["value"], np.mean([gap < 0.1 for gap in gaps]))
+        for case in control["cases"]:
+            result = json.loads((self.output / "cases" / case["case"] / "result.json").read_text())
+            without = result["without_tumour"]
+            self.assertEqual(case["filled_share"], without["filled_share"])
+            self.assertEqual(case["control_probability_hgg"], (without["probabilities"] or {}).get("HGG"))
         text = (self.output / "evaluation.md").read_text()
         self.assertIn("## Negative control for the scanner", text)
-        self.assertEqual(list((self.output / "control").glob("*.nii")), [])  # the changed sequences do not stay
-        # It is kept, and found by an evaluation of what is there.
-        again = self.run_evaluate(*models, "--scanner-control", "--force")
-        self.assertNotIn("[control", again.stderr)
-        scored = self.evaluate("--predictions", self.output, "--scanner-control", output=self.work / "scored")["rows"][0]
+        scored = self.evaluate("--predictions", self.output, output=self.work / "scored")["rows"][0]
         self.assertEqual(scored["scanner_control"], control)
-        self.assertIsNone(self.evaluate("--predictions", self.output, output=self.work / "without")["rows"][0]["scanner_control"])
+
+        # Results that cannot say it: of an earlier version, and edited by hand.
+        for name, change in zip(test, (lambda r: r.pop("without_tumour"), lambda r: r.update(without_tumour={"probabilities": 3}))):
+            path = self.output / "cases" / name / "result.json"
+            result = json.loads(path.read_text())
+            change(result)
+            path.write_text(json.dumps(result))
+        old, edited = self.evaluate("--predictions", self.output, output=self.work / "old")["rows"][0]["scanner_control"]["cases"]
+        self.assertIn("of a version that", old["undefined"])
+        self.assertIn("cannot be read", edited["undefined"])
+        # What is of an earlier version is graded again.
+        again = self.run_evaluate(*models, "--force")
+        self.assertIn(f"] {test[0]}", again.stderr)
+        self.assertEqual(
+            json.loads((self.output / "evaluation.json").read_text())["rows"][0]["scanner_control"]["cases"][0], control["cases"][0]
+        )
         # Everything is tumour: there is no healthy half.
         models[2:] = ["--segmentation-model", self.folder / "segmentation"]
-        row = self.evaluate(*models, "--scanner-control", output=self.work / "all")["rows"][0]
-        for case in row["scanner_control"]["cases"]:
+        control = self.evaluate(*models, output=self.work / "all")["rows"][0]["scanner_control"]
+        for case in control["cases"]:
             self.assertIn("no healthy tissue", case["undefined"])
-        self.assertIn("no case has a control", row["scanner_control"]["control_gap"]["undefined"])
+        self.assertIn("no case has a control", control["control_gap"]["undefined"])
 
-    def test_a_case_without_a_control_stops_no_other(self):
+    def test_a_case_without_a_grade_has_no_control(self):
         test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
         # A grid of 9 mm, and a tumour of one voxel of 4 mm between its nodes: there is nothing to grade.
         bundle = self.work / "coarse"
@@ -837,26 +852,14 @@ class GliomaEvaluate(unittest.TestCase):
         small = sitk.GetImageFromArray(small)
         small.CopyInformation(mask)
         sitk.WriteImage(small, str(path))
-        # The other's control has no folder to go to.
-        (self.output / "control").mkdir(parents=True)
-        (self.output / "control" / test[1]).write_text("")
         models = ["--grading-model", bundle, "--tumour-masks", masks]
-        first, second = self.evaluate(*models, "--scanner-control")["rows"][0]["scanner_control"]["cases"]
+        first, second = self.evaluate(*models)["rows"][0]["scanner_control"]["cases"]
         result = json.loads((self.output / "cases" / test[0] / "result.json").read_text())
         self.assertIsNone(result["grade"])
+        self.assertIsNone(result["without_tumour"])
         self.assertIn("no grade", first["undefined"])
         self.assertIsNone(first["control_probability_hgg"])
         self.assertIsNotNone(second["probability_hgg"])
-        self.assertIn(test[1], second["undefined"])
-        self.assertEqual(list((self.output / "control").glob("*.nii")), [])
-        # What failed is tried again, what is so by itself is not.
-        (self.output / "control" / test[1]).unlink()
-        again = self.run_evaluate(*models, "--scanner-control", "--force")
-        self.assertNotIn(f"] {test[0]}", re.findall(r"\[control.*", again.stderr))
-        self.assertIn(f"[control 2/2] {test[1]}", again.stderr)
-        cases = json.loads((self.output / "evaluation.json").read_text())["rows"][0]["scanner_control"]["cases"]
-        self.assertEqual(cases[0], first)
-        self.assertIsNotNone(cases[1]["control_probability_hgg"])
 
     def test_writes_a_cohort(self):
         table = self.work / "sub" / "COHORT.csv"

@@ -259,6 +259,18 @@ class GliomaGrade(unittest.TestCase):
             [reason for reason in result["reasons"] if "graders disagree" in reason],
             ["the graders disagree: from the tumour's region HGG (1), from the whole brain LGG (1)"],
         )
+        # A grader that does not look at the tumour.
+        self.assertEqual(
+            [reason for reason in result["reasons"] if "come from the tumour" in reason],
+            [
+                "the grade does not come from the tumour: with healthy tissue in its place the probability of HGG is 1.000 for 1.000 "
+                "(flagged where it is not lower by 0.03)"
+            ],
+        )
+        without = result["without_tumour"]
+        self.assertEqual(set(without["probabilities"]), {"LGG", "HGG"})
+        self.assertGreaterEqual(without["filled_share"], 0.0)
+        self.assertIn("With healthy tissue in the tumour's place: P(LGG) = 0.000, P(HGG) = 1.000\nTumour:", text)
         self.assertEqual(result["provenance"]["models"]["brain_grading"]["bundle"], "brain")
         self.assertEqual(result["provenance"]["inputs"]["regions"]["file"], "regions.nii.gz")
         self.assertIn("From the whole brain: LGG P(LGG) = ", text)
@@ -273,6 +285,8 @@ class GliomaGrade(unittest.TestCase):
         self.assertIn("brain-gradcam-res4-border-ratio", quality)
         with open(os.path.join(self.output, "report.html"), encoding="utf-8") as file:
             page = file.read()
+        self.assertRegex(page, "<dt>With healthy tissue in the tumour(&#39;|.)s place</dt>")
+        self.assertIn("<dd>HGG, 100 %</dd>", page)
         for part in ("Second grader, of the whole brain", "Whole brain: guided backpropagation", "Whole brain: GradCAM res3", "Region 4"):
             self.assertIn(part, page)
 

@@ -197,6 +197,7 @@ GLIOMA_FORWARD(CaseGrading, FilterType, int, ClassToExplain)
 GLIOMA_FORWARD(CaseGrading, FilterType, bool, ExplainProbability)
 GLIOMA_FORWARD(CaseGrading, FilterType, bool, TurnUpright)
 GLIOMA_FORWARD(CaseGrading, FilterType, bool, TestExplanation)
+GLIOMA_FORWARD(CaseGrading, FilterType, bool, GradeWithoutTumour)
 
 void
 CaseGrading::AddGradCAMLayer(const std::string & layer)

@@ -59,6 +59,7 @@ public:
   GLIOMA_PARAMETER(bool, ExplainProbability);
   GLIOMA_PARAMETER(bool, TurnUpright);
   GLIOMA_PARAMETER(bool, TestExplanation);
+  GLIOMA_PARAMETER(bool, GradeWithoutTumour);
   void
   AddGradCAMLayer(const std::string & layer);
   /** Share of a voxel, and of a direction cosine, by which grids may differ. */

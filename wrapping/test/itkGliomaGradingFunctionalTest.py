@@ -88,6 +88,13 @@ np.testing.assert_allclose(view(weighted), view(corrected), rtol=1e-6)  # equal 
 region = itk.bounding_box_roi_filter(prepared, tumour, output_size=72)
 assert tuple(itk.size(region)) == (72, 72, 72)
 np.testing.assert_array_equal(view(region), view(itk.bounding_box_roi_filter(prepared, mask_image=tumour, output_size=72)))
+replaced = itk.tumour_replacement_filter(vector, tumour, brain)
+np.testing.assert_array_equal(view(replaced), view(itk.tumour_replacement_filter(vector, tumour_mask_image=tumour, brain_mask_image=brain)))
+np.testing.assert_array_equal(view(replaced)[~inside], view(vector)[~inside])
+# The tumour made the second sequence brighter by 120.
+assert view(replaced)[tumour_array > 0][:, 1].mean() < arrays[1][tumour_array > 0].mean() - 60.0
+alone = itk.tumour_replacement_filter(images[0], tumour, brain)
+np.testing.assert_array_equal(view(alone), view(replaced)[..., 0])  # the mirror is found in the first sequence
 segmenter, grader = loaded("segmentation"), loaded("grading")
 labels = itk.torch_segmentation_filter(prepared, brain, model=segmenter)
 assert not view(labels)[~inside].any() and view(labels).any()
@@ -132,12 +139,21 @@ grading.Update()
 assert (grade, probabilities) == (grading.GetGrade(), tuple(grading.GetProbabilities())) and grade in ("LGG", "HGG")
 assert abs(sum(probabilities) - 1.0) < 1e-6
 assert list(grading.GetBrainRegionSpacing()) == [0.0, 0.0, 0.0]  # no grader of the whole brain
+assert 0.0 <= grading.GetFilledShare() <= 1.0
+grading.GradeWithoutTumourOff()
+grading.Update()
+assert np.isnan(grading.GetFilledShare()) and list(grading.GetProbabilitiesWithoutTumour()) == []
+assert tuple(grading.GetProbabilities()) == probabilities
 
 # Numbers, names and lists beside the images.
 classifier = itk.GradeClassifierFilter.New(region, model=grader)
 corrector = itk.N4BiasCorrectionChainFilter.New(images[0], brain, **options)
 cutter = itk.BoundingBoxROIFilter.New(prepared, tumour, output_size=72)
 masker, standardizer = itk.BrainMaskFilter.New(vector), itk.MaskedStandardizeFilter.New(vector, brain)
+replacer = itk.TumourReplacementFilter.New(vector, tumour, brain, reach=0.0)
+replacer.Update()
+assert replacer.GetReach() == 0.0 and 0.0 <= replacer.GetFilledShare() <= 1.0
+expect_error("Reach is -1 mm", itk.tumour_replacement_filter, vector, tumour, brain, reach=-1.0)
 for ran in (classifier, corrector, cutter, masker, standardizer, explanation, guided_filter, quality):
     ran.Update()
     check_outputs(ran)

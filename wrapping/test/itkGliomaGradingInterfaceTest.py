@@ -52,6 +52,7 @@ templates = {
     "SequenceOrderCalculator": [(F, UC)],
     "SequencePreparationFilter": [(F, UC)],
     "TorchSegmentationFilter": [(VF, UC, UC)],
+    "TumourReplacementFilter": [(VF, UC), (F, UC)],
     "UprightGridCalculator": [UC],
 }
 for name, keys in templates.items():
@@ -182,7 +183,10 @@ assert list(read.GetGoldenOutput()) == said["golden"]["output"]
 # So can thresholds, cases, and what was done to the images.
 thresholds = itk.ReviewThresholds()
 assert thresholds.GetProbabilityGap() == 0.1 and len(thresholds.GetSmallestAsymmetry()) == 4
+assert thresholds.GetTumourEffect() == 0.03 and thresholds.GetLargestFilledShare() == 0.3
 thresholds.SetProbabilityGap(1.1)
+thresholds.SetTumourEffect(1.1)
+thresholds.SetLargestFilledShare(1.0)
 try:
     thresholds.SetSmallestAsymmetry([0.2, 0.2])
 except RuntimeError as error:
@@ -193,7 +197,8 @@ grading = itk.GliomaGradingFilter.New(*images, tumour_mask_image=tumour, grading
 assert grading.GetReviewThresholds().GetProbabilityGap() == 1.1
 grading.Update()
 # Probabilities are always closer than 1.1.
-assert any("undecided" in reason for reason in grading.GetReviewReasons()), grading.GetReviewReasons()
+for words in ("undecided", "does not come from the tumour"):
+    assert any(words in reason for reason in grading.GetReviewReasons()), grading.GetReviewReasons()
 report = grading.GetRegionReport()
 assert report.GetOutputSize() == 72 and len(report.GetSides()) == 3
 indices = np.argwhere(tumour_array)[:, ::-1]

@@ -43,6 +43,8 @@ labelled, details = gg.torch_segmentation(prepared, folder + "/segmentation", br
 out["labels"], out["probabilities"] = labelled.array, details.probabilities.array
 region = gg.bounding_box_roi(prepared, labels, output_size=72)
 out["region"] = region.array
+replaced, details = gg.replace_tumour(prepared, labels, brain, details=True)
+out["replaced"], out["filled"] = replaced.array, np.array([details.filled_share])
 grader = gg.Model(folder + "/grading")
 graded = gg.grade_classifier(region, grader)
 out["grade"] = np.array([graded.probabilities[name] for name in ("LGG", "HGG")])
@@ -111,6 +113,10 @@ with tempfile.TemporaryDirectory() as temporary:
     equal("probabilities", itk.array_view_from_image(probabilities), wanted["probabilities"])
     region = itk.bounding_box_roi_filter(prepared, mask_image=tumour, output_size=72)
     equal("region", itk.array_view_from_image(region), wanted["region"])
+    replacer = itk.TumourReplacementFilter.New(prepared, tumour, brain)
+    replacer.Update()
+    equal("sequences without the tumour", itk.array_view_from_image(replacer.GetOutput()), wanted["replaced"])
+    equal("filled share", [replacer.GetFilledShare()], wanted["filled"])
     grader = itk.TorchModel.New(path=str(folder / "grading"))
     grader.Load()
     classifier = itk.GradeClassifierFilter.New(region, model=grader)
@@ -139,6 +145,10 @@ with tempfile.TemporaryDirectory() as temporary:
         result = json.loads((results / "result.json").read_text())
         assert grading.GetGrade() == result["grade"]
         equal("probabilities of the program", list(grading.GetProbabilities()), [result["probabilities"][n] for n in ("LGG", "HGG")])
+        without = result["without_tumour"]
+        of_classes = [without["probabilities"][n] for n in ("LGG", "HGG")]
+        equal("probabilities without the tumour of the program", list(grading.GetProbabilitiesWithoutTumour()), of_classes)
+        assert grading.GetFilledShare() == without["filled_share"]
 
         def equal_file(name, image):
             equal(

@@ -8,13 +8,13 @@
 #
 # Stages, in this order by default; each goes on where it was cut off and is skipped once it is done:
 #   phantoms                  the training phantoms
-#   networks-phantoms         segmentation, grading and whole-brain grading on phantoms alone, the start of all that follow
-#   networks                  the same on phantoms and patients, the grader on patients alone: three folds of the twelve (not the
-#                             whole-brain grader), without TCGA-CS and without UCSF (segmentation), and on all of them: the bundles
+#   networks-phantoms         segmentation, grading and whole-brain grading on phantoms alone, the start of those that follow; and
+#                             the grader on patients alone: three folds of the twelve, and all of them, the bundle
+#   networks                  segmentation and whole-brain grading on phantoms and patients: three folds of the twelve, without
+#                             TCGA-CS and without UCSF (segmentation), and on all of them, the bundles
 #   segmentation-sites        the segmentations without a site, scored on that site
 #   folds                     the three folds: each segmentation and grader, scored on the four patients that it left out; the whole-brain
 #                             grader is that of phantoms alone
-#   scanner-control           the folds again, each case with healthy tissue in the tumour's place too
 #   phantoms-held-out         the bundles, scored on 40 phantoms of another seed
 #   cards                     the model cards, docs/README.md of each bundle, with the scores of all stages
 # And only where it is named, with the phantoms:
@@ -22,8 +22,8 @@
 #                             without one and without any, of two seeds or three, scored on the twelve patients at 2 mm:
 #                             augmentations.md
 #
-# Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, and a built
-# `glioma` (GLIOMA, default build/bin/glioma). THREADS (default: all cores) trainings, or gradings, of one thread run at once: two
+# Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, a built
+# `glioma` (GLIOMA, default build/bin/glioma), and a Python with the packages of test/requirements.txt (PYTHON, default python3). THREADS (default: all cores) trainings, or gradings, of one thread run at once: two
 # finish sooner than one of two threads, and one thread learns the same weights bit for bit when it is cut off and goes on. DEVICE=cuda
 # trains on a GPU, in bfloat16. EXPERIMENTS.md says how long the trainings take.
 set -euo pipefail
@@ -53,6 +53,9 @@ elif grep -q avx512_bf16 /proc/cpuinfo 2>/dev/null; then
 fi
 [ -x "$glioma" ] || { echo "rebuild.sh: '$glioma' is not there: build the project first, or set GLIOMA" >&2; exit 1; }
 [ -f "$patients" ] || { echo "rebuild.sh: '$patients' is not there: set GLIOMAGRADING_TEST_DATA to the folder of the twelve patients" >&2; exit 1; }
+# The last stages would miss them after hours.
+"$python" -c 'import numpy, SimpleITK, sklearn' ||
+  { echo "rebuild.sh: '$python' lacks a package of test/requirements.txt: set PYTHON to one that has them, as that of test/run.sh's virtual environment" >&2; exit 1; }
 mkdir -p "$work"
 
 # Folds of the twelve patients: cases that are left out.
@@ -135,7 +138,8 @@ predict() {
   mkdir -p "$work/predictions/$name"
   for case in "$@"; do
     out=$work/predictions/$name/$case
-    [ ! -f "$out/result.json" ] || continue
+    # Not what was graded before there was a control.
+    ! grep -qs '"without_tumour"' "$out/result.json" || continue
     wait_for_a_thread
     predict_case "$cohort" "$case" "$out" "${models[@]}" &
   done
@@ -196,6 +200,11 @@ stage_networks-phantoms() {
   start segmentation "$work/segmentation-phantoms" "${segmentation[@]}" --patch 64 --cohort "$phantoms" --steps 2000 --training-data "$alone"
   start grading "$work/grading-phantoms" "${grading[@]}" --cohort "$phantoms" --steps 600 --training-data "$alone"
   start grading "$work/brain-grading-phantoms" "${brain_grading[@]}" --cohort "$phantoms" --steps 400 --training-data "$alone"
+  # Graders of patients alone start from nothing: beside the long training above.
+  for variant in "" -fold-1 -fold-2 -fold-3; do
+    start grading "$work/grading$variant" "${grading[@]}" --augment "${unbiased[@]}" --cohort "$patients" \
+      --training-data "$patients_alone" --steps 300 $(left_out "$variant")
+  done
   finish
 }
 # The segmentations on all cases, without each fold and without each site, and what left_out keeps from them.
@@ -211,10 +220,6 @@ left_out() {
 stage_networks() {
   for variant in "${variants[@]}"; do
     start segmentation "$work/segmentation-patches$variant" "${segmentation[@]}" "${both[@]}" "${fine_segmentation[@]}" $(left_out "$variant")
-  done
-  for variant in "" -fold-1 -fold-2 -fold-3; do
-    start grading "$work/grading$variant" "${grading[@]}" --augment "${unbiased[@]}" --cohort "$patients" \
-      --training-data "$patients_alone" --steps 300 $(left_out "$variant")
   done
   start grading "$work/brain-grading" "${brain_grading[@]}" "${both[@]}" "${fine_brain[@]}"
   finish
@@ -242,18 +247,6 @@ stage_folds() {
   finish
   score "$patients" folds $fold_1 $fold_2 $fold_3
 }
-stage_scanner-control() {
-  for fold in 1 2 3; do
-    local left=fold_$fold
-    wait_for_a_thread
-    "$glioma" evaluate --cohort "$patients" --set all --cases ${!left} --segmentation-model "$work/segmentation-fold-$fold" \
-      --grading-model "$work/grading-fold-$fold" --scanner-control --allow-one-grade --threads $(((threads + 2) / 3)) \
-      --output "$work/scanner-control-fold-$fold" --force &
-  done
-  finish
-  "$python" "$source_folder/test/benchmark/score_cohort.py" --cohort "$patients" \
-    --scanner-control "$work"/scanner-control-fold-?/evaluation.json | tee "$work/predictions/scanner-control.txt"
-}
 stage_phantoms-held-out() {
   local other=$work/phantoms-held-out
   [ -f "$other/COHORT.csv" ] || "$glioma" synthesize --cases 40 --seed 5020 --output "$other" --threads "$threads"
@@ -269,9 +262,7 @@ stage_cards() {
     "Same recipe without the patients of TCGA-CS, scored on them (graders trained on phantoms alone)=$scores/segmentation-without-TCGA-CS.txt" \
     "Same recipe without the patients of UCSF, scored on them (graders trained on phantoms alone)=$scores/segmentation-without-UCSF.txt" "$phantom_scores"
   local fold_scores="Same recipe, three folds of the twelve patients with the masks of the same fold's segmentation (p_hgg_brain: the whole-brain grader trained on phantoms alone)=$scores/folds.txt"
-  "$python" "$here/write_model_card.py" "$work/grading" "$fold_scores" \
-    "Negative control: the folds again, with healthy tissue of the other half in the tumour's place. A grader of tumours is then undecided (AUC 0.5), one that knows the scanners is as sure as before=$scores/scanner-control.txt" \
-    "$phantom_scores"
+  "$python" "$here/write_model_card.py" "$work/grading" "$fold_scores" "$phantom_scores"
   "$python" "$here/write_model_card.py" "$work/brain-grading" \
     "The start of this bundle, trained on phantoms alone, on the twelve patients (p_hgg_brain; the other columns are of the folds' segmentations and graders). This bundle has learnt from all twelve: it was scored on no patient that it had not seen=$scores/folds.txt" \
     "$phantom_scores"
@@ -306,7 +297,7 @@ stage_augmentations() {
 }
 
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(phantoms networks-phantoms networks segmentation-sites folds scanner-control phantoms-held-out cards)
+[ ${#stages[@]} -gt 0 ] || stages=(phantoms networks-phantoms networks segmentation-sites folds phantoms-held-out cards)
 for stage in "${stages[@]}"; do
   declare -F "stage_$stage" >/dev/null || { echo "rebuild.sh: there is no stage '$stage'" >&2; exit 2; }
   "stage_$stage"

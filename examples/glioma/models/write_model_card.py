@@ -25,7 +25,8 @@ REGION = {"tumour": "the cube around the tumour with its margin", "brain": "the 
 
 COLUMNS = (
     "Columns: `dice`, of the segmentation; `dice_threshold`, of a threshold of FLAIR and T2; `p_hgg` and `p_hgg_brain`, the probability of HGG by the "
-    "grader of the tumour and by that of the whole brain; `enhancing_share`, the share of the predicted tumour where T1c exceeds T1 by one deviation; "
+    "grader of the tumour and by that of the whole brain; `without_tumour`, the tumour's grader with healthy tissue of the other half in the tumour's place, "
+    "a negative control: a grader of tumours is then undecided (AUC 0.5), one that knows the scanners is as sure as before; `enhancing_share`, the share of the predicted tumour where T1c exceeds T1 by one deviation; "
     "`gradcam` and `guided`, the shares of the explanations' energy in the predicted tumour; `verdict`, of the grader of the tumour. "
     "Intervals: Wilson (accuracy), Hanley and McNeil (AUC), bootstrap (Brier score)."
 )

@@ -31,6 +31,9 @@ class GradeResult:
     grade: Optional[str]
     #: Probability of each class; empty where no tumour was found.
     probabilities: Mapping[str, float]
+    #: The same with healthy tissue in the tumour's place; None where no tumour was found, the brain's other half has too little such
+    #: tissue, or it was not asked for. Where it is close to the probabilities, the grade does not come from the tumour.
+    probabilities_without_tumour: Optional[Mapping[str, float]]
     #: "no-flags", or "review" with reasons.
     verdict: str
     reasons: tuple[str, ...]
@@ -90,6 +93,7 @@ def grade(
     grad_cam_layers: Union[str, Sequence[str]] = (),
     test_explanation: bool = False,
     turn_upright: bool = True,
+    grade_without_tumour: bool = True,
     geometry_tolerance: float = GEOMETRY_TOLERANCE,
     series: Union[str, Sequence[str]] = (),
     progress: Progress = None,
@@ -148,6 +152,7 @@ def grade(
         explain_probability=explain_probability,
         test_explanation=test_explanation,
         turn_upright=turn_upright,
+        grade_without_tumour=grade_without_tumour,
     )
     for layer in name_list(grad_cam_layers, "grad_cam_layers"):
         run.add_grad_cam_layer(layer)
@@ -158,6 +163,7 @@ def grade(
         "class_to_explain": "predicted" if class_to_explain is None else str(class_to_explain),
         "explain_probability": run.get_explain_probability(),
         "turn_upright": run.get_turn_upright(),
+        "grade_without_tumour": run.get_grade_without_tumour(),
         "device": grader._model.get_device(),
         "precision": _PRECISIONS[segmenter._model.get_precision() if segmenter is not None else 0],
         "threads": grader._model.get_number_of_threads() or _library.get_number_of_threads(),
@@ -182,6 +188,7 @@ def grade(
     return GradeResult(
         grade=document["grade"],
         probabilities=document["probabilities"] or {},
+        probabilities_without_tumour=(document["without_tumour"] or {}).get("probabilities"),
         verdict=document["verdict"],
         reasons=tuple(document["reasons"]),
         warnings=tuple(document["warnings"]),

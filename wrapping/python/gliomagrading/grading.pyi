@@ -18,6 +18,7 @@ Explain = Literal["none", "gradcam", "guided-backprop", "all"]
 class GradeResult(Generic[T]):
     grade: Optional[str]
     probabilities: Mapping[str, float]
+    probabilities_without_tumour: Optional[Mapping[str, float]]
     verdict: str
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -56,6 +57,7 @@ def grade(
     grad_cam_layers: Union[str, Sequence[str]] = ...,
     test_explanation: bool = ...,
     turn_upright: bool = ...,
+    grade_without_tumour: bool = ...,
     geometry_tolerance: float = ...,
     series: Union[str, Sequence[str]] = ...,
     progress: Progress = ...,
@@ -78,6 +80,7 @@ def grade(
     grad_cam_layers: Union[str, Sequence[str]] = ...,
     test_explanation: bool = ...,
     turn_upright: bool = ...,
+    grade_without_tumour: bool = ...,
     geometry_tolerance: float = ...,
     series: Union[str, Sequence[str]] = ...,
     progress: Progress = ...,
@@ -100,6 +103,7 @@ def grade(
     grad_cam_layers: Union[str, Sequence[str]] = ...,
     test_explanation: bool = ...,
     turn_upright: bool = ...,
+    grade_without_tumour: bool = ...,
     geometry_tolerance: float = ...,
     series: Union[str, Sequence[str]] = ...,
     progress: Progress = ...,

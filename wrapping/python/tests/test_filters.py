@@ -16,6 +16,7 @@ import threading
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import gliomagrading as gg
@@ -105,6 +106,82 @@ def test_region_is_the_crop(head: Head) -> None:
         gg.bounding_box_roi(head.arrays[0], empty)
     whole = gg.bounding_box_roi(head.arrays[0], empty, empty_mask_policy="whole_image", output_size=0, details=True)
     assert whole[1].empty and whole[0].shape == head.arrays[0].shape
+
+
+def symmetric_head(head: Head) -> tuple[list[npt.NDArray[np.float32]], npt.NDArray[np.uint8]]:
+    """Two sequences whose halves are alike, voxel by voxel, and a bright tumour in one half."""
+    random = np.random.default_rng(8)
+    tumour = np.roll(head.tumour, 7, axis=2)
+    sequences = []
+    for _ in range(2):
+        texture = random.standard_normal(head.brain.shape)
+        healthy = np.where(head.brain > 0, 100.0 + 5.0 * (texture + texture[:, :, ::-1]), -3.0)
+        sequences.append(np.where(tumour > 0, 400.0, healthy).astype(np.float32))
+    return sequences, tumour
+
+
+def test_healthy_tissue_takes_the_tumours_place(head: Head) -> None:
+    sequences, tumour = symmetric_head(head)
+    inside, outside = tumour > 0, head.brain == 0
+    images = [head.as_own(sequence) for sequence in sequences]
+    replaced, details = gg.replace_tumour(images, head.as_own(tumour), head.as_own(head.brain), details=True)
+    assert replaced.array.shape == (*tumour.shape, 2) and details == gg.ReplacementDetails(0.0)
+    for i, given in enumerate(sequences):
+        got = replaced.array[..., i]
+        np.testing.assert_allclose(got[inside], given[:, :, ::-1][inside], atol=0.05)
+        np.testing.assert_array_equal(got[outside], given[outside])
+        np.testing.assert_array_equal(got[:, :, :20], given[:, :, :20], "the other half")
+    # With more reach what is near the tumour meets its mirror image; where both halves are tumour, the mean of the healthy brain.
+    changed = [(gg.replace_tumour(sequences[0], tumour, head.brain, reach=reach) != sequences[0]).sum() for reach in (0.0, 8.0, 20.0)]
+    assert changed[0] < changed[1] < changed[2]
+    both = tumour | tumour[:, :, ::-1]
+    filled, details = gg.replace_tumour(images[0], head.as_own(both), head.as_own(head.brain), details=True)
+    assert details.filled_share == 1.0 and np.ptp(filled.array[inside]) < 0.05
+    assert filled.array[inside].mean() == pytest.approx(100.0, abs=1.0)
+
+
+def test_a_replaced_tumour_leaves_everything_in_its_place(head: Head) -> None:
+    itk = pytest.importorskip("itk")
+    (sequence, _), tumour = symmetric_head(head)
+    given = head.as_sitk(sequence)
+    got = gg.replace_tumour(given, head.as_sitk(tumour), head.as_sitk(head.brain))
+    assert got.GetSpacing() == given.GetSpacing() and got.GetOrigin() == given.GetOrigin()
+    assert got.GetDirection() == given.GetDirection() and got.GetMetaData("institution") == "nowhere"
+    image, masks = head.as_itk(sequence), [head.as_itk(mask) for mask in (tumour, head.brain)]
+    region = image.GetLargestPossibleRegion()
+    region.SetIndex([3, -2, 5])
+    for each in (image, *masks):
+        each.SetRegions(region)
+    out = gg.replace_tumour(image, *masks)
+    assert list(out.GetSpacing()) == list(image.GetSpacing()) and list(out.GetOrigin()) == list(image.GetOrigin())
+    np.testing.assert_array_equal(itk.array_from_matrix(out.GetDirection()), head.direction)
+    assert list(out.GetLargestPossibleRegion().GetIndex()) == [3, -2, 5]
+    assert out.GetMetaDataDictionary()["institution"] == "nowhere"
+    np.testing.assert_array_equal(itk.array_view_from_image(out), sitk.GetArrayFromImage(got))
+    bare = gg.replace_tumour(sequence, tumour, head.brain)
+    assert type(bare) is np.ndarray and bare.shape == sequence.shape and bare.dtype == np.float32
+
+
+def test_what_cannot_be_replaced_is_refused(head: Head) -> None:
+    (sequence, _), tumour = symmetric_head(head)
+    empty = np.zeros_like(tumour)
+    with pytest.raises(gg.InputError, match="The tumour mask is empty: there is nothing to replace"):
+        gg.replace_tumour(sequence, empty, head.brain)
+    with pytest.raises(gg.InputError, match=f"None of the {tumour.sum()} voxels of the tumour mask lies in the brain mask"):
+        gg.replace_tumour(sequence, tumour, empty)
+    with pytest.raises(gg.InputError, match="The array of the tumour mask has the shape"):
+        gg.replace_tumour(sequence, tumour[1:], head.brain)
+    masks = {"tumour": head.as_sitk(tumour), "brain": head.as_sitk(head.brain)}
+    for name in masks:
+        moved = sitk.Image(masks[name])
+        moved.SetOrigin((0.0, 0.0, 0.0))
+        given = {**masks, name: moved}
+        with pytest.raises(gg.InputError, match=f"The grid of the {name} mask differs"):
+            gg.replace_tumour(head.as_sitk(sequence), given["tumour"], given["brain"])
+    with pytest.raises(gg.InputError, match="Reach is -1 mm; set a number from 0 to 50"):
+        gg.replace_tumour(sequence, tumour, head.brain, reach=-1)
+    with pytest.raises(gg.InputError, match="softness is '2'; give a number"):
+        gg.replace_tumour(sequence, tumour, head.brain, softness="2")  # type: ignore[call-overload]
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +395,7 @@ def snake(name: str) -> str:
                 "border": ("repeat", "extrapolate"),
             },
         ),
+        (gg.replace_tumour, "TumourReplacement", {}),
         (
             gg.torch_segmentation,
             "TorchSegmentation",
@@ -392,6 +470,7 @@ def test_every_filter_of_the_headers_has_its_parameters() -> None:
         "N4BiasCorrectionChainFilter": gg.n4_bias_correction_chain,
         "MaskedStandardizeFilter": gg.masked_standardize,
         "BoundingBoxROIFilter": gg.bounding_box_roi,
+        "TumourReplacementFilter": gg.replace_tumour,
         "GradCAMImageFilter": gg.grad_cam,
         "GuidedBackpropagationImageFilter": gg.guided_backpropagation,
         "ExplanationQualityFilter": gg.explanation_quality,
@@ -602,6 +681,9 @@ def test_grade_gives_the_bits_of_the_program(phantom: Phantom, bundles: Bundles)
     for result, as_array in ((by_path, np.asarray), (by_image, sitk.GetArrayFromImage)):
         assert result.grade == want["grade"] and result.verdict == want["verdict"] and list(result.reasons) == want["reasons"]
         assert result.probabilities == want["probabilities"]
+        assert result.document["without_tumour"] == want["without_tumour"]
+        assert result.probabilities_without_tumour == want["without_tumour"]["probabilities"]
+        assert set(want["without_tumour"]["probabilities"]) == {"LGG", "HGG"}
         assert result.quality == want["quality"] and result.region == want["roi"]
         assert result.warnings == tuple(want["warnings"]) and result.tumour_volume_ml == want["tumour_volume_ml"]
         assert result.tumour_probability is None
@@ -617,6 +699,7 @@ def test_grade_gives_the_bits_of_the_program(phantom: Phantom, bundles: Bundles)
     for key in ("explain", "test_explanation", "device", "precision", "threads", "geometry-tolerance", "register"):
         assert here[key] == there[key] and type(here[key]) is type(there[key]), key
     assert here["class_to_explain"] == "predicted" and here["explain_probability"] is False and here["turn_upright"] is True
+    assert here["grade_without_tumour"] is True
     for wanted, got in zip(want["provenance"]["models"].values(), by_path.provenance["models"].values()):
         assert wanted == got
     copied = pickle.loads(pickle.dumps(by_image))
@@ -644,6 +727,19 @@ def test_a_second_grader_sees_the_whole_brain(phantom: Phantom, bundles: Bundles
     np.testing.assert_array_equal(sitk.GetArrayViewFromImage(alone.gradcam["res3"]), sitk.GetArrayViewFromImage(result.gradcam["res3"]))
     with pytest.raises(gg.InputError, match="region_labels"):
         gg.grade(images, tumour_mask=tumour, grading_model=bundles.grading, region_labels=regions, register=True)
+
+
+def test_not_every_case_has_a_grade_without_its_tumour(phantom: Phantom, bundles: Bundles) -> None:
+    """None was asked for, or the other half is no healthier."""
+    options: dict[str, Any] = {"grading_model": bundles.grading, "explain": "none"}
+    want = json.loads((phantom.results / "result.json").read_text())
+    off = gg.grade(phantom.files, tumour_mask=phantom.tumour, grade_without_tumour=False, **options)
+    assert off.document["without_tumour"] is None and off.probabilities_without_tumour is None
+    assert off.probabilities == pytest.approx(want["probabilities"]) and off.provenance["parameters"]["grade_without_tumour"] is False
+    labels = gg.Image.read(phantom.tumour, mask=True).array
+    both = gg.grade(phantom.files, tumour_mask=labels | labels[:, :, ::-1], **options)
+    assert both.grade is not None and both.document["without_tumour"]["filled_share"] > 0.5
+    assert both.document["without_tumour"]["probabilities"] is None and both.probabilities_without_tumour is None
 
 
 def test_a_given_mask_is_not_the_result(phantom: Phantom, bundles: Bundles) -> None:
