@@ -279,6 +279,7 @@ TumourReplacementFilter<TInputImage, TMaskImage>::FindMirror()
   }
   m_Mirror.Sum = 2.0 * m_Mirror.Middle[m_Mirror.Axis];
 
+  this->GetMultiThreader()->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
   const double voxel = image->GetSpacing()[m_Mirror.Axis];
   double       best = this->LikenessOf(m_Mirror, points);
   // Moved by up to 10 mm, then turned by up to 6 degrees about each other axis, twice, each time more finely.
@@ -286,20 +287,28 @@ TumourReplacementFilter<TInputImage, TMaskImage>::FindMirror()
   double tilt = 0.2;
   for (unsigned int round = 0; round < 2; ++round)
   {
+    // Each place is looked at by itself, so that the threads do not change what is found.
     const auto search = [&](double & value, double range) {
-      const double middle = value;
-      double       chosen = value;
-      for (int step = -10; step <= 10; ++step)
+      constexpr SizeValueType    number = 21;
+      const double               middle = value;
+      std::array<Mirror, number> mirrors;
+      std::array<double, number> likeness;
+      for (SizeValueType i = 0; i < number; ++i)
       {
-        value = middle + range * step / 10.0;
-        const double likeness = this->LikenessOf(m_Mirror, points);
-        if (likeness > best)
+        value = middle + range * (static_cast<double>(i) - 10.0) / 10.0;
+        mirrors[i] = m_Mirror;
+      }
+      this->GetMultiThreader()->ParallelizeArray(
+        0, number, [&](SizeValueType i) { likeness[i] = this->LikenessOf(mirrors[i], points); }, nullptr);
+      value = middle;
+      for (SizeValueType i = 0; i < number; ++i)
+      {
+        if (likeness[i] > best)
         {
-          best = likeness;
-          chosen = value;
+          best = likeness[i];
+          value = middle + range * (static_cast<double>(i) - 10.0) / 10.0;
         }
       }
-      value = chosen;
     };
     search(m_Mirror.Sum, width);
     for (unsigned int d = 0; d < 3; ++d)
