@@ -23,9 +23,10 @@
 #                             augmentations.md
 #
 # Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, a built
-# `glioma` (GLIOMA, default build/bin/glioma), and a Python with the packages of test/requirements.txt (PYTHON, default python3). THREADS (default: all cores) trainings, or gradings, of one thread run at once: two
-# finish sooner than one of two threads, and one thread learns the same weights bit for bit when it is cut off and goes on. DEVICE=cuda
-# trains on a GPU, in bfloat16. EXPERIMENTS.md says how long the trainings take.
+# `glioma` (GLIOMA, default build/bin/glioma), and a Python with the packages of test/requirements.txt (PYTHON, default python3).
+# THREADS (default: all cores) trainings, or gradings, of one thread run at once: two finish sooner than one of two threads, and one
+# thread learns the same weights bit for bit when it is cut off and goes on. DEVICE=cuda trains on a GPU, in bfloat16. WORK_FOLDER takes
+# 12 GB, and a training of the whole-brain grader 10 GB of memory. EXPERIMENTS.md says how long the trainings take.
 set -euo pipefail
 
 if [ $# -lt 1 ]; then
