@@ -445,6 +445,15 @@ private:
   CutRegionOfPrepared();
   void
   ReleasePrepared();
+  /** The same voxels without what made them, so that nothing runs upstream. */
+  template <typename TImage>
+  static typename TImage::Pointer
+  ViewOf(const TImage * image)
+  {
+    auto view = TImage::New();
+    view->Graft(image);
+    return view;
+  }
   static bool
   PreparesAlike(const TorchModelManifest & a, const TorchModelManifest & b);
   bool
@@ -463,8 +472,8 @@ private:
   CutRegion(const VectorImageType * prepared);
   void
   GradeReplaced(const VectorImageType * region, double filledShare);
-  void
-  CheckProbabilities(const std::vector<double> & probabilities) const;
+  TorchExplanation
+  ExplainRegion(const VectorImageType * region, const TorchExplanationRequest & request) const;
   void
   GradeAndExplain();
   void

@@ -501,17 +501,14 @@ GliomaGradingFilter<TInputImage, TMaskImage>::Prepare(TPreparation *            
   for (const std::string & name : manifest.ChannelNames)
   {
     preparation->AddSequenceName(name);
-    auto view = TPreparation::InputImageType::New();
-    view->Graft(sequenceOf(name));
+    const auto view = ViewOf(sequenceOf(name));
     view->SetMetaDataDictionary(this->GetInput(0)->GetMetaDataDictionary());
     preparation->SetSequence(name, view);
   }
   const MaskImageType * brain = m_Brain ? m_Brain.GetPointer() : this->GetBrainMaskImage();
   if (brain)
   {
-    auto view = MaskImageType::New();
-    view->Graft(brain);
-    preparation->SetBrainMaskImage(view);
+    preparation->SetBrainMaskImage(ViewOf(brain));
   }
   preparation->SetCoordinateTolerance(this->GetCoordinateTolerance());
   preparation->SetDirectionTolerance(this->GetDirectionTolerance());
@@ -660,9 +657,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::FindTumour(const VectorImageType *
   mask = nullptr;
 
   auto toModel = ModelSpaceFilter<VectorImageType>::New();
-  auto view = VectorImageType::New();
-  view->Graft(prepared);
-  toModel->SetInput(view);
+  toModel->SetInput(ViewOf(prepared));
   toModel->SetOutsideValue(m_Background);
   setGrid(toModel.GetPointer());
   toModel->UpdateOutputInformation();
@@ -780,14 +775,13 @@ template <typename TInputImage, typename TMaskImage>
 void
 GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * prepared)
 {
+  this->BeginStage("cut-region", 0.84f);
   const TorchModelManifest &            manifest = m_GradingModel->GetManifest();
   typename VectorImageType::SpacingType spacing;
   std::copy(manifest.Spacing.begin(), manifest.Spacing.end(), spacing.Begin());
 
   auto toModel = ModelSpaceFilter<VectorImageType>::New();
-  auto view = VectorImageType::New();
-  view->Graft(prepared);
-  toModel->SetInput(view);
+  toModel->SetInput(ViewOf(prepared));
   toModel->SetOutputOrientation(manifest.Orientation);
   toModel->SetOutputSpacing(spacing);
   toModel->SetAnchor(m_BrainCentre);
@@ -880,14 +874,9 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
   {
     this->BeginStage("grade-without-tumour", 0.86f);
     const auto replacement = TumourReplacementFilter<VectorImageType, MaskImageType>::New();
-    const auto viewOf = [](const MaskImageType * mask) {
-      auto copy = MaskImageType::New();
-      copy->Graft(mask);
-      return copy;
-    };
-    replacement->SetInput(view);
-    replacement->SetTumourMaskImage(viewOf(m_Labels));
-    replacement->SetBrainMaskImage(viewOf(m_Brain));
+    replacement->SetInput(ViewOf(prepared));
+    replacement->SetTumourMaskImage(ViewOf(m_Labels.GetPointer()));
+    replacement->SetBrainMaskImage(ViewOf(m_Brain.GetPointer()));
     replacement->SetNumberOfWorkUnits(this->GetNumberOfWorkUnits());
     // The same cut, of which it computes no more than the region.
     toModel->SetInput(replacement->GetOutput());
@@ -899,10 +888,17 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CutRegion(const VectorImageType * 
 }
 
 template <typename TInputImage, typename TMaskImage>
-void
-GliomaGradingFilter<TInputImage, TMaskImage>::CheckProbabilities(const std::vector<double> & probabilities) const
+TorchExplanation
+GliomaGradingFilter<TInputImage, TMaskImage>::ExplainRegion(const VectorImageType *         region,
+                                                            const TorchExplanationRequest & request) const
 {
-  for (const double probability : probabilities)
+  TorchVolumeView view;
+  view.Buffer = region->GetBufferPointer();
+  view.Components = region->GetNumberOfComponentsPerPixel();
+  view.RegionSize = region->GetLargestPossibleRegion().GetSize();
+  const TorchExplanation explanation =
+    m_GradingModel->Explain(view, request, static_cast<unsigned int>(this->GetNumberOfWorkUnits()));
+  for (const double probability : explanation.Probabilities)
   {
     if (!std::isfinite(probability))
     {
@@ -910,6 +906,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::CheckProbabilities(const std::vect
                                              << " gave a probability that is not finite; its weights are damaged.");
     }
   }
+  return explanation;
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -923,13 +920,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeReplaced(const VectorImageTyp
   }
   TorchExplanationRequest request;
   request.Between = [this] { this->StopIfAborted(0.875f); };
-  TorchVolumeView view;
-  view.Buffer = region->GetBufferPointer();
-  view.Components = region->GetNumberOfComponentsPerPixel();
-  view.RegionSize = region->GetLargestPossibleRegion().GetSize();
-  m_ProbabilitiesWithoutTumour =
-    m_GradingModel->Explain(view, request, static_cast<unsigned int>(this->GetNumberOfWorkUnits())).Probabilities;
-  this->CheckProbabilities(m_ProbabilitiesWithoutTumour);
+  m_ProbabilitiesWithoutTumour = this->ExplainRegion(region, request).Probabilities;
 }
 
 template <typename TInputImage, typename TMaskImage>
@@ -957,17 +948,10 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeAndExplain()
     request.Classes.push_back(static_cast<unsigned int>(m_ClassToExplain));
   }
 
-  TorchVolumeView view;
-  view.Buffer = m_Region->GetBufferPointer();
-  view.Components = m_Region->GetNumberOfComponentsPerPixel();
-  view.RegionSize = m_Region->GetLargestPossibleRegion().GetSize();
-
   this->BeginStage("grade-and-explain", 0.88f);
-  const TorchExplanation explanation =
-    m_GradingModel->Explain(view, request, static_cast<unsigned int>(this->GetNumberOfWorkUnits()));
+  const TorchExplanation explanation = this->ExplainRegion(m_Region, request);
   m_Logits = explanation.Logits;
   m_Probabilities = explanation.Probabilities;
-  this->CheckProbabilities(m_Probabilities);
   m_Grade = manifest.ClassNames.at(explanation.PredictedClass);
   m_ExplainedClass = m_ClassToExplain >= 0 ? static_cast<unsigned int>(m_ClassToExplain) : explanation.PredictedClass;
   this->EndStage();
@@ -1186,10 +1170,8 @@ typename TImage::Pointer
 GliomaGradingFilter<TInputImage, TMaskImage>::ResampleTo(const ImageBase<3> * grid, const TImage * image) const
 {
   // Linear, 0 outside; of a mask the nearest voxel.
-  auto view = TImage::New();
-  view->Graft(image);
   auto resample = ResampleImageFilter<TImage, TImage>::New();
-  resample->SetInput(view);
+  resample->SetInput(ViewOf(image));
   if (std::is_same<TImage, MaskImageType>::value)
   {
     resample->SetInterpolator(NearestNeighborInterpolateImageFunction<TImage, double>::New());
@@ -1630,7 +1612,6 @@ template <typename TInputImage, typename TMaskImage>
 void
 GliomaGradingFilter<TInputImage, TMaskImage>::CutRegionOfPrepared()
 {
-  this->BeginStage("cut-region", 0.84f);
   this->CutRegion(m_Prepared);
   m_CaseFindings.TumourTiny = m_RegionReport.Tiny;
   m_CaseFindings.TouchesBorder = m_RegionReport.TouchesBorder;
@@ -1857,8 +1838,7 @@ GliomaGradingFilter<TInputImage, TMaskImage>::GradeWholeBrain()
   {
     m_WholeBrain = Self::New();
     const auto view = [](const auto * image) {
-      const auto copy = std::remove_const_t<std::remove_pointer_t<decltype(image)>>::New();
-      copy->Graft(image);
+      const auto copy = ViewOf(image);
       copy->SetMetaDataDictionary(image->GetMetaDataDictionary());
       return copy;
     };

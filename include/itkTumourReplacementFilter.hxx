@@ -290,6 +290,7 @@ TumourReplacementFilter<TInputImage, TMaskImage>::FindMirror()
     // Each place is looked at by itself, so that the threads do not change what is found.
     const auto search = [&](double & value, double range) {
       constexpr SizeValueType    number = 21;
+      const Mirror               before = m_Mirror;
       const double               middle = value;
       std::array<Mirror, number> mirrors;
       std::array<double, number> likeness;
@@ -300,13 +301,13 @@ TumourReplacementFilter<TInputImage, TMaskImage>::FindMirror()
       }
       this->GetMultiThreader()->ParallelizeArray(
         0, number, [&](SizeValueType i) { likeness[i] = this->LikenessOf(mirrors[i], points); }, nullptr);
-      value = middle;
+      m_Mirror = before;
       for (SizeValueType i = 0; i < number; ++i)
       {
         if (likeness[i] > best)
         {
           best = likeness[i];
-          value = middle + range * (static_cast<double>(i) - 10.0) / 10.0;
+          m_Mirror = mirrors[i];
         }
       }
     };

@@ -861,29 +861,19 @@ Grade(const GradeOptions & options)
   if (filter->GetTumourFound())
   {
     // The names are the bundle's.
-    std::printf("Grade: %s", Shown(filter->GetGrade()).c_str());
     std::vector<std::string> classes = filter->GetClassNames();
     std::transform(classes.begin(), classes.end(), classes.begin(), Shown);
-    for (std::size_t i = 0; i < classes.size(); ++i)
-    {
-      std::printf("%s P(%s) = %.3f", i ? "," : " ", classes[i].c_str(), filter->GetProbabilities()[i]);
-    }
-    std::printf("\n");
-    for (std::size_t i = 0; i < filter->GetBrainProbabilities().size(); ++i)
-    {
-      std::printf("%s P(%s) = %.3f",
-                  i ? "," : ("From the whole brain: " + Shown(filter->GetBrainGrade())).c_str(),
-                  classes[i].c_str(),
-                  filter->GetBrainProbabilities()[i]);
-    }
-    std::printf("%s", filter->GetBrainProbabilities().empty() ? "" : "\n");
-    const std::vector<double> & without = filter->GetProbabilitiesWithoutTumour();
-    for (std::size_t i = 0; i < without.size(); ++i)
-    {
-      std::printf(
-        "%s P(%s) = %.3f", i ? "," : "With healthy tissue in the tumour's place:", classes[i].c_str(), without[i]);
-    }
-    std::printf("%sTumour: %.1f ml\n", without.empty() ? "" : "\n", filter->GetTumourVolume());
+    const auto tell = [&classes](const std::string & what, const std::vector<double> & probabilities) {
+      for (std::size_t i = 0; i < probabilities.size(); ++i)
+      {
+        std::printf("%s P(%s) = %.3f", i ? "," : what.c_str(), classes[i].c_str(), probabilities[i]);
+      }
+      std::printf("%s", probabilities.empty() ? "" : "\n");
+    };
+    tell("Grade: " + Shown(filter->GetGrade()) + ' ', filter->GetProbabilities());
+    tell("From the whole brain: " + Shown(filter->GetBrainGrade()), filter->GetBrainProbabilities());
+    tell("With healthy tissue in the tumour's place:", filter->GetProbabilitiesWithoutTumour());
+    std::printf("Tumour: %.1f ml\n", filter->GetTumourVolume());
   }
   else
   {

@@ -199,16 +199,16 @@ ResultDocument::SetResult(const FilterType & filter)
   Json & json = m_Document;
   json["schema"] = "glioma-grade-result/1";
   json["grade"] = filter.GetGrade()[0] == '\0' ? Json(nullptr) : Json(filter.GetGrade());
-  json["probabilities"] = nullptr;
   const std::vector<std::string> names = filter.GetClassNames();
-  if (filter.GetTumourFound())
-  {
-    json["probabilities"] = Json::object();
-    for (std::size_t i = 0; i < names.size(); ++i)
+  const auto                     byName = [&names](const std::vector<double> & probabilities) {
+    Json named; // null without any
+    for (std::size_t i = 0; i < probabilities.size(); ++i)
     {
-      json["probabilities"][names[i]] = filter.GetProbabilities()[i];
+      named[names.at(i)] = probabilities[i];
     }
-  }
+    return named;
+  };
+  json["probabilities"] = byName(filter.GetProbabilities());
   json["verdict"] = filter.GetReviewReasons().empty() ? "no-flags" : "review";
   json["reasons"] = filter.GetReviewReasons();
   json["verdict_is"] = notClinical;
@@ -253,11 +253,7 @@ ResultDocument::SetResult(const FilterType & filter)
   {
     Json & brain = json["whole_brain"];
     brain["grade"] = filter.GetBrainGrade();
-    brain["probabilities"] = Json::object();
-    for (std::size_t i = 0; i < names.size(); ++i)
-    {
-      brain["probabilities"][names[i]] = filter.GetBrainProbabilities().at(i);
-    }
+    brain["probabilities"] = byName(filter.GetBrainProbabilities());
     brain["explanation"] = nullptr;
     if (filter.GetExplain() != itk::GliomaGradingFilterEnums::Explain::None)
     {
@@ -272,13 +268,8 @@ ResultDocument::SetResult(const FilterType & filter)
   json["without_tumour"] = nullptr;
   if (std::isfinite(filter.GetFilledShare()))
   {
-    Json & without = json["without_tumour"];
-    without["probabilities"] = nullptr;
-    for (std::size_t i = 0; i < filter.GetProbabilitiesWithoutTumour().size(); ++i)
-    {
-      without["probabilities"][names[i]] = filter.GetProbabilitiesWithoutTumour()[i];
-    }
-    without["filled_share"] = filter.GetFilledShare();
+    json["without_tumour"] = { { "probabilities", byName(filter.GetProbabilitiesWithoutTumour()) },
+                               { "filled_share", filter.GetFilledShare() } };
   }
   json["quality"] = Json::object();
   for (const auto & number : filter.GetQuality())
