@@ -165,6 +165,22 @@ BoxOf(const torch::Tensor & inside, std::array<std::int64_t, 3> & low, std::arra
   }
   return true;
 }
+
+/** The sequences, the brain mask and the tumour's; empty: none. */
+std::vector<std::string>
+FilesOf(const CohortCase & cohortCase)
+{
+  std::vector<std::string> files(cohortCase.Sequences.begin(), cohortCase.Sequences.end());
+  files.push_back(cohortCase.BrainMask);
+  files.push_back(cohortCase.Tumour);
+  return files;
+}
+
+std::vector<std::string>
+PartsOf(const std::string & file)
+{
+  return file.empty() ? std::vector<std::string>() : ImageFileCheck::FilesOf(file);
+}
 } // namespace
 
 AugmentationPipeline::Volume
@@ -200,38 +216,49 @@ PreparedCase::FindTumourVoxels()
 }
 
 std::string
-CohortCache::Key(const CohortCase & cohortCase) const
+CohortCache::ParametersText() const
 {
   std::ostringstream text;
   text.precision(17);
-  text << "8 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
+  text << "9 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
        << m_Parameters.UpperQuantile << ' ' << m_Parameters.Standardization << ' ' << m_Parameters.AroundTumour << ' '
        << m_Parameters.Margin << ' ' << m_Parameters.MinimumComponentShare << ' ' << m_Parameters.Reach[0] << ' '
        << m_Parameters.Reach[1] << ' ' << m_Parameters.BFloat16 << (m_Parameters.BrainBox ? " brain" : "") << '\n';
-  std::vector<std::string> files(cohortCase.Sequences.begin(), cohortCase.Sequences.end());
-  files.push_back(cohortCase.BrainMask);
-  files.push_back(cohortCase.Tumour);
-  for (const std::string & file : files)
+  return text.str();
+}
+
+std::string
+CohortCache::ContentKey(const CohortCase & cohortCase) const
+{
+  std::string text = this->ParametersText();
+  for (const std::string & file : FilesOf(cohortCase))
   {
-    if (file.empty())
+    for (const std::string & part : PartsOf(file))
     {
-      text << '\n';
-      continue;
+      text += Sha256OfFile(part) + ' ';
     }
-    for (const std::string & part : ImageFileCheck::FilesOf(file))
-    {
-      text << fs::path(part).filename().string() << ' ' << fs::file_size(part) << ' '
-           << fs::last_write_time(part).time_since_epoch().count() << '\n';
-    }
+    text += '\n';
   }
-  const std::string bytes = text.str();
-  return Sha256OfMemory(bytes.data(), bytes.size());
+  return Sha256OfMemory(text.data(), text.size());
 }
 
 std::string
 CohortCache::PathOf(const CohortCase & cohortCase) const
 {
-  return (fs::path(m_Folder) / (cohortCase.Name + '-' + this->Key(cohortCase).substr(0, 16) + ".safetensors")).string();
+  // Times and sizes: whether a case is there is asked of each file at every start, and must not read it.
+  std::ostringstream text;
+  text << this->ParametersText();
+  for (const std::string & file : FilesOf(cohortCase))
+  {
+    for (const std::string & part : PartsOf(file))
+    {
+      text << fs::path(part).filename().string() << ' ' << fs::file_size(part) << ' '
+           << fs::last_write_time(part).time_since_epoch().count() << '\n';
+    }
+    text << '\n';
+  }
+  const std::string key = Sha256OfMemory(text.str().data(), text.str().size()).substr(0, 16);
+  return (fs::path(m_Folder) / (cohortCase.Name + '-' + key + ".safetensors")).string();
 }
 
 bool
@@ -248,7 +275,7 @@ CohortCache::Get(const CohortCase & cohortCase) const
   if (fs::exists(path))
   {
     const std::map<std::string, torch::Tensor> stored = ReadSafetensors(path);
-    for (const char * const name : { "intensities", "brain", "tumour", "box", "background" })
+    for (const char * const name : { "intensities", "brain", "tumour", "box", "background", "key" })
     {
       if (stored.count(name) == 0)
       {
@@ -260,9 +287,11 @@ CohortCache::Get(const CohortCase & cohortCase) const
     prepared.Tumour = stored.at("tumour");
     const torch::Tensor box = stored.at("box").to(torch::kFloat64).contiguous();
     const torch::Tensor background = stored.at("background").to(torch::kFloat32).contiguous();
+    const torch::Tensor key = stored.at("key").contiguous();
     if (prepared.Brain.dim() != 3 || prepared.Tumour.sizes() != prepared.Brain.sizes() ||
         prepared.Intensities.numel() != 4 * prepared.Brain.numel() || box.numel() != 6 || background.numel() != 4 ||
-        prepared.Brain.scalar_type() != torch::kUInt8 || prepared.Tumour.scalar_type() != torch::kUInt8)
+        key.numel() != 64 || key.scalar_type() != torch::kUInt8 || prepared.Brain.scalar_type() != torch::kUInt8 ||
+        prepared.Tumour.scalar_type() != torch::kUInt8)
     {
       itkGenericExceptionMacro("The cached case " << path << " is damaged; delete the file");
     }
@@ -272,10 +301,12 @@ CohortCache::Get(const CohortCase & cohortCase) const
       prepared.BoxLow[a] = box.const_data_ptr<double>()[a];
       prepared.BoxHigh[a] = box.const_data_ptr<double>()[3 + a];
     }
+    prepared.Key.assign(reinterpret_cast<const char *>(key.const_data_ptr<std::uint8_t>()), 64);
   }
   else
   {
     prepared = this->Prepare(cohortCase);
+    prepared.Key = this->ContentKey(cohortCase);
     torch::Tensor box = torch::empty({ 6 }, torch::kFloat64);
     for (unsigned int a = 0; a < 3; ++a)
     {
@@ -289,7 +320,8 @@ CohortCache::Get(const CohortCase & cohortCase) const
         { "brain", prepared.Brain },
         { "tumour", prepared.Tumour },
         { "box", box },
-        { "background", torch::tensor(std::vector<float>(prepared.Background.begin(), prepared.Background.end())) } });
+        { "background", torch::tensor(std::vector<float>(prepared.Background.begin(), prepared.Background.end())) },
+        { "key", torch::tensor(std::vector<std::uint8_t>(prepared.Key.begin(), prepared.Key.end())) } });
   }
   prepared.Name = cohortCase.Name;
   prepared.Grade = cohortCase.Grade == "HGG" ? 1 : cohortCase.Grade == "LGG" ? 0 : -1;

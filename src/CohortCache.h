@@ -42,6 +42,8 @@ struct PreparedCase
   std::array<double, 3> BoxHigh{ { 0, 0, 0 } };
   /** Of each sequence: 0 where the brain is standardized, -mean/sd where the whole image is. */
   std::array<float, 4> Background{ { 0, 0, 0, 0 } };
+  /** SHA-256 over what the case's files hold and every parameter of the preparation: the same for a copy of them. */
+  std::string Key;
 
   // Not stored in the cache:
   int                       Grade{ -1 }; // 0 LGG, 1 HGG
@@ -95,11 +97,12 @@ public:
   bool
   Holds(const CohortCase & cohortCase) const;
 
-  /** Of the whole preparation of a case: files and parameters. */
-  std::string
-  Key(const CohortCase & cohortCase) const;
-
 private:
+  std::string
+  ParametersText() const;
+  /** PreparedCase::Key: reads the files. */
+  std::string
+  ContentKey(const CohortCase & cohortCase) const;
   std::string
   PathOf(const CohortCase & cohortCase) const;
   PreparedCase

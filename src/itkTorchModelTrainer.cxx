@@ -847,11 +847,12 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
     const CohortCase & c = *preparing.front().Case;
     try
     {
-      (preparing.front().Trains ? m_Training : m_Validation).push_back(preparing.front().Result.get());
+      PreparedCase prepared = preparing.front().Result.get();
       if (preparing.front().Trains)
       {
-        m_Keys.push_back(c.Name + ' ' + cache.Key(c));
+        m_Keys.push_back(c.Name + ' ' + prepared.Key);
       }
+      (preparing.front().Trains ? m_Training : m_Validation).push_back(std::move(prepared));
     }
     catch (const ExceptionObject & error)
     {

@@ -956,6 +956,46 @@ TEST_F(TorchModelTrainer, ResumesBitForBit)
   }
 }
 
+TEST_F(TorchModelTrainer, ResumesOnACopyOfItsCases)
+{
+  // A copy has other times, and so has a folder that is mounted again: what the files hold decides.
+  const std::string cohort = this->WriteCohort(2);
+  const auto        make = [&](const std::string & output) {
+    auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->SetMaximumSteps(4);
+    return trainer;
+  };
+  make("whole")->Train();
+  auto first = make("parts");
+  StopAfter(*first, 2);
+  first->Train();
+
+  std::vector<fs::path> images;
+  for (const auto & entry : fs::recursive_directory_iterator(m_Folder))
+  {
+    if (entry.path().filename().string().find(".nrrd") != std::string::npos)
+    {
+      images.push_back(entry.path());
+      fs::last_write_time(images.back(), fs::last_write_time(images.back()) + std::chrono::hours(1));
+    }
+  }
+  ASSERT_EQ(images.size(), 10u);
+  auto again = make("parts");
+  again->ResumeOn();
+  again->Train();
+  EXPECT_EQ(again->GetStep(), 4u);
+  EXPECT_EQ(this->Bytes("whole/models/model.safetensors"), this->Bytes("parts/models/model.safetensors"));
+
+  std::sort(images.begin(), images.end());
+  std::string bytes = this->Bytes(fs::relative(images.front(), m_Folder).string());
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  std::ofstream(images.front(), std::ios::binary) << bytes;
+  auto changed = make("parts");
+  changed->ResumeOn();
+  changed->SetMaximumSteps(5);
+  EXPECT_NE(FailureOf(*changed).find("belongs to another training: it has 'case "), std::string::npos);
+}
+
 TEST_F(TorchModelTrainer, AGraderResumesBitForBit)
 {
   // The truth is the training that was not stopped; every draw of a sample and of dropout must come again.
