@@ -3,12 +3,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seconds of a training step of `glioma train` beside the same network, batch, loss and optimizer in eager PyTorch.
 
-  compare_training.py GLIOMA --work DIR [--threads 2] [--steps 8] [--only TEXT] [--json FILE]
+  compare_training.py GLIOMA --work DIR [--threads 2] [--device cuda] [--steps 8] [--only TEXT] [--json FILE]
 
 Ours is the whole command on four phantoms: its steps cut, turn and change their samples on a thread of their own, on the same
 processors. PyTorch's batch lies ready in memory, in channels-last; in bfloat16 it runs under torch.autocast, as ours does. Each
-row is two processes that follow each other, its seconds the time of the steps after the first three over their number. Seconds
-count only where nothing else runs.
+row is two processes that follow each other, its seconds the time of the steps after the first three over their number. On a GPU
+cuDNN chooses PyTorch's algorithms by their speed (benchmark); take hundreds of steps. Seconds count only where nothing else runs.
 """
 import argparse
 import csv
@@ -35,7 +35,7 @@ NETWORKS = [
 WARM_UP = 3
 
 
-def eager(task, width, levels, padded, patch, batch, precision, threads, steps):
+def eager(task, width, levels, padded, patch, batch, precision, threads, steps, device):
     import torch
     from torch.nn import functional
 
@@ -43,19 +43,20 @@ def eager(task, width, levels, padded, patch, batch, precision, threads, steps):
 
     torch.manual_seed(1)
     torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = True
     if task == "segmentation":
         network = pn.SegmentationNetwork(width, levels, padded, spatial_dropout=0.05)
     else:
         network = pn.GradingNetwork(width, padded, dropout=0.4)
-    network = network.to(memory_format=torch.channels_last_3d).train()
+    network = network.to(device, memory_format=torch.channels_last_3d).train()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-2)
-    x = torch.randn(batch, 4, patch, patch, patch).contiguous(memory_format=torch.channels_last_3d)
-    label = torch.arange(batch) % 2
+    x = torch.randn(batch, 4, patch, patch, patch).to(device).contiguous(memory_format=torch.channels_last_3d)
+    label = (torch.arange(batch) % 2).to(device)
     target = None
 
     def step():
         nonlocal target
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
             y = network(x)
         y = y.float()
         if task == "segmentation":
@@ -89,7 +90,8 @@ def ours(options, network, precision, work):
     command = [options.glioma, "train", task, "--recipe", "demonstration", "--cohort", work / "phantoms" / "COHORT.csv"]
     command += ["--output", output, "--cache", work / "cache", "--bias-correction", "none", "--precision", precision]
     command += ["--width", width, "--padded", str(padded).lower(), "--patch", patch, "--batch", batch]
-    command += ["--threads", options.threads, "--steps", WARM_UP + options.steps]
+    command += ["--threads", options.threads, "--device", options.device]
+    command += ["--steps", WARM_UP + options.steps]
     if task == "segmentation":
         command += ["--levels", levels]
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
@@ -100,12 +102,14 @@ def ours(options, network, precision, work):
 
 def main():
     if sys.argv[1:2] == ["eager"]:
-        task, width, levels, padded, patch, batch, precision, threads, steps = sys.argv[2:]
-        return eager(task, int(width), int(levels), padded == "True", int(patch), int(batch), precision, int(threads), int(steps))
+        task, width, levels, padded, patch, batch, precision, threads, steps, device = sys.argv[2:]
+        numbers = int(threads), int(steps)
+        return eager(task, int(width), int(levels), padded == "True", int(patch), int(batch), precision, *numbers, device)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("glioma")
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--only", default="", help="rows whose name holds this")
@@ -128,12 +132,12 @@ def main():
             times = {"module": [], "eager": []}
             for _ in range(options.repeats):
                 times["module"].append(ours(options, network, precision, work))
-                words = [sys.executable, __file__, "eager", *network, precision, options.threads, options.steps]
+                words = [sys.executable, __file__, "eager", *network, precision, options.threads, options.steps, options.device]
                 times["eager"].append(
                     float(subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True).stdout)
                 )
             module, other = (statistics.median(times[key]) for key in ("module", "eager"))
-            print(f"| {name} | {precision} | {module:.3f} | {other:.3f} | {other / module:.2f} |", flush=True)
+            print(f"| {name} | {precision} | {module:.4g} | {other:.4g} | {other / module:.2f} |", flush=True)
             rows.append({"network": name, "precision": precision, "seconds": times})
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
