@@ -104,8 +104,11 @@ public:
  * Every step's samples and dropout depend only on Seed and the step's number. At each checkpoint the bundle (whole or
  * not at all) and OUTPUT.checkpoint/state.safetensors are written, under other names first, so that a kill or a full
  * disk costs what was learned since the checkpoint before; weights that are not finite replace nothing. Resume goes on
- * from there, on one thread bit for bit as if it had not stopped. OUTPUT.csv logs step, seconds, loss, rate and
- * validation score.
+ * from there, on one thread bit for bit as if it had not stopped (with the cosine schedule where the same MaximumSteps
+ * end it: MaximumMinutes makes the rate a matter of the clock). It wants the same cases: what their files hold, grade
+ * and cohort. OUTPUT.csv logs step, seconds, loss, rate and validation score; a file of that name which is no such log
+ * is refused. While it runs no other training of this machine may write the same output. All prepared cases are held in
+ * memory: 18 bytes a voxel at Spacing within the brain's box, 10 for most graders.
  *
  * On a processor the steps between the convolutions run in fewer passes over memory than torch's operators
  * (TrainingOperators). The next samples are made on threads of their own.

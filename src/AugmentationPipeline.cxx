@@ -562,8 +562,9 @@ DivideByShare(float * __restrict__ v,
               float &      lowest,
               float &      highest)
 {
-  float low = 0.0F;
-  float high = 0.0F;
+  constexpr float limit = std::numeric_limits<float>::max();
+  float           low = limit;
+  float           high = -limit;
   for (std::int64_t i = 0; i < voxels; ++i)
   {
     const float own = v[i] / std::max(brain[i], least);
@@ -572,11 +573,14 @@ DivideByShare(float * __restrict__ v,
 #pragma omp simd reduction(min : low) reduction(max : high)
   for (std::int64_t i = 0; i < voxels; ++i)
   {
-    low = v[i] < low ? v[i] : low;
-    high = v[i] > high ? v[i] : high;
+    // Of the brain alone: above an image's background the brain's lowest is not 0.
+    const float under = brain[i] > least ? v[i] : limit;
+    const float over = brain[i] > least ? v[i] : -limit;
+    low = under < low ? under : low;
+    high = over > high ? over : high;
   }
-  lowest = low;
-  highest = high;
+  lowest = low <= high ? low : 0.0F;
+  highest = low <= high ? high : 0.0F;
 }
 
 GLIOMAGRADING_CLONES void
@@ -1153,15 +1157,18 @@ AugmentationPipeline::ChangeScanner(CounterRandom & random, Patch & patch) const
       for (std::int64_t i = 0; i < voxels; ++i)
       {
         v[i] += fluid[i] * (fluidValue[c] - v[i]);
-        low = std::min(low, v[i]);
-        high = std::max(high, v[i]);
+        low = fluid[i] > 0.0F ? std::min(low, v[i]) : low;
+        high = fluid[i] > 0.0F ? std::max(high, v[i]) : high;
       }
     }
     if (gamma != 1.0 && high > low)
     {
       for (std::int64_t i = 0; i < voxels; ++i)
       {
-        v[i] = low + (high - low) * std::pow((v[i] - low) / (high - low), static_cast<float>(gamma));
+        // Outside nothing changes; there the share may be negative.
+        v[i] = brain[i] > leastShare
+                 ? low + (high - low) * std::pow((v[i] - low) / (high - low), static_cast<float>(gamma))
+                 : v[i];
       }
     }
     if (m_Strengths[IntensityCurve] > 0.0)

@@ -313,15 +313,27 @@ CohortCache::Get(const CohortCase & cohortCase) const
       box.mutable_data_ptr<double>()[a] = prepared.BoxLow[a];
       box.mutable_data_ptr<double>()[3 + a] = prepared.BoxHigh[a];
     }
-    fs::create_directories(m_Folder);
-    WriteSafetensors(
-      path,
-      { { "intensities", prepared.Intensities },
-        { "brain", prepared.Brain },
-        { "tumour", prepared.Tumour },
-        { "box", box },
-        { "background", torch::tensor(std::vector<float>(prepared.Background.begin(), prepared.Background.end())) },
-        { "key", torch::tensor(std::vector<std::uint8_t>(prepared.Key.begin(), prepared.Key.end())) } });
+    try
+    {
+      fs::create_directories(m_Folder);
+      WriteSafetensors(
+        path,
+        { { "intensities", prepared.Intensities },
+          { "brain", prepared.Brain },
+          { "tumour", prepared.Tumour },
+          { "box", box },
+          { "background", torch::tensor(std::vector<float>(prepared.Background.begin(), prepared.Background.end())) },
+          { "key", torch::tensor(std::vector<std::uint8_t>(prepared.Key.begin(), prepared.Key.end())) } });
+    }
+    catch (const std::exception & error)
+    {
+      const auto * const own = dynamic_cast<const ExceptionObject *>(&error);
+      throw NotStored(__FILE__,
+                      __LINE__,
+                      "The prepared case " + cohortCase.Name + " cannot be kept in " + m_Folder + " (" +
+                        (own ? own->GetDescription() : error.what()) +
+                        "): make room there, or name another folder (CacheFolder, --cache)");
+    }
   }
   prepared.Name = cohortCase.Name;
   prepared.Grade = cohortCase.Grade == "HGG" ? 1 : cohortCase.Grade == "LGG" ? 0 : -1;
@@ -410,6 +422,16 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
     itkGenericExceptionMacro("the mask " << cohortCase.Tumour
                                          << " has no tumour (no label above 0) on the model's grid");
   }
+  const auto refuseOutside = [&] {
+    itkGenericExceptionMacro("no voxel of the tumour in the mask "
+                             << cohortCase.Tumour << " lies in the brain"
+                             << (cohortCase.BrainMask.empty() ? std::string() : " of " + cohortCase.BrainMask)
+                             << ": is it the mask of another case?");
+  };
+  if (!m_Parameters.BrainBox && !((tumourBytes > 127) & (brainBytes > 127)).any().item<bool>())
+  {
+    refuseOutside();
+  }
   auto region = BoundingBoxROIFilter<SequencesImage, MaskImage>::New();
   region->SetInput(model);
   region->SetMaskImage(hard);
@@ -430,6 +452,10 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
       const double centre = static_cast<double>(box.GetIndex(a)) + 0.5 * (static_cast<double>(box.GetSize(a)) - 1.0);
       low[a] = std::max(low[a], static_cast<std::int64_t>(std::floor(centre - reach)));
       high[a] = std::min(high[a], static_cast<std::int64_t>(std::ceil(centre + reach)));
+      if (high[a] < low[a])
+      {
+        refuseOutside(); // its largest part
+      }
     }
   }
   prepared.Intensities = Cut(x, low, high);

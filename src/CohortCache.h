@@ -90,6 +90,13 @@ public:
     , m_Parameters(parameters)
   {}
 
+  /** The prepared case cannot be written into the folder, which no other case could be either. */
+  class NotStored : public ExceptionObject
+  {
+  public:
+    using ExceptionObject::ExceptionObject;
+  };
+
   /** From the folder, or prepared and stored there. */
   PreparedCase
   Get(const CohortCase & cohortCase) const;

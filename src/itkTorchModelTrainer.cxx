@@ -22,6 +22,7 @@
 #include "BundleWriter.h"
 #include "CohortCache.h"
 #include "DiskFlush.h"
+#include "FileLock.h"
 #include "Float32Convolutions.h"
 #include "FusedSegmentation.h"
 #include "PereiraNetworks.h"
@@ -339,6 +340,22 @@ EmptyInput(std::int64_t samples, std::int64_t side, torch::ScalarType type)
                       torch::TensorOptions().dtype(type).memory_format(torch::MemoryFormat::ChannelsLast3d));
 }
 
+constexpr char logColumns[] = "step,seconds,loss,rate,validation";
+
+/** True also where a crash has left it empty. */
+bool
+IsTrainingLogOrNone(const std::string & path)
+{
+  std::error_code ignored;
+  if (!fs::exists(path, ignored))
+  {
+    return true;
+  }
+  std::ifstream file(path);
+  std::string   line;
+  return fs::is_regular_file(path, ignored) && file && (!std::getline(file, line) || line == logColumns);
+}
+
 bool
 Contains(const std::vector<std::string> & list, const std::string & value)
 {
@@ -354,6 +371,8 @@ struct TorchModelTrainer::Session
     , m_Segmentation(trainer.m_Task == TaskEnum::Segmentation)
     , m_Output(WithoutTrailingSlash(trainer.m_Output))
     , m_Checkpoint(m_Output + ".checkpoint/state.safetensors")
+    , m_NewBundle(m_Output + ".checkpoint/bundle.new")
+    , m_OldBundle(m_Output + ".checkpoint/bundle.old")
     , m_Device(TorchModel::ResolveDevice(trainer.m_Device))
   {}
 
@@ -372,6 +391,9 @@ struct TorchModelTrainer::Session
   {
     return std::max(1U, this->Threads() / 4);
   }
+  /** Keeps other trainings out, and throws where the output could not be written, before hours of preparation. */
+  void
+  ReserveOutput();
   void
   PrepareCases(const CohortPlan & plan);
   void
@@ -380,6 +402,9 @@ struct TorchModelTrainer::Session
   MakeOptimizer();
   void
   LoadInitialWeights();
+  /** All of a case that a training depends on. */
+  std::string
+  KeyOf(const PreparedCase & prepared) const;
   std::string
   OptionsText() const;
   /** What a checkpoint holds; throws where that is not finite. */
@@ -391,7 +416,7 @@ struct TorchModelTrainer::Session
   OpenLog();
   void
   RemoveLeftovers(const std::string & cacheFolder) const;
-  /** A whole bundle beside the output; PublishBundle() puts it there. */
+  /** A whole bundle beside the checkpoint; PublishBundle() puts it into its place. */
   void
   WriteBundle();
   void
@@ -471,6 +496,9 @@ struct TorchModelTrainer::Session
   bool                                     m_Segmentation;
   std::string                              m_Output;
   std::string                              m_Checkpoint;
+  std::string                              m_NewBundle; // in the checkpoint's folder, which is the training's own
+  std::string                              m_OldBundle;
+  std::unique_ptr<FileLock>                m_Lock;
   torch::Device                            m_Device;
   std::vector<PreparedCase>                m_Training;
   std::vector<PreparedCase>                m_Validation;
@@ -619,12 +647,28 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
               ".checkpoint: resume it, or delete that folder");
       check(!fs::exists(output), "The output " + output + " exists: delete it or name another");
     }
+    check(IsTrainingLogOrNone(output + ".csv"),
+          output + ".csv exists and is not the log of a training, which would take its place: name another output");
   }
   if (!trainer.m_InitialBundle.empty())
   {
     try
     {
       plan.Initial = ReadBundleManifest(trainer.m_InitialBundle);
+      const TorchModelManifest & manifest = plan.Initial;
+      const std::string          wanted = grading ? "PereiraGradingNetwork" : "PereiraSegmentationNetwork";
+      const auto describe = [](const std::string & network, unsigned width, bool padded, unsigned levels) {
+        return network + " of width " + std::to_string(width) + (padded ? ", padded" : ", not padded") +
+               (levels > 0 ? ", with " + std::to_string(levels) + " levels" : "");
+      };
+      check(manifest.Network == wanted && manifest.Width == trainer.m_Width && manifest.Padded == trainer.m_Padded &&
+              (grading || manifest.Levels == trainer.m_Levels),
+            "The initial bundle " + trainer.m_InitialBundle + " holds a " +
+              describe(manifest.Network, manifest.Width, manifest.Padded, manifest.Levels) + "; a " +
+              describe(wanted, trainer.m_Width, trainer.m_Padded, grading ? 0 : trainer.m_Levels) + " is trained");
+      check(std::abs(manifest.Spacing[0] - trainer.m_Spacing) <= 0.01 * trainer.m_Spacing,
+            "The initial bundle " + trainer.m_InitialBundle + " works at " + number(manifest.Spacing[0]) +
+              " mm, the training at " + number(trainer.m_Spacing) + " mm");
     }
     catch (const ExceptionObject & error)
     {
@@ -773,6 +817,25 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
 }
 
 void
+TorchModelTrainer::Session::ReserveOutput()
+{
+  const fs::path folder = fs::path(m_Checkpoint).parent_path();
+  fs::create_directories(folder);
+  m_Lock = std::make_unique<FileLock>((folder / "lock").string());
+  if (m_Lock->IsRefused())
+  {
+    itkGenericExceptionMacro("Another training is writing " << m_Output
+                                                            << " just now: wait for its end, or name another output");
+  }
+  const std::string trial = m_Output + ".csv.part";
+  if (!std::ofstream(trial))
+  {
+    itkGenericExceptionMacro("The log " << m_Output << ".csv cannot be written: may its folder be written into?");
+  }
+  fs::remove(trial);
+}
+
+void
 TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
 {
   m_Plan = plan;
@@ -821,12 +884,21 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
       itkGenericExceptionMacro(<< text);
     }
   };
+  const auto endWhereStopped = [&] {
+    if (m_Trainer.m_Stop)
+    {
+      ProcessAborted stopped(__FILE__, __LINE__);
+      stopped.SetDescription("Stopped while the cases were prepared; those that were done are kept in " + folder);
+      throw stopped;
+    }
+  };
   // All that can be told without the preparation, which takes minutes a case.
   m_Trainer.Report("Looking at " + std::to_string(total) + " cases");
   for (const auto * list : { &plan.Training, &plan.Validation })
   {
     for (const CohortCase & c : *list)
     {
+      endWhereStopped();
       if (!cache.Holds(c))
       {
         const std::vector<std::string> found = CohortReader::FindImageProblems(c);
@@ -850,23 +922,23 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
       PreparedCase prepared = preparing.front().Result.get();
       if (preparing.front().Trains)
       {
-        m_Keys.push_back(c.Name + ' ' + prepared.Key);
+        m_Keys.push_back(this->KeyOf(prepared));
       }
       (preparing.front().Trains ? m_Training : m_Validation).push_back(std::move(prepared));
+    }
+    catch (const CohortCache::NotStored &)
+    {
+      throw; // no problem of this case: it would be that of all others
     }
     catch (const ExceptionObject & error)
     {
       problems.push_back("case " + c.Name + ": " + error.GetDescription());
     }
-    preparing.pop_front();
-  };
-  const auto endWhereStopped = [&] {
-    if (m_Trainer.m_Stop)
+    catch (const c10::Error & error)
     {
-      ProcessAborted stopped(__FILE__, __LINE__);
-      stopped.SetDescription("Stopped while the cases were prepared; those that were done are kept in " + folder);
-      throw stopped;
+      problems.push_back("case " + c.Name + ": torch: " + error.what_without_backtrace());
     }
+    preparing.pop_front();
   };
   for (const auto * list : { &plan.Training, &plan.Validation })
   {
@@ -957,22 +1029,7 @@ TorchModelTrainer::Session::LoadInitialWeights()
   {
     return;
   }
-  const TorchModelManifest & manifest = m_Plan.Initial;
-  const std::string          wanted = m_Segmentation ? "PereiraSegmentationNetwork" : "PereiraGradingNetwork";
-  if (manifest.Network != wanted || manifest.Width != m_Trainer.m_Width || manifest.Padded != m_Trainer.m_Padded ||
-      (m_Segmentation && manifest.Levels != m_Trainer.m_Levels))
-  {
-    itkGenericExceptionMacro("The initial bundle " << bundle << " holds a " << manifest.Network << " of width "
-                                                   << manifest.Width << " and " << manifest.Levels << " levels; a "
-                                                   << wanted << " of width " << m_Trainer.m_Width << " and "
-                                                   << m_Trainer.m_Levels << " levels is trained");
-  }
-  if (std::abs(manifest.Spacing[0] - m_Trainer.m_Spacing) > 0.01 * m_Trainer.m_Spacing)
-  {
-    itkGenericExceptionMacro("The initial bundle " << bundle << " works at " << manifest.Spacing[0]
-                                                   << " mm, the training at " << m_Trainer.m_Spacing << " mm");
-  }
-  const std::string weights = VerifyBundleWeights(bundle, manifest);
+  const std::string weights = VerifyBundleWeights(bundle, m_Plan.Initial);
   LoadStateIntoModule(this->Network(), ReadSafetensors(weights), weights);
 }
 
@@ -1017,6 +1074,21 @@ TorchModelTrainer::Session::MakeOptimizer()
 }
 
 std::string
+TorchModelTrainer::Session::KeyOf(const PreparedCase & prepared) const
+{
+  std::string key = prepared.Name + ' ' + prepared.Key;
+  if (!m_Segmentation)
+  {
+    key += prepared.Grade == 1 ? " HGG" : " LGG";
+  }
+  if (m_Trainer.m_Cohorts.size() > 1)
+  {
+    key += " cohort " + std::to_string(prepared.Cohort + 1);
+  }
+  return key;
+}
+
+std::string
 TorchModelTrainer::Session::OptionsText() const
 {
   std::ostringstream text;
@@ -1050,7 +1122,7 @@ TorchModelTrainer::Session::OptionsText() const
          << t.m_KeepBest << '\n';
     for (const PreparedCase & c : m_Validation)
     {
-      text << "validation " << c.Name << '\n';
+      text << "validation " << this->KeyOf(c) << '\n';
     }
   }
   for (const std::string & augmentation : t.m_Augmentations)
@@ -1212,7 +1284,12 @@ void
 TorchModelTrainer::Session::RemoveLeftovers(const std::string & cacheFolder) const
 {
   std::error_code ignored;
-  fs::remove_all(m_Output + ".new", ignored);
+  fs::remove_all(m_NewBundle, ignored);
+  if (fs::exists(m_OldBundle) && !fs::exists(m_Output))
+  {
+    fs::rename(m_OldBundle, m_Output); // killed between the two steps of PublishBundle()
+  }
+  fs::remove_all(m_OldBundle, ignored);
   const auto removeParts = [&ignored](const fs::path & folder, std::chrono::hours age) {
     for (const fs::directory_entry & entry : fs::directory_iterator(folder, ignored))
     {
@@ -1259,7 +1336,7 @@ TorchModelTrainer::Session::OpenLog()
   {
     itkGenericExceptionMacro("The log " << path << " cannot be written");
   }
-  m_Log << "step,seconds,loss,rate,validation\n";
+  m_Log << logColumns << '\n';
   for (const std::string & line : kept)
   {
     m_Log << line << '\n';
@@ -1346,8 +1423,7 @@ TorchModelTrainer::Session::WriteBundle()
   manifest.Licence = m_Trainer.m_Licence;
   manifest.Demonstration = m_Trainer.m_Demonstration;
 
-  const std::string fresh = m_Output + ".new";
-  fs::remove_all(fresh);
+  fs::remove_all(m_NewBundle);
   std::map<std::string, torch::Tensor> current;
   if (!m_Best.empty())
   {
@@ -1359,12 +1435,12 @@ TorchModelTrainer::Session::WriteBundle()
   }
   try
   {
-    WriteNativeBundle(fresh, manifest, this->Network());
+    WriteNativeBundle(m_NewBundle, manifest, this->Network());
   }
   catch (const std::exception & error)
   {
     std::error_code ignored;
-    fs::remove_all(fresh, ignored);
+    fs::remove_all(m_NewBundle, ignored);
     if (std::string(error.what()).find("NaN or infinity") != std::string::npos)
     {
       this->RefuseToGoOn("after step " + std::to_string(m_Trainer.m_Step) + " the network answers NaN or infinity");
@@ -1380,17 +1456,15 @@ TorchModelTrainer::Session::WriteBundle()
 void
 TorchModelTrainer::Session::PublishBundle()
 {
-  // A complete folder under another name first: a reader finds the old bundle or the new one.
-  const std::string fresh = m_Output + ".new";
-  const std::string old = m_Output + ".old";
-  fs::remove_all(old);
+  // A complete folder takes the other's place: between the two steps there is none, and a resume puts the old one back.
+  fs::remove_all(m_OldBundle);
   if (fs::exists(m_Output))
   {
-    fs::rename(m_Output, old);
+    fs::rename(m_Output, m_OldBundle);
   }
-  fs::rename(fresh, m_Output);
+  fs::rename(m_NewBundle, m_Output);
   FlushToDisk(fs::absolute(m_Output).parent_path().string());
-  fs::remove_all(old);
+  fs::remove_all(m_OldBundle);
 }
 
 void
@@ -1957,14 +2031,25 @@ TorchModelTrainer::Session::Run()
     catch (...)
     {
       std::error_code ignored;
-      fs::remove_all(m_Output + ".new", ignored); // on a disk that may be full
+      fs::remove_all(m_NewBundle, ignored); // on a disk that may be full
       throw;
     }
     this->PublishBundle();
     m_SavedStep = m_Trainer.m_Step;
     saved = Clock::now();
   };
-  m_Trainer.Report("Training on " + std::to_string(m_Training.size()) + " cases");
+  std::size_t bytes = 0;
+  for (const auto * list : { &m_Training, &m_Validation })
+  {
+    for (const PreparedCase & c : *list)
+    {
+      bytes += c.Intensities.nbytes() + c.Brain.nbytes() + c.Tumour.nbytes();
+    }
+  }
+  std::ostringstream gigabytes;
+  gigabytes << std::fixed << std::setprecision(1) << 1e-9 * static_cast<double>(bytes);
+  m_Trainer.Report("Training on " + std::to_string(m_Training.size()) + " cases; all take " + gigabytes.str() +
+                   " GB of memory");
   if (!this->IsDone())
   {
     // Where a GPU computes, all threads are free to load for it.
@@ -2244,6 +2329,7 @@ TorchModelTrainer::Train()
   const GeneratorGuard generator;
   try
   {
+    session.ReserveOutput();
     session.PrepareCases(plan);
     session.Run();
   }

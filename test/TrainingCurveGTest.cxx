@@ -91,3 +91,31 @@ TEST(TrainingCurve, ShowsFallingLossAndRisingScore)
   EXPECT_GT(scoreLeft.second, scoreRight.first + 100); // up
   fs::remove_all(folder);
 }
+
+TEST(TrainingCurve, SaysWhatItCannotWrite)
+{
+  const fs::path folder = fs::temp_directory_path() / "glioma-training-curve-refused";
+  fs::remove_all(folder);
+  fs::create_directories(folder / "bundle.png.part");
+  const std::string output = (folder / "bundle").string();
+  EXPECT_EQ(glioma::FindCurveProblem(output), "");
+  std::ofstream(output + ".png") << "a picture of somebody's";
+  EXPECT_NE(glioma::FindCurveProblem(output + '/').find("bundle.png exists without the log"), std::string::npos);
+  std::ofstream(output + ".csv") << "step,seconds,loss,rate,validation\n1,1,0.7,0.1,\n2,2,0.6,0.1,\n3,3,0.5,0.1,\n";
+  EXPECT_EQ(glioma::FindCurveProblem(output), "");
+  std::string said;
+  try
+  {
+    glioma::DrawTrainingCurve(output);
+  }
+  catch (const std::exception & error)
+  {
+    said = error.what();
+  }
+  EXPECT_NE(said.find("bundle.png.part cannot be written: "), std::string::npos) << said;
+  // The former picture is whole.
+  std::string kept;
+  std::getline(std::ifstream(output + ".png"), kept);
+  EXPECT_EQ(kept, "a picture of somebody's");
+  fs::remove_all(folder);
+}

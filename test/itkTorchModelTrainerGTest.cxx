@@ -30,6 +30,7 @@
 #include "itkModelSpaceFilter.h"
 #include "itkSequencePreparationFilter.h"
 #include "itkTorchModel.h"
+#include "itkTorchSegmentationFilter.h"
 
 #include <gtest/gtest.h>
 
@@ -986,6 +987,7 @@ TEST_F(TorchModelTrainer, ResumesOnACopyOfItsCases)
   EXPECT_EQ(again->GetStep(), 4u);
   EXPECT_EQ(this->Bytes("whole/models/model.safetensors"), this->Bytes("parts/models/model.safetensors"));
 
+  // The grade is no part of a segmentation, but the place of the tumour is.
   std::sort(images.begin(), images.end());
   std::string bytes = this->Bytes(fs::relative(images.front(), m_Folder).string());
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
@@ -994,6 +996,160 @@ TEST_F(TorchModelTrainer, ResumesOnACopyOfItsCases)
   changed->ResumeOn();
   changed->SetMaximumSteps(5);
   EXPECT_NE(FailureOf(*changed).find("belongs to another training: it has 'case "), std::string::npos);
+}
+
+TEST_F(TorchModelTrainer, DoesNotResumeWithOtherGrades)
+{
+  const std::string cohort = this->WriteCohort(4);
+  const auto        make = [&](const std::string & validated) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Grading, cohort, "bundle");
+    trainer->AddValidationCase(validated);
+    trainer->SetValidationSteps(1);
+    trainer->SetMaximumSteps(2);
+    return trainer;
+  };
+  make("case-3")->Train();
+  const std::string table = this->Bytes("COHORT.csv");
+  const auto        refusal = [&](const std::string & wrong, const std::string & right) {
+    std::string changed = table;
+    changed.replace(changed.find(wrong), wrong.size(), right);
+    this->WriteText("COHORT.csv", changed);
+    auto again = make("case-3");
+    again->ResumeOn();
+    again->SetMaximumSteps(4);
+    return FailureOf(*again);
+  };
+  EXPECT_NE(refusal("case-2-seg.nrrd,LGG", "case-2-seg.nrrd,HGG").find("it has 'case case-2 "), std::string::npos);
+  EXPECT_NE(refusal("case-3-seg.nrrd,HGG", "case-3-seg.nrrd,LGG").find("it has 'validation case-3 "),
+            std::string::npos);
+  this->WriteText("COHORT.csv", table);
+  auto again = make("case-3");
+  again->ResumeOn();
+  again->SetMaximumSteps(4);
+  again->Train();
+  EXPECT_EQ(again->GetStep(), 4u);
+}
+
+TEST_F(TorchModelTrainer, NeverReplacesWhatIsNotItsOwn)
+{
+  const std::string cohort = this->WriteCohort(2);
+  const std::string table = this->Bytes("COHORT.csv");
+  auto              asTheTable = this->TinyTrainer(Trainer::TaskEnum::Segmentation, cohort, "COHORT");
+  asTheTable->SetMaximumSteps(1);
+  EXPECT_NE(FailureOf(*asTheTable).find("COHORT.csv exists and is not the log of a training"), std::string::npos);
+  EXPECT_EQ(this->Bytes("COHORT.csv"), table);
+  EXPECT_FALSE(fs::exists(m_Folder / "COHORT"));
+
+  const auto make = [&](unsigned int steps) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, cohort, "bundle");
+    trainer->SetCheckpointMinutes(0.0);
+    trainer->SetMaximumSteps(steps);
+    return trainer;
+  };
+  // A former model put aside, and the log of a training that kept nothing.
+  for (const char * const folder : { "bundle.old", "bundle.new" })
+  {
+    fs::create_directory(m_Folder / folder);
+    this->WriteText(std::string(folder) + "/mine", "weights");
+  }
+  this->WriteText("bundle.csv", "step,seconds,loss,rate,validation\n1,0.1,0.7,0.1,\n");
+  make(3)->Train();
+  EXPECT_EQ(this->Losses("bundle").size(), 3u);
+  EXPECT_EQ(this->Bytes("bundle.old/mine"), "weights");
+  EXPECT_EQ(this->Bytes("bundle.new/mine"), "weights");
+
+  this->WriteText("bundle.csv", "my,notes\n");
+  auto resumed = make(4);
+  resumed->ResumeOn();
+  EXPECT_NE(FailureOf(*resumed).find("is not the log of a training"), std::string::npos);
+  EXPECT_EQ(this->Bytes("bundle.csv"), "my,notes\n");
+}
+
+TEST_F(TorchModelTrainer, OneTrainingWritesAnOutput)
+{
+  const std::string cohort = this->WriteCohort(2);
+  const auto        make = [&](const std::string & output) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->SetMaximumSteps(2);
+    return trainer;
+  };
+  auto        first = make("bundle");
+  std::string said;
+  first->AddObserver(itk::IterationEvent(), [&](const itk::EventObject &) {
+    if (first->GetStep() == 1)
+    {
+      said = FailureOf(*make("bundle"));
+      make("other")->Train();
+    }
+  });
+  first->Train();
+  EXPECT_NE(said.find("Another training is writing"), std::string::npos) << said;
+  EXPECT_EQ(this->Losses("bundle").size(), 2u);
+  auto again = make("bundle");
+  again->ResumeOn();
+  again->SetMaximumSteps(3);
+  again->Train();
+  EXPECT_EQ(again->GetStep(), 3u);
+}
+
+TEST_F(TorchModelTrainer, RefusesATumourOutsideTheBrain)
+{
+  // The brain mask of another case: the tumour lies around x = 10, the mask from 20 on.
+  this->WriteCase("case-0", 0, false, ",");
+  this->WriteCase("case-1", 1, true, ",");
+  const ImageType::Pointer brain = this->ReadImage("case-0-seg.nrrd");
+  for (itk::ImageRegionIteratorWithIndex<ImageType> it(brain, brain->GetBufferedRegion()); !it.IsAtEnd(); ++it)
+  {
+    it.Set(it.GetIndex()[0] >= 20 ? 1.0F : 0.0F);
+  }
+  this->WriteImage(brain, "brain.nrrd");
+  m_Rows.insert(m_Rows.find(",LGG,") + 5, "brain.nrrd");
+  const std::string cohort = this->WriteText("COHORT.csv", columns + ",brain_mask\n" + m_Rows);
+  for (const auto task : { Trainer::TaskEnum::Segmentation, Trainer::TaskEnum::Grading })
+  {
+    for (const bool wholeHeads : { false, true })
+    {
+      auto trainer = this->TinyTrainer(task, cohort, "bundle");
+      trainer->SetMaximumSteps(4);
+      if (wholeHeads && task == Trainer::TaskEnum::Grading)
+      {
+        trainer->AddAugmentation("tumour-free=0.5");
+      }
+      const std::string said = FailureOf(*trainer);
+      EXPECT_NE(said.find("case case-0: "), std::string::npos) << said;
+      EXPECT_NE(said.find("lies in the brain of "), std::string::npos) << said;
+      EXPECT_EQ(said.find("case-1"), std::string::npos) << said;
+    }
+  }
+}
+
+TEST_F(TorchModelTrainer, TellsOfAnotherNetworkBeforeTheCasesArePrepared)
+{
+  const std::string cohort = this->WriteCohort(2);
+  auto              first = this->TinyTrainer(Trainer::TaskEnum::Grading, cohort, "start");
+  first->SetMaximumSteps(1);
+  first->SetCacheFolder((m_Folder / "first").string());
+  first->Train();
+  auto trainer = this->TinyTrainer(Trainer::TaskEnum::Grading, cohort, "bundle");
+  trainer->SetInitialBundle((m_Folder / "start").string());
+  trainer->SetMaximumSteps(1);
+  EXPECT_EQ(AllProblems(*trainer), "");
+  trainer->SetWidth(5);
+  trainer->SetSpacing(3.0);
+  trainer->SetLearningRate(0.0);
+  const std::string said = AllProblems(*trainer);
+  EXPECT_NE(said.find("LearningRate is 0"), std::string::npos) << said;
+  EXPECT_NE(said.find("of width 4, padded; a PereiraGradingNetwork of width 5, padded is trained"), std::string::npos)
+    << said;
+  EXPECT_NE(said.find("works at 4 mm, the training at 3 mm"), std::string::npos) << said;
+  EXPECT_THROW(trainer->Train(), itk::ExceptionObject);
+  EXPECT_FALSE(fs::exists(m_Folder / "cohort-cache"));
+  // A folder that is not there yet is made.
+  auto deep = this->TinyTrainer(Trainer::TaskEnum::Grading, cohort, "new/folder/bundle");
+  deep->SetCacheFolder((m_Folder / "first").string());
+  deep->SetMaximumSteps(1);
+  deep->Train();
+  EXPECT_TRUE(fs::exists(m_Folder / "new/folder/bundle/models/model.safetensors"));
 }
 
 TEST_F(TorchModelTrainer, AGraderResumesBitForBit)
@@ -1203,7 +1359,7 @@ TEST_F(TorchModelTrainer, RuinedWeightsNeverReplaceACheckpoint)
   std::string text = FailureOf(*fast);
   EXPECT_NE(text.find("lower than 1e+30"), std::string::npos) << text;
   EXPECT_FALSE(fs::exists(m_Folder / "fast"));
-  EXPECT_FALSE(fs::exists(m_Folder / "fast.new"));
+  EXPECT_FALSE(fs::exists(m_Folder / "fast.checkpoint/bundle.new"));
   EXPECT_FALSE(fs::exists(m_Folder / "fast.checkpoint/state.safetensors"));
 
   make("bundle")->Train();
@@ -1222,7 +1378,7 @@ TEST_F(TorchModelTrainer, RuinedWeightsNeverReplaceACheckpoint)
     EXPECT_NE(said.find("--initial " + (m_Folder / "bundle").string()), std::string::npos) << said;
     EXPECT_EQ(this->Bytes("bundle.checkpoint/state.safetensors"), before);
     EXPECT_EQ(this->Bytes("bundle/models/model.safetensors"), weights);
-    EXPECT_FALSE(fs::exists(m_Folder / "bundle.new"));
+    EXPECT_FALSE(fs::exists(m_Folder / "bundle.checkpoint/bundle.new"));
   };
   // A finite loss with a gradient beyond all numbers.
   std::vector<float> rows(this->Weights("bundle").at("fc3.weight").size() / 2, 1e25F);
@@ -1326,8 +1482,8 @@ TEST_F(TorchModelTrainer, TakesAwayWhatAKilledTrainingLeft)
     return trainer;
   };
   make(1)->Train();
-  fs::create_directory(m_Folder / "bundle.new");
-  for (const char * const file : { "bundle.new/half",
+  fs::create_directory(m_Folder / "bundle.checkpoint/bundle.new");
+  for (const char * const file : { "bundle.checkpoint/bundle.new/half",
                                    "bundle.checkpoint/state.safetensors.17.part",
                                    "cohort-cache/case-0-0123.safetensors.17.part",
                                    "cohort-cache/case-1-0123.safetensors.18.part",
@@ -1341,10 +1497,22 @@ TEST_F(TorchModelTrainer, TakesAwayWhatAKilledTrainingLeft)
   auto again = make(2);
   again->ResumeOn();
   bool isClean = false;
-  again->AddObserver(itk::IterationEvent(),
-                     [&](const itk::EventObject &) { isClean = !fs::exists(m_Folder / "bundle.new"); });
+  again->AddObserver(itk::IterationEvent(), [&](const itk::EventObject &) {
+    isClean = !fs::exists(m_Folder / "bundle.checkpoint/bundle.new");
+  });
   again->Train();
   EXPECT_TRUE(isClean);
+  // Killed when the new bundle had not yet taken the old one's place.
+  fs::rename(m_Folder / "bundle", m_Folder / "bundle.checkpoint/bundle.old");
+  auto third = make(3);
+  third->ResumeOn();
+  bool isBack = false;
+  third->AddObserver(itk::IterationEvent(), [&](const itk::EventObject &) {
+    isBack = fs::exists(m_Folder / "bundle/models/model.safetensors");
+  });
+  third->Train();
+  EXPECT_TRUE(isBack);
+  EXPECT_FALSE(fs::exists(m_Folder / "bundle.checkpoint/bundle.old"));
   EXPECT_FALSE(fs::exists(m_Folder / "bundle.checkpoint/state.safetensors.17.part"));
   EXPECT_TRUE(fs::exists(m_Folder / "bundle.checkpoint/notes"));
   EXPECT_FALSE(fs::exists(m_Folder / "cohort-cache/case-0-0123.safetensors.17.part"));
@@ -1873,6 +2041,9 @@ TEST_F(TorchModelTrainer, FullDiskCostsOneInterval)
   };
   make("whole", 4)->Train();
   make("full", 2)->Train();
+  fs::remove_all(m_Folder / "uncached-cache");
+  auto uncached = make("uncached", 2);
+  uncached->SetCacheFolder((m_Folder / "uncached-cache").string());
   const std::string checkpoint = this->Bytes("full.checkpoint/state.safetensors");
   const std::string weights = this->Bytes("full/models/model.safetensors");
   const auto        losses = this->Losses("full");
@@ -1894,10 +2065,14 @@ TEST_F(TorchModelTrainer, FullDiskCostsOneInterval)
   {
     message = error.GetDescription();
   }
+  // The cache has no room: no problem of this case or another.
+  const std::string ofCache = FailureOf(*uncached);
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
+  EXPECT_NE(ofCache.find("The prepared case case-0 cannot be kept in"), std::string::npos) << ofCache;
+  EXPECT_EQ(ofCache.find("problems"), std::string::npos) << ofCache;
   EXPECT_NE(message.find(".safetensors"), std::string::npos) << message;
-  EXPECT_FALSE(fs::exists(m_Folder / "full.new"));
+  EXPECT_FALSE(fs::exists(m_Folder / "full.checkpoint/bundle.new"));
   EXPECT_EQ(this->Bytes("full.checkpoint/state.safetensors"), checkpoint);
   EXPECT_EQ(this->Bytes("full/models/model.safetensors"), weights);
   EXPECT_EQ(Mean(this->Losses("full"), 0, 2), Mean(losses, 0, 2));
@@ -1959,22 +2134,27 @@ TEST_F(TorchModelTrainer, ClassWeightsLevelTheClasses)
     allHigh += high;
   }
   EXPECT_GT(allHigh, 0.5);
-  const auto firstLoss = [&](const std::string & weights) {
+  const auto lossesOfVoxels = [&](const std::string & weights) {
     const std::string output = weights + "-segmentation";
-    auto              trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    auto              trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
     trainer->SetClassWeights(weights);
-    trainer->SetLoss(Trainer::LossEnum::CrossEntropy);
-    trainer->SetMaximumSteps(1);
-    trainer->Train();
-    return this->Losses(output).at(0);
+    return this->LossesOfAConstant(*trainer, output, 5);
   };
-  // A ball of radius 5 in 26x28x26 voxels of brain: 515 of 18928, 0.027 of it.
-  const double share = 515.0 / 18928.0;
-  const double plainVoxels = firstLoss("none");
-  const double levelVoxels = firstLoss("inverse-frequency");
-  EXPECT_GT(std::abs(plainVoxels - levelVoxels), 1e-4);
-  EXPECT_GT(levelVoxels, 0.49 / (1.0 - share) * plainVoxels);
-  EXPECT_LT(levelVoxels, 0.51 / share * plainVoxels);
+  // A ball of radius 5 in 26x28x26 voxels of brain: 515 of 18928. A constant network's loss tells how much of a batch
+  // is tumour, of which each voxel then has one weight and every other the other.
+  const double              share = 515.0 / 18928.0;
+  const std::vector<double> plainVoxels = lossesOfVoxels("none");
+  const std::vector<double> levelVoxels = lossesOfVoxels("inverse-frequency");
+  double                    tumourOfAll = 0.0;
+  for (std::size_t i = 0; i < plainVoxels.size(); ++i)
+  {
+    const double tumourOfBatch = lossOfLow - plainVoxels[i];
+    const double expected =
+      0.5 / share * tumourOfBatch * (lossOfLow - 1.0) + 0.5 / (1.0 - share) * (1.0 - tumourOfBatch) * lossOfLow;
+    EXPECT_NEAR(levelVoxels[i], expected, 0.01 * expected) << tumourOfBatch;
+    tumourOfAll += tumourOfBatch;
+  }
+  EXPECT_GT(tumourOfAll, 0.05);
   auto wrong = this->SmallTrainer(Trainer::TaskEnum::Grading, cohort, "wrong");
   wrong->SetClassWeights("some");
   wrong->SetMaximumSteps(1);
@@ -2588,6 +2768,42 @@ TEST_F(TorchModelTrainer, NoiseIsNormalAndOfEachVoxel)
   EXPECT_LT(noisy, 20u);
 }
 
+TEST_F(TorchModelTrainer, GammaKeepsTheExtremesOfTheBrain)
+{
+  // As where the whole image is standardized: all of the brain lies above the background, which is 0 here.
+  MarkedVolume        volume;
+  Pipeline::Placement placement;
+  placement.Centre = { { 7.5, 6.5, 5.5 } };
+  itk::CounterRandom random(9);
+  for (float & value : volume.Intensities)
+  {
+    value = static_cast<float>(random.Uniform(1.0, 2.0));
+  }
+  Pipeline::Patch after;
+  Pipeline::Resample(volume.View(), placement, 8, after);
+  std::fill_n(after.Brain.begin(), 64, 0.0F);
+  for (int c = 0; c < 4; ++c)
+  {
+    std::fill_n(after.Intensities.begin() + c * 512, 64, 0.0F);
+  }
+  const Pipeline::Patch before = after;
+  Pipeline              pipeline;
+  pipeline.Add("gamma");
+  pipeline.ChangeScanner(random, after);
+  EXPECT_NE(before.Intensities, after.Intensities);
+  for (int c = 0; c < 4; ++c)
+  {
+    const auto extremes = [c](const Pipeline::Patch & patch) {
+      const auto from = patch.Intensities.begin() + c * 512 + 64;
+      const auto found = std::minmax_element(from, from + 448);
+      return std::make_pair(*found.first, *found.second);
+    };
+    EXPECT_NEAR(extremes(after).first, extremes(before).first, 1e-5);
+    EXPECT_NEAR(extremes(after).second, extremes(before).second, 1e-5);
+    EXPECT_EQ(after.Intensities[c * 512 + 10], 0.0F);
+  }
+}
+
 TEST_F(TorchModelTrainer, GammaIsThePapersTransformation)
 {
   MarkedVolume        volume;
@@ -2800,6 +3016,75 @@ TEST_F(TorchModelTrainer, ScoresAreThoseOfInference)
     EXPECT_EQ(model->GetManifest().Region, region);
     EXPECT_EQ(model->GetManifest().FitMode, wholeBrain ? "stretch" : "cube");
     EXPECT_EQ(model->GetManifest().Margin, wholeBrain ? 0.0 : 4.0);
+  }
+}
+
+TEST_F(TorchModelTrainer, DiceIsThatOfInference)
+{
+  using MaskType = itk::Image<unsigned char, 3>;
+  using VectorType = itk::VectorImage<float, 3>;
+  const std::string cohort = this->WriteCohort(4);
+  for (const bool padded : { false, true })
+  {
+    for (const std::string standardization : { "brain", "image" })
+    {
+      SCOPED_TRACE(standardization + (padded ? ", padded" : ""));
+      const std::string output = standardization + (padded ? "-padded" : "");
+      auto              trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+      trainer->SetStandardization(standardization);
+      trainer->SetPadded(padded);
+      trainer->SetLearningRate(1e-2);
+      trainer->SetPatchSize(padded ? 24 : 36);
+      trainer->SetMaximumSteps(padded ? 150 : 30);
+      trainer->ClearAugmentations();
+      trainer->AddValidationCase("case-3");
+      trainer->Train();
+
+      auto preparation = itk::SequencePreparationFilter<ImageType, MaskType>::New();
+      preparation->SetSequence("T1", this->ReadImage("case-3-t1.nrrd"));
+      preparation->SetSequence("T1c", this->ReadImage("case-3-t1c.nrrd"));
+      preparation->SetSequence("T2", this->ReadImage("case-3-t2.nrrd"));
+      preparation->SetSequence("FLAIR", this->ReadImage("case-3-flair.nrrd"));
+      preparation->SetBiasCorrection(itk::SequencePreparationFilterEnums::BiasCorrection::None);
+      preparation->SetLowerQuantile(0.005);
+      preparation->SetUpperQuantile(0.995);
+      if (standardization == "image")
+      {
+        preparation->SetStandardization(itk::SequencePreparationFilterEnums::Standardization::Image);
+      }
+      // The images lie in the model's space as they are: 4 mm, LPS.
+      auto model = itk::TorchModel::New();
+      model->SetPath((m_Folder / output).string());
+      model->Load();
+      auto segmentation = itk::TorchSegmentationFilter<VectorType, MaskType>::New();
+      segmentation->SetInput(preparation->GetOutput());
+      segmentation->SetMaskImage(preparation->GetBrainMask());
+      segmentation->SetModel(model);
+      segmentation->GenerateProbabilitiesOn();
+      itk::Array<double> background(4);
+      preparation->Update();
+      for (unsigned int c = 0; c < 4; ++c)
+      {
+        background[c] = preparation->GetSequenceReports()[c].Background;
+      }
+      segmentation->SetOutsideValues(background);
+      segmentation->Update();
+      const ImageType::Pointer truth = this->ReadImage("case-3-seg.nrrd");
+      double                   both = 0.0;
+      double                   either = 0.0;
+      for (itk::ImageRegionIteratorWithIndex<ImageType> it(truth, truth->GetBufferedRegion()); !it.IsAtEnd(); ++it)
+      {
+        const bool found = preparation->GetBrainMask()->GetPixel(it.GetIndex()) > 0 &&
+                           segmentation->GetProbabilities()->GetPixel(it.GetIndex())[1] > 0.5F;
+        both += found && it.Get() > 0.0F ? 1.0 : 0.0;
+        either += (found ? 1.0 : 0.0) + (it.Get() > 0.0F ? 1.0 : 0.0);
+      }
+      const double dice = 2.0 * both / either;
+      EXPECT_GT(dice, 0.2);
+      EXPECT_LT(dice, 0.999); // a perfect mask would say nothing
+      // A padded network adds its zeros where the image ends: here around the brain's box, there around the head.
+      EXPECT_NEAR(trainer->GetScores().at(0).Value, dice, padded ? 1e-2 : 1e-3);
+    }
   }
 }
 

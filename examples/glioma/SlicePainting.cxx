@@ -22,11 +22,13 @@
 #include "itk_zlib.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <stdexcept>
+#include <system_error>
 #include <vector>
 
 namespace glioma
@@ -280,7 +282,8 @@ Canvas::Write(const std::string & path) const
   file.close();
   if (!file)
   {
-    throw std::runtime_error("no room on the disk for " + path.substr(path.find_last_of('/') + 1));
+    throw std::runtime_error(path.substr(path.find_last_of('/') + 1) +
+                             " cannot be written: " + std::generic_category().message(errno));
   }
 }
 

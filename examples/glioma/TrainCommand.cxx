@@ -225,18 +225,26 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
   const auto observe = [&](const itk::EventObject & event, std::function<void()> action) {
     trainer->AddObserver(event, [action](const itk::EventObject &) { action(); });
   };
+  if (const std::string problem = FindCurveProblem(options.Output); !problem.empty())
+  {
+    std::cerr << "glioma train: " << problem << '\n';
+    return 1;
+  }
+  const auto drawCurve = [&] {
+    try
+    {
+      DrawTrainingCurve(options.Output);
+    }
+    catch (const std::exception & error)
+    {
+      std::cerr << "glioma train: " << OneLine(error) << std::endl; // the training goes on without it
+    }
+  };
   observe(itk::ProgressEvent(), [&] {
     std::cerr << (::isatty(STDERR_FILENO) != 0 ? "\r\033[K" : "") << trainer->GetStatus() << std::endl;
     if (trainer->GetStep() > 1 && fs::exists(options.Output))
     {
-      try
-      {
-        DrawTrainingCurve(options.Output); // to be looked at while it runs
-      }
-      catch (const itk::ExceptionObject & error)
-      {
-        std::cerr << "glioma train: " << OneLine(error) << std::endl;
-      }
+      drawCurve(); // to be looked at while it runs
     }
   });
   observe(itk::IterationEvent(), [&] { ShowProgress(*trainer); });
@@ -253,7 +261,7 @@ Train(Trainer::TaskEnum task, const TrainOptions & options, const OptionTable & 
   std::signal(SIGINT, StopTraining);
   std::signal(SIGTERM, StopTraining);
   trainer->Train();
-  DrawTrainingCurve(options.Output);
+  drawCurve();
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
   runningTrainer = nullptr;

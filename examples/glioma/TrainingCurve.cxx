@@ -75,18 +75,24 @@ RoundUp(double value)
   const double power = std::pow(10.0, std::floor(std::log10(std::max(value, 1e-12))));
   return std::ceil(value / power - 1e-9) * power;
 }
+
+std::string
+WithoutTrailingSlash(std::string path)
+{
+  while (path.size() > 1 && path.back() == '/')
+  {
+    path.pop_back();
+  }
+  return path;
+}
 } // namespace
 
 void
 DrawTrainingCurve(const std::string & output)
 {
-  std::string name = output;
-  while (name.size() > 1 && name.back() == '/')
-  {
-    name.pop_back();
-  }
-  std::ifstream log(name + ".csv");
-  std::string   line;
+  const std::string name = WithoutTrailingSlash(output);
+  std::ifstream     log(name + ".csv");
+  std::string       line;
   if (!log || !std::getline(log, line))
   {
     itkGenericExceptionMacro("The training's log " << name << ".csv cannot be read");
@@ -172,6 +178,18 @@ DrawTrainingCurve(const std::string & output)
   }
   draw(means, highest, meanColour, 2.0);
   draw(scores, 1.0, scoreColour, 2.0);
-  canvas.Write(name + ".png");
+  // Whoever looks at it meanwhile sees the former one.
+  canvas.Write(name + ".png.part");
+  std::filesystem::rename(name + ".png.part", name + ".png");
+}
+
+std::string
+FindCurveProblem(const std::string & output)
+{
+  const std::string name = WithoutTrailingSlash(output);
+  return std::filesystem::exists(name + ".png") && !std::filesystem::exists(name + ".csv")
+           ? name + ".png exists without the log of a training beside it, and the curve would take its place: move it "
+                    "away or name another output"
+           : "";
 }
 } // namespace glioma

@@ -26,6 +26,10 @@ namespace glioma
  * validation score. Throws where the log cannot be read; nothing is drawn before the second step. */
 void
 DrawTrainingCurve(const std::string & output);
+
+/** Says that OUTPUT.png is no training's; empty: it may be drawn. */
+std::string
+FindCurveProblem(const std::string & output);
 } // namespace glioma
 
 #endif // TrainingCurve_h
