@@ -100,6 +100,7 @@ main(int argc, char * argv[])
     const auto comparison = glioma::ComparePaired(first, second);
     Print("only-first-right", static_cast<double>(comparison.OnlyFirstRight));
     Print("only-second-right", static_cast<double>(comparison.OnlySecondRight));
+    Print("both-graded", static_cast<double>(comparison.BothGraded));
     Print("mcnemar", comparison.McNemarP);
     Print("difference", comparison.AucDifference);
     Print("difference-p", comparison.AucP, "\n");

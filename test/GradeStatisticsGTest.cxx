@@ -156,6 +156,20 @@ TEST(GradeStatistics, CalibratesAsItsClosedFormsSay)
   EXPECT_EQ(bins[7].Cases, 20u); // 0.8 is the upper edge of (0.7, 0.8]
   EXPECT_NEAR(bins[7].ShareHGG, 0.5, 1e-12);
 
+  // Each resample of 100 true statements lies further off than they do: the percentile interval would be above 0.
+  const auto     calibrated = Cases(40, 10, 40, 10);
+  const Estimate error = glioma::CalibrationError(calibrated);
+  EXPECT_NEAR(error.Value, 0.0, 1e-12);
+  EXPECT_EQ(error.Low, 0.0);
+  // Nor is it the value alone: resamples spread by about 0.04 in each of two bins.
+  EXPECT_GT(error.High, 0.03);
+  EXPECT_LT(error.High, 0.15);
+  EXPECT_EQ(error.Method, "basic bootstrap, upper end widened, 2000 resamples");
+  // |0.8 - 0.5| of twenty: the share of a resample has a standard deviation of sqrt(1/80).
+  const Estimate far = glioma::CalibrationError(half);
+  EXPECT_NEAR(far.Low, 0.3 - 1.96 * std::sqrt(1.0 / 80.0), 0.04);
+  EXPECT_NEAR(far.High, 0.3 + 1.96 * std::sqrt(1.0 / 80.0), 0.04);
+
   // With logits of one size a = log 4 and a share s right, the best temperature is a / log(s/(1-s)).
   const auto     cases = Cases(6, 4, 8, 2);
   const Estimate temperature = glioma::FitTemperature(cases);
@@ -188,6 +202,7 @@ TEST(GradeStatistics, ComparesPairsExactly)
   EXPECT_EQ(comparison.OnlyFirstRight, 1u);
   EXPECT_EQ(comparison.OnlySecondRight, 6u);
   EXPECT_NEAR(comparison.McNemarP, 0.125, 1e-12);
+  EXPECT_EQ(comparison.BothGraded, first.size());
   EXPECT_LT(comparison.AucDifference.Value, 0.0);
   EXPECT_LT(comparison.AucP, 0.2);
   const auto swapped = glioma::ComparePaired(second, first);
@@ -198,6 +213,8 @@ TEST(GradeStatistics, ComparesPairsExactly)
   EXPECT_EQ(same.McNemarP, 1.0);
   EXPECT_EQ(same.AucP, 1.0);
   EXPECT_FALSE(same.AucDifference.IntervalUndefined.empty());
+  second.back().ProbabilityHGG = none;
+  EXPECT_EQ(glioma::ComparePaired(first, second).BothGraded, first.size() - 1);
   second.pop_back();
   EXPECT_THROW(glioma::ComparePaired(first, second), std::invalid_argument);
 }

@@ -21,6 +21,8 @@
 
 #include "itkCohortReader.h"
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -152,18 +154,41 @@ ReadPrediction(const itk::CohortCase & cohortCase, const std::string & folder)
     prediction.Models = json["provenance"]["models"];
   }
 
+  const Json registration = json.value("registration", Json());
+  if (registration.is_object())
+  {
+    const std::array<const char *, 4> names{ { "T1", "T1c", "T2", "FLAIR" } };
+    const Json                        said = registration.value("reference", Json());
+    const auto found = std::find(names.begin(), names.end(), said.is_string() ? said.get<std::string>() : "");
+    prediction.Reference = found == names.end() ? 0 : static_cast<std::size_t>(found - names.begin());
+  }
+
   const std::string tumour = FindImage(folder, "tumour");
-  if (cohortCase.Tumour.empty() || tumour.empty())
+  if (tumour.empty())
   {
     prediction.Mask.DiceUndefined = prediction.Mask.Hausdorff95Undefined =
-      tumour.empty() ? "there is no tumour image beside result.json" : "the cohort has no mask of the case";
+      "there is no tumour image beside result.json";
     prediction.Mask.PredictedVolume = prediction.Mask.TrueVolume = std::numeric_limits<double>::quiet_NaN();
   }
   else
   {
     try
     {
-      prediction.Mask = CompareMasks(ReadMask(tumour, "the predicted tumour"), ReadMask(cohortCase.Tumour, "seg"));
+      const auto predicted = ReadMask(tumour, "the predicted tumour");
+      if (cohortCase.Tumour.empty())
+      {
+        const unsigned char * const first = predicted->GetBufferPointer();
+        const auto &                spacing = predicted->GetSpacing();
+        const auto                  voxels =
+          std::count(first, first + predicted->GetBufferedRegion().GetNumberOfPixels(), static_cast<unsigned char>(1));
+        prediction.Mask.DiceUndefined = prediction.Mask.Hausdorff95Undefined = "the cohort has no mask of the case";
+        prediction.Mask.PredictedVolume = static_cast<double>(voxels) * spacing[0] * spacing[1] * spacing[2] / 1000.0;
+        prediction.Mask.TrueVolume = std::numeric_limits<double>::quiet_NaN();
+      }
+      else
+      {
+        prediction.Mask = CompareMasks(predicted, ReadMask(cohortCase.Tumour, "seg"));
+      }
     }
     catch (const std::exception & error)
     {

@@ -56,8 +56,9 @@ struct CasePrediction
   std::map<std::string, double> Quality; // NaN: not defined for this case
   MaskComparison                Mask;
   WithoutTumour                 Control;
-  nlohmann::ordered_json        Models; // of the result's provenance
-  std::string                   Folder; // with result.json
+  std::size_t                   Reference{ 0 }; // the sequence in whose space the images are; T1 without --register
+  nlohmann::ordered_json        Models;         // of the result's provenance
+  std::string                   Folder;         // with result.json
 
   std::string
   CalledGrade() const
@@ -67,7 +68,7 @@ struct CasePrediction
 };
 
 /** Reads FOLDER/result.json and the tumour beside it; the tumour is compared with the cohort's mask where there are
- * both. What is wrong throws std::runtime_error. */
+ * both, and has its volume alone where there is no mask. What is wrong throws std::runtime_error. */
 CasePrediction
 ReadPrediction(const itk::CohortCase & cohortCase, const std::string & folder);
 

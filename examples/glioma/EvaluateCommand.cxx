@@ -79,6 +79,10 @@ struct EvaluateOptions
 // Notes that every evaluation makes anew.
 const char * const undefinedTemperature = "The temperature is undefined";
 const char * const arePhantoms = " cases are phantoms, not patients.";
+const char * const ofCasesOption = " of --cases are scored";
+const char * const differentModels = " different models";
+
+constexpr std::size_t mostExplainedRows = 6;
 
 /** The cases that are scored, and those that the temperature is fitted on. */
 struct Chosen
@@ -159,11 +163,14 @@ ChooseCases(const EvaluateOptions & options, std::vector<std::string> & problems
     }
   }
   chosen.Set = !options.set.empty() ? options.set : hasSets && options.cases.empty() ? "test" : "all";
+  std::size_t inSet = 0;
   for (const CohortCase & c : reader->GetCases())
   {
     const bool isNamed =
       options.cases.empty() || std::find(options.cases.begin(), options.cases.end(), c.Name) != options.cases.end();
-    if (isNamed && (chosen.Set == "all" || c.Set == chosen.Set))
+    const bool isInSet = chosen.Set == "all" || c.Set == chosen.Set;
+    inSet += isInSet ? 1 : 0;
+    if (isNamed && isInSet)
     {
       chosen.Scored.push_back(c);
     }
@@ -171,6 +178,12 @@ ChooseCases(const EvaluateOptions & options, std::vector<std::string> & problems
     {
       chosen.Validation.push_back(c);
     }
+  }
+  if (!options.cases.empty())
+  {
+    chosen.Notes.push_back("Only the cases" + std::string(ofCasesOption) + ": " + std::to_string(chosen.Scored.size()) +
+                           " of the " + std::to_string(inSet) + " cases" +
+                           (chosen.Set == "all" ? "." : " of the set " + chosen.Set + '.'));
   }
   if (chosen.Scored.empty() && !reader->GetCases().empty())
   {
@@ -206,7 +219,6 @@ ReadRow(const std::string &        name,
 {
   EvaluationRow         row;
   Json                  grading = Json::object();
-  std::set<std::string> models;
   std::set<std::string> rowsOfPaper;
   for (const auto * const list : { &chosen.Scored, &chosen.Validation })
   {
@@ -220,7 +232,6 @@ ReadRow(const std::string &        name,
             prediction.Models["grading"].is_object())
         {
           grading = prediction.Models["grading"];
-          models.insert(grading.value("sha256", ""));
           rowsOfPaper.insert(NameOfRow(grading));
         }
         (list == &chosen.Scored ? row.Cases : row.Validation).push_back(std::move(prediction));
@@ -244,12 +255,33 @@ ReadRow(const std::string &        name,
     problems.push_back(folder + ": its cases were graded in different regions or standardizations (" +
                        NameOfRow(grading) + " and others): they are no one row");
   }
-  if (models.size() > 1)
-  {
-    std::cerr << "glioma evaluate: " << row.Name << ": the cases were graded by " << models.size()
-              << " different models (folds?)" << std::endl;
-  }
   return row;
+}
+
+/** Says where the cases of a row do not share their models, and which of these are demonstrations. */
+void
+AddNotesOfModels(const EvaluationRow & row, std::vector<std::string> & notes)
+{
+  for (const auto & task :
+       { std::make_pair("segmentation", ": tumours found by "), std::make_pair("grading", ": graded by ") })
+  {
+    const std::vector<EvaluationRow::UsedModel> models = row.GetModels(task.first);
+    if (models.size() < 2)
+    {
+      continue;
+    }
+    std::size_t cases = 0;
+    std::size_t ofDemonstrations = 0;
+    for (const EvaluationRow::UsedModel & model : models)
+    {
+      cases += model.Cases.size();
+      ofDemonstrations += model.Description.value("demonstration", Json()) == true ? model.Cases.size() : 0;
+    }
+    notes.push_back(row.Name + task.second + std::to_string(models.size()) + differentModels +
+                    (ofDemonstrations == 0 ? "."
+                                           : ", " + std::to_string(ofDemonstrations) + " of " + std::to_string(cases) +
+                                               " cases by a demonstration, which is not validated."));
+  }
 }
 
 /** What an earlier evaluation says of the predictions that it made in a folder, or in the folder's cases/. */
@@ -274,7 +306,9 @@ NotesOf(const std::string & folder, const Chosen & chosen)
     const std::string text = note.is_string() ? note.get<std::string>() : "";
     // What this evaluation finds out by itself is not taken from another.
     const bool isKnown = std::find(chosen.Notes.begin(), chosen.Notes.end(), text) != chosen.Notes.end() ||
-                         text.rfind(undefinedTemperature, 0) == 0 || text.find(arePhantoms) != std::string::npos;
+                         text.rfind(undefinedTemperature, 0) == 0 || text.find(arePhantoms) != std::string::npos ||
+                         text.find(ofCasesOption) != std::string::npos ||
+                         (text.find(" by ") != std::string::npos && text.find(differentModels) != std::string::npos);
     if (!text.empty() && !isKnown)
     {
       notes.push_back(text + of);
@@ -290,6 +324,26 @@ IsPhantom(const CasePrediction & prediction)
   std::ifstream file(fs::path(prediction.Folder) / "result.json", std::ios::binary);
   const Json    json = file ? Json::parse(file, nullptr, false) : Json();
   return json.is_object() && json.value("phantom", Json()) == true;
+}
+
+/** Whether the inputs that a result names are the sequences and the brain mask of a case. Throws where it does not say.
+ */
+bool
+IsOfImages(const Json & inputs, const CohortCase & c)
+{
+  const auto isOf = [&inputs](const char * role, const std::string & path, const char * name) {
+    std::vector<std::string> used;
+    return inputs.at(role).at("sha256") == DigestOfFiles(FilesOfInput(path, name, {}, used));
+  };
+  const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
+  for (unsigned int i = 0; i < 4; ++i)
+  {
+    if (!isOf(roles[i], c.Sequences[i], roles[i]))
+    {
+      return false;
+    }
+  }
+  return c.BrainMask.empty() ? !inputs.contains("brain-mask") : isOf("brain-mask", c.BrainMask, "the brain mask");
 }
 
 /** Whether an earlier run has graded this case with these models, in this way, from these files, with maps where they
@@ -329,24 +383,8 @@ IsGraded(const CohortCase &      c,
     {
       return false;
     }
-    const auto filesOf = [](const std::string & path, const char * role) {
-      std::vector<std::string> used;
-      return FilesOfInput(path, role, {}, used);
-    };
-    const auto isOf = [&inputs](const char * role, const std::vector<std::string> & files) {
-      return inputs.at(role).at("sha256") == DigestOfFiles(files);
-    };
-    const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
-    for (unsigned int i = 0; i < 4; ++i)
-    {
-      if (!isOf(roles[i], filesOf(c.Sequences[i], roles[i])))
-      {
-        return false;
-      }
-    }
-    return (c.BrainMask.empty() ? !inputs.contains("brain-mask")
-                                : isOf("brain-mask", filesOf(c.BrainMask, "the brain mask"))) &&
-           (segmentation != nullptr || isOf("tumour-mask", { tumourMask }));
+    return IsOfImages(inputs, c) &&
+           (segmentation != nullptr || inputs.at("tumour-mask").at("sha256") == DigestOfFiles({ tumourMask }));
   }
   catch (const std::exception &)
   {
@@ -386,17 +424,73 @@ WriteText(const std::string & path, const std::string & text)
   }
 }
 
-/** A copied result without a grade belongs to the row of this grader. */
-void
-NameGrader(const fs::path & path, const itk::TorchModel & grading)
+Json
+ReadResult(const fs::path & folder)
 {
-  std::ifstream file(path, std::ios::binary);
-  Json          json = Json::parse(file, nullptr, false);
-  if (json.is_object() && json.contains("provenance"))
+  std::ifstream file(folder / "result.json", std::ios::binary);
+  return file ? Json::parse(file, nullptr, false) : Json();
+}
+
+bool
+IsWithoutGrade(const Json & result)
+{
+  return result.is_object() && result.value("schema", Json()) == "glioma-grade-result/1" && result.contains("grade") &&
+         result["grade"].is_null();
+}
+
+/** Why the result beside an empty mask cannot stand for a case without a tumour; empty: it can. */
+std::string
+WhyNoResultOf(const CohortCase & c, const fs::path & folder)
+{
+  const Json result = ReadResult(folder);
+  if (!fs::exists(folder / "result.json"))
   {
-    json["provenance"]["models"]["grading"] = DescribeModel(&grading);
-    WriteText(path.string(), json.dump(2) + '\n');
+    return "no result.json lies beside it";
   }
+  if (!IsWithoutGrade(result))
+  {
+    return "result.json beside it is not one without a grade";
+  }
+  const Json provenance = result.value("provenance", Json());
+  try
+  {
+    if (provenance.is_object() && provenance.contains("inputs") && !IsOfImages(provenance["inputs"], c))
+    {
+      return "result.json beside it is of other images";
+    }
+  }
+  catch (const std::exception &)
+  {
+    return "result.json beside it does not say of which images it is";
+  }
+  return "";
+}
+
+/** Makes what a segmentation left of a case without a tumour the result of this grader's row. */
+void
+TakeOver(const fs::path & from, const fs::path & folder, const itk::TorchModel & grading)
+{
+  fs::create_directories(folder);
+  // What an earlier run left of the case is of another result.
+  for (const char * const name : { "result.json", "report.html" })
+  {
+    fs::remove(folder / name);
+  }
+  for (const fs::directory_entry & entry : fs::directory_iterator(from))
+  {
+    if (entry.path().filename() != "result.json")
+    {
+      fs::copy(entry.path(),
+               folder / entry.path().filename(),
+               fs::copy_options::overwrite_existing | fs::copy_options::recursive);
+    }
+  }
+  Json json = ReadResult(from);
+  json["provenance"]["models"]["grading"] = DescribeModel(&grading);
+  // Under its name when all else is there.
+  const fs::path partial = folder / "result.json.partial";
+  WriteText(partial.string(), json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n');
+  fs::rename(partial, folder / "result.json");
 }
 
 /** Grades every case that is not graded yet, each as `glioma grade` does, into OUTPUT/cases. */
@@ -450,13 +544,34 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
     return options.tumourMasks.empty() ? "" : FindImage((fs::path(options.tumourMasks) / c.Name).string(), "tumour");
   };
   std::vector<bool>        isGraded;
+  std::vector<bool>        isWithoutTumour; // the mask that is given is empty
   std::vector<std::string> others;
   for (const CohortCase & c : all)
   {
-    const fs::path folder = fs::path(options.output) / "cases" / c.Name;
-    isGraded.push_back(IsGraded(c, folder, segmentation, *grading, maskOf(c), options));
-    const bool isCopied = !maskOf(c).empty() && IsEmpty(maskOf(c));
-    if (!isGraded.back() && !isCopied && !options.force && fs::exists(folder / "result.json"))
+    const fs::path    folder = fs::path(options.output) / "cases" / c.Name;
+    const std::string mask = maskOf(c);
+    isGraded.push_back(IsGraded(c, folder, segmentation, *grading, mask, options));
+    isWithoutTumour.push_back(!isGraded.back() && !mask.empty() && IsEmpty(mask));
+    if (isWithoutTumour.back())
+    {
+      const fs::path    from = fs::path(mask).parent_path();
+      const std::string why = WhyNoResultOf(c, from);
+      std::error_code   ignored;
+      if (!why.empty())
+      {
+        others.push_back("case " + c.Name + ": its mask " + mask + " is empty, and " + why +
+                         ": only the result of a segmentation that found no tumour in these images can stand for it. "
+                         "Mend the mask, or leave the case out (--cases)");
+        continue;
+      }
+      if (fs::equivalent(from, folder, ignored))
+      {
+        others.push_back("case " + c.Name + ": --tumour-masks is the folder that is written; choose another --output");
+        continue;
+      }
+    }
+    const bool isKept = isGraded.back() || (isWithoutTumour.back() && IsWithoutGrade(ReadResult(folder)));
+    if (!isKept && !options.force && fs::exists(folder / "result.json"))
     {
       others.push_back(folder.string() +
                        " holds a result of other models, images or options: choose another --output, or pass --force");
@@ -497,13 +612,10 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
           throw std::runtime_error("there is no tumour image in " + options.tumourMasks + '/' + c.Name);
         }
       }
-      if (!mask.empty() && IsEmpty(mask))
+      if (isWithoutTumour[i])
       {
         // Without a tumour there is no grade, whatever the grader: the segmentation's own result says so.
-        fs::create_directories(folder);
-        fs::copy(
-          fs::path(mask).parent_path(), folder, fs::copy_options::overwrite_existing | fs::copy_options::recursive);
-        NameGrader(folder / "result.json", *grading);
+        TakeOver(fs::path(mask).parent_path(), folder, *grading);
         std::cerr << "no tumour was found" << std::endl;
         continue;
       }
@@ -605,9 +717,10 @@ Evaluate(EvaluateOptions options)
   {
     throw std::runtime_error("--predictions are scored as they are; leave the models out.");
   }
-  if (options.explain && options.predictions.size() > 6)
+  if (options.explain && options.predictions.size() > mostExplainedRows)
   {
-    throw std::runtime_error("--explain takes 6 rows of --predictions at most; leave some out.");
+    throw std::runtime_error("--explain takes " + std::to_string(mostExplainedRows) +
+                             " rows of --predictions at most; leave some out.");
   }
   if (!options.force && fs::exists(fs::path(options.output) / "evaluation.json"))
   {
@@ -663,6 +776,7 @@ Evaluate(EvaluateOptions options)
     {
       chosen.Notes.push_back(rows.size() > 1 ? rows[i].Name + ": " + note : note);
     }
+    AddNotesOfModels(rows[i], chosen.Notes);
     rows[i].FitsTemperature = options.temperature;
   }
 
@@ -685,7 +799,7 @@ Evaluate(EvaluateOptions options)
 
   std::vector<std::string> files{ "evaluation.md", "evaluation.tex", "roc.png", "reliability.png", "evaluation.json" };
   std::vector<std::string> meanMaps;
-  for (std::size_t i = 0; i < std::max<std::size_t>(4, rows.size()); ++i)
+  for (std::size_t i = 0; i < std::max(mostExplainedRows, rows.size()); ++i)
   {
     for (const char * const map : explainedMaps)
     {
@@ -745,7 +859,11 @@ Evaluate(EvaluateOptions options)
   context.Parameters = { { "explain", options.explain }, { "temperature", options.temperature },
                          { "device", options.device },   { "precision", options.precision },
                          { "runs_models", runsModels },  { "bootstrap_resamples", 2000 },
-                         { "calibration_bins", 10 } };
+                         { "calibration_bins", 10 },     { "cases", nullptr } };
+  if (!options.cases.empty())
+  {
+    context.Parameters["cases"] = options.cases;
+  }
   context.Seconds = Now() - start;
   const Json evaluation = DescribeEvaluation(rows, context);
   DrawReceiverCurves(rows, output.PathOf("roc.png"), context.Notes);
@@ -763,6 +881,16 @@ Evaluate(EvaluateOptions options)
   for (const std::string & note : chosen.Notes)
   {
     std::cout << note << '\n';
+  }
+  if (options.storeTemperature)
+  {
+    const std::string bundle = BaseName(options.gradingModel);
+    char              value[32];
+    std::snprintf(value, sizeof(value), "%.4g", stored.Value);
+    std::cout << (stored.Undefined.empty() ? "The temperature " + std::string(value) + " is stored in " + bundle +
+                                               "; one that it had before is multiplied by it."
+                                           : "No temperature is stored in " + bundle + ": " + stored.Undefined + '.')
+              << '\n';
   }
   for (const Json & row : evaluation["rows"])
   {
@@ -824,9 +952,11 @@ AddEvaluateCommand(CLI::App & application, int & exitCode)
                       "Bundle to grade the cases with (default: the demonstration's)");
   command->add_option(
     "--grading-model", options->gradingModel, "Bundle to grade the cases with (default: the demonstration's)");
-  command->add_option("--tumour-masks",
-                      options->tumourMasks,
-                      "DIR/CASE/tumour.nii.gz are taken instead of a segmentation: those of another row");
+  command->add_option(
+    "--tumour-masks",
+    options->tumourMasks,
+    "DIR/CASE/tumour.nii.gz are taken instead of a segmentation: those of another row. Beside an empty one "
+    "must be its result.json without a grade");
   command->add_option("--name", options->name, "Name of the row (default: region and standardization)");
   command->add_flag(
     "--trust-model", options->trustModel, "Consent to load a model that is a program (TorchScript, .pt2)");

@@ -25,6 +25,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
+#include <iterator>
 #include <sstream>
 
 #ifndef GLIOMA_VERSION
@@ -56,6 +57,14 @@ const std::array<PaperRow, 4> paperRows{ {
   { "tumour", "image", { "0.7879", "0.9136" }, { "0.7222", "0.9487" }, { "0.8667", "0.881" }, "0.8770", "0.8841" },
   { "tumour", "brain", { "0.8667", "0.9524" }, { "0.8667", "0.9524" }, { "0.8667", "0.9524" }, "0.9298", "0.9841" },
 } };
+
+/** What a result says of a model, without where it lay. */
+Json
+WithoutFolder(Json model)
+{
+  model.erase("bundle");
+  return model;
+}
 
 std::string
 RegionName(const std::string & region)
@@ -136,6 +145,7 @@ DescribeBaselines(const EvaluationRow & row)
   }
   std::vector<double> dice;
   std::vector<double> shares;
+  std::vector<double> probabilities;
   std::vector<bool>   isHGG;
   Json                cases = Json::array();
   for (std::size_t i = 0; i < row.Baselines.size(); ++i)
@@ -145,19 +155,34 @@ DescribeBaselines(const EvaluationRow & row)
     {
       dice.push_back(baseline.ThresholdDice);
     }
-    shares.push_back(baseline.EnhancingShare);
-    isHGG.push_back(row.Cases[i].Graded.IsHGG);
-    cases.push_back({ { "case", row.Cases[i].Name },
-                      { "threshold_dice", Finite(baseline.ThresholdDice) },
-                      { "enhancing_share", baseline.EnhancingShare } });
+    Json one{ { "case", row.Cases[i].Name },
+              { "threshold_dice", Finite(baseline.ThresholdDice) },
+              { "enhancing_share", Finite(baseline.EnhancingShare) } };
+    if (!std::isfinite(baseline.EnhancingShare))
+    {
+      one["undefined"] = baseline.EnhancingShareUndefined;
+    }
+    else if (row.Cases[i].Graded.HasGrade())
+    {
+      // The rule and the network are compared on the same cases.
+      shares.push_back(baseline.EnhancingShare);
+      probabilities.push_back(row.Cases[i].Graded.ProbabilityHGG);
+      isHGG.push_back(row.Cases[i].Graded.IsHGG);
+    }
+    cases.push_back(one);
   }
   const auto high = std::count(isHGG.begin(), isHGG.end(), true);
-  Json       json;
+  const auto areaOf = [&](const std::vector<double> & scores) {
+    return ToJson(high == 0 ? UndefinedEstimate("no case with a grade and a share is HGG")
+                  : static_cast<std::size_t>(high) == isHGG.size()
+                    ? UndefinedEstimate("no case with a grade and a share is LGG")
+                    : AreaUnderCurve(scores, isHGG));
+  };
+  Json json;
   json["threshold_dice"] = ToJson(EstimateMean(dice, "the cohort has no masks"));
-  json["enhancing_share_auc"] =
-    ToJson(high == 0                                        ? UndefinedEstimate("no case is HGG")
-           : static_cast<std::size_t>(high) == isHGG.size() ? UndefinedEstimate("no case is LGG")
-                                                            : AreaUnderCurve(shares, isHGG));
+  json["compared_cases"] = isHGG.size();
+  json["enhancing_share_auc"] = areaOf(shares);
+  json["network_auc"] = areaOf(probabilities);
   json["cases"] = cases;
   return json;
 }
@@ -250,7 +275,34 @@ DescribeRow(const EvaluationRow & row, const std::string & output)
   json["name"] = row.Name;
   json["region"] = row.Region;
   json["standardization"] = row.Standardization;
-  json["models"] = row.Cases.empty() ? Json(nullptr) : row.Cases.front().Models;
+  json["models"] = nullptr;
+  json["other_models"] = Json::object();
+  for (const CasePrediction & c : row.Cases)
+  {
+    // The first that was graded, or else the first.
+    if (json["models"].is_null() || c.Graded.HasGrade())
+    {
+      json["models"] = c.Models.is_object() ? c.Models : Json(nullptr);
+    }
+    if (c.Graded.HasGrade())
+    {
+      break;
+    }
+  }
+  for (const char * const task : { "segmentation", "grading" })
+  {
+    const auto   used = row.GetModels(task);
+    const Json & models = json["models"];
+    const bool   namesOne = models.is_object() && models.contains(task) && models[task].is_object();
+    json["other_models"][task] = Json::array();
+    for (const EvaluationRow::UsedModel & model : used)
+    {
+      if (!namesOne || WithoutFolder(model.Description) != WithoutFolder(models[task]))
+      {
+        json["other_models"][task].push_back({ { "model", model.Description }, { "cases", model.Cases } });
+      }
+    }
+  }
   for (unsigned int grade = 0; grade < 2; ++grade)
   {
     json["grades"][grades[grade]] = { { "precision", ToJson(Precision(matrix, grade)) },
@@ -412,6 +464,23 @@ EscapedForMarkdown(const std::string & text)
   return Escaped(OnOneLine(text), "\\`*_[]<>|~&#!$");
 }
 
+/** A model's name, and what it was trained on. */
+std::string
+DescribeInWords(const Json & model)
+{
+  const auto said = [&model](const char * key) {
+    return model.contains(key) && model[key].is_string() ? OnOneLine(model[key].get<std::string>()) : std::string();
+  };
+  const std::string name = said("name").empty() ? said("bundle") : said("name");
+  const std::string data = said("training_data");
+  const bool        isDemonstration = model.contains("demonstration") && model["demonstration"] == true;
+  return (name.empty() ? "a model without a name" : name) + (isDemonstration ? " (a demonstration, " : " (") +
+         (data.empty()                        ? "training data not stated"
+          : data.rfind("trained on ", 0) == 0 ? data
+                                              : "trained on: " + data) +
+         ')';
+}
+
 /** The models of a row, and what they were trained on: as it is, not escaped. */
 std::string
 ModelsOf(const Json & row)
@@ -421,26 +490,43 @@ ModelsOf(const Json & row)
   for (const auto & task : std::array<std::array<const char *, 2>, 2>{
          { { { "segmentation", "tumour found by " } }, { { "grading", "graded by " } } } })
   {
-    const Json   none;
-    const Json & model = models.is_object() && models.contains(task[0]) ? models[task[0]] : none;
-    if (!model.is_object())
+    std::string said = models.is_object() && models.contains(task[0]) && models[task[0]].is_object()
+                         ? DescribeInWords(models[task[0]])
+                         : std::string();
+    for (const Json & other : row["other_models"][task[0]])
     {
-      continue;
+      const auto cases = other["cases"].size();
+      said += (said.empty() ? "" : " and by ") + DescribeInWords(other["model"]) + " in " + std::to_string(cases) +
+              (cases == 1 ? " case" : " cases");
     }
-    const auto said = [&model](const char * key) {
-      return model.contains(key) && model[key].is_string() ? OnOneLine(model[key].get<std::string>()) : std::string();
-    };
-    const std::string name = said("name").empty() ? said("bundle") : said("name");
-    const std::string data = said("training_data");
-    const bool        isDemonstration = model.contains("demonstration") && model["demonstration"] == true;
-    text += (text.empty() ? "" : "; ") + std::string(task[1]) + (name.empty() ? "a model without a name" : name) +
-            (isDemonstration ? " (a demonstration, " : " (") +
-            (data.empty()                        ? "training data not stated"
-             : data.rfind("trained on ", 0) == 0 ? data
-                                                 : "trained on: " + data) +
-            ')';
+    text += said.empty() ? "" : (text.empty() ? "" : "; ") + std::string(task[1]) + said;
   }
   return text.empty() ? "by models that are not stated" : text;
+}
+
+/** The cells of Table 1 that are undefined in a row, with the reasons; empty: none. */
+std::string
+UndefinedCellsOf(const Json & row)
+{
+  std::string text;
+  const auto  add = [&text](const std::string & cell, const Json & estimate) {
+    if (!estimate["value"].is_number())
+    {
+      text += (text.empty() ? "" : ", ") + cell + " (" + estimate.value("undefined", "") + ')';
+    }
+  };
+  for (const char * const grade : grades)
+  {
+    for (const auto & cell : { std::make_pair("f1", "F1 of "),
+                               std::make_pair("precision", "precision of "),
+                               std::make_pair("recall", "recall of ") })
+    {
+      add(std::string(cell.second) + grade, row["grades"][grade][cell.first]);
+    }
+  }
+  add("accuracy", row["accuracy"]);
+  add("ROC-AUC", row["roc_auc"]);
+  return text;
 }
 
 /** ", AUC 0.875", or of several rows each with its name: what an alternative text of a plot says. */
@@ -478,6 +564,41 @@ EvaluationRow::GetGrades() const
     graded.push_back(c.Graded);
   }
   return graded;
+}
+
+std::vector<EvaluationRow::UsedModel>
+EvaluationRow::GetModels(const std::string & task) const
+{
+  const auto hasGrade = [](const CasePrediction & c) { return c.Graded.HasGrade(); };
+  const bool anyGrade =
+    std::any_of(Cases.begin(), Cases.end(), hasGrade) || std::any_of(Validation.begin(), Validation.end(), hasGrade);
+  std::vector<UsedModel> models;
+  for (const auto * const list : { &Cases, &Validation })
+  {
+    for (const CasePrediction & c : *list)
+    {
+      const bool isSaid = c.Models.is_object() && c.Models.contains(task) && c.Models[task].is_object();
+      if (!isSaid || (task == "grading" && anyGrade && !c.Graded.HasGrade()))
+      {
+        continue;
+      }
+      const Json description = WithoutFolder(c.Models[task]);
+      auto       same = std::find_if(models.begin(), models.end(), [&](const UsedModel & other) {
+        return WithoutFolder(other.Description) == description;
+      });
+      if (same == models.end())
+      {
+        models.push_back({ c.Models[task], {} });
+        same = std::prev(models.end());
+      }
+      // A scored case may be one of those that the temperature is fitted on.
+      if (std::find(same->Cases.begin(), same->Cases.end(), c.Name) == same->Cases.end())
+      {
+        same->Cases.push_back(c.Name);
+      }
+    }
+  }
+  return models;
 }
 
 Json
@@ -532,6 +653,7 @@ DescribeEvaluation(const std::vector<EvaluationRow> & rows, const EvaluationCont
                                       { "only_first_right", comparison.OnlyFirstRight },
                                       { "only_second_right", comparison.OnlySecondRight },
                                       { "mcnemar_p", comparison.McNemarP },
+                                      { "auc_cases", comparison.BothGraded },
                                       { "auc_difference", ToJson(comparison.AucDifference) },
                                       { "auc_p", Finite(comparison.AucP) } });
     }
@@ -651,7 +773,9 @@ WriteMarkdown(const Json & evaluation)
       out << "\nWithout a network (" << row["name"].get<std::string>()
           << "): the FLAIR/T2 threshold has a mean Dice of " << WithInterval(row["baselines"]["threshold_dice"])
           << "; the share of the predicted tumour that enhances on T1c has a ROC-AUC of "
-          << WithInterval(row["baselines"]["enhancing_share_auc"]) << ".\n";
+          << WithInterval(row["baselines"]["enhancing_share_auc"]) << ", the network on the same cases "
+          << WithInterval(row["baselines"]["network_auc"]) << " (" << row["baselines"]["compared_cases"] << " of "
+          << row["baselines"]["cases"].size() << " cases have a share and a grade).\n";
     }
   }
   for (const Json & row : evaluation["rows"])
@@ -680,13 +804,13 @@ WriteMarkdown(const Json & evaluation)
   {
     out << "\n## Rows compared, case by case\n\n"
            "McNemar's test is exact, that of ROC-AUC DeLong's; p is not corrected for the number of pairs.\n\n"
-           "| first | second | right in the first alone | in the second alone | p | ROC-AUC, first minus second | p "
-           "|\n|---|---|---|---|---|---|---|\n";
+           "| first | second | right in the first alone | in the second alone | p | cases that both grade | ROC-AUC, "
+           "first minus second | p |\n|---|---|---|---|---|---|---|---|\n";
     for (const Json & pair : evaluation["comparisons"])
     {
       out << "| " << Escaped(pair["first"].get<std::string>(), "|") << " | "
           << Escaped(pair["second"].get<std::string>(), "|") << " | " << pair["only_first_right"] << " | "
-          << pair["only_second_right"] << " | " << PValue(pair["mcnemar_p"]) << " | "
+          << pair["only_second_right"] << " | " << PValue(pair["mcnemar_p"]) << " | " << pair["auc_cases"] << " | "
           << WithInterval(pair["auc_difference"]) << " | " << PValue(pair["auc_p"]) << " |\n";
     }
   }
@@ -781,8 +905,21 @@ WriteLatex(const Json & evaluation)
   {
     out << ' ' << EscapedForLatex(note.get<std::string>());
   }
-  out << "}\n\\begin{tabular}{lllrrrrr}\n\\toprule\n"
-         "Region & Standardization & Grade & F1 & Precision & Recall & Accuracy & ROC-AUC \\\\\n\\midrule\n";
+  for (const Json & row : evaluation["rows"])
+  {
+    const std::string undefined = UndefinedCellsOf(row);
+    if (!undefined.empty())
+    {
+      out << EscapedForLatex(" Undefined (--) in " + OnOneLine(row["name"].get<std::string>()) + ": " + undefined +
+                             '.');
+    }
+  }
+  // Rows of one region and standardization are told apart by their names alone.
+  const bool        hasNames = evaluation["rows"].size() > 1;
+  const std::string noName = hasNames ? " & " : "";
+  out << "}\n\\begin{tabular}{" << (hasNames ? "l" : "") << "lllrrrrr}\n\\toprule\n"
+      << (hasNames ? "Row & " : "")
+      << "Region & Standardization & Grade & F1 & Precision & Recall & Accuracy & ROC-AUC \\\\\n\\midrule\n";
   for (const Json & row : evaluation["rows"])
   {
     const PaperRow & paper = PaperRowOf(row);
@@ -790,7 +927,8 @@ WriteLatex(const Json & evaluation)
     {
       const Json & cells = row["grades"][grades[grade]];
       const bool   first = grade == 0;
-      out << (first ? RegionName(row["region"]) : "") << " & "
+      out << (first && hasNames ? EscapedForLatex(OnOneLine(row["name"].get<std::string>())) : "") << noName
+          << (first ? RegionName(row["region"]) : "") << " & "
           << (first ? StandardizationName(row["standardization"]) : "") << " & " << grades[grade] << " & "
           << cell(cells["f1"]) << " & " << cell(cells["precision"]) << " & " << cell(cells["recall"]) << " & "
           << (first ? cell(row["accuracy"]) : "") << " & " << (first ? cell(row["roc_auc"]) : "") << " \\\\\n";
@@ -798,7 +936,7 @@ WriteLatex(const Json & evaluation)
     for (unsigned int grade = 0; grade < 2; ++grade)
     {
       const bool first = grade == 0;
-      out << (first ? "\\quad paper" : "") << " & & " << grades[grade] << " & " << paper.F1[grade] << " & "
+      out << (first ? "\\quad paper" : "") << noName << " & & " << grades[grade] << " & " << paper.F1[grade] << " & "
           << paper.Precision[grade] << " & " << paper.Recall[grade] << " & " << (first ? paper.Accuracy : "") << " & "
           << (first ? paper.Auc : "") << " \\\\\n";
     }

@@ -44,6 +44,18 @@ struct EvaluationRow
 
   std::vector<GradedCase>
   GetGrades() const;
+
+  /** A model, and the cases that it was used for. */
+  struct UsedModel
+  {
+    nlohmann::ordered_json   Description; // as result.json says
+    std::vector<std::string> Cases;
+  };
+
+  /** The different models of "segmentation" or "grading", in the order of the cases, those of the temperature last.
+   * Where a case has no grade, no grader was asked: it names one only where no case has a grade. */
+  std::vector<UsedModel>
+  GetModels(const std::string & task) const;
 };
 
 /** What of an evaluation is told beside the rows. */
@@ -75,7 +87,8 @@ DescribeEvaluation(const std::vector<EvaluationRow> & rows, const EvaluationCont
 std::string
 WriteMarkdown(const nlohmann::ordered_json & evaluation);
 
-/** Table 1 for LaTeX (booktabs); the caption says what the models were trained on. */
+/** Table 1 for LaTeX (booktabs); the caption says what the models were trained on, and why a cell is undefined. Several
+ * rows have their names in a first column. */
 std::string
 WriteLatex(const nlohmann::ordered_json & evaluation);
 } // namespace glioma

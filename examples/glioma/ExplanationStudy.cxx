@@ -254,10 +254,12 @@ MeanMaps::Add(const itk::CohortCase & cohortCase, const CasePrediction & predict
   {
     return;
   }
-  const ImageType::Pointer first = ReadStripped(cohortCase.Sequences[0], "T1", cohortCase.BrainMask);
-  const auto               box = FindBrainBox(first);
-  std::vector<float>       map = ToCommonSpace(ReadMap(path), box);
-  double                   sum = 0.0;
+  // The maps, and the brain mask, are in the space of the reference: that of T1 may be another after --register.
+  const ImageType::Pointer first =
+    ReadStripped(cohortCase.Sequences[prediction.Reference], "the reference", cohortCase.BrainMask);
+  const auto         box = FindBrainBox(first);
+  std::vector<float> map = ToCommonSpace(ReadMap(path), box);
+  double             sum = 0.0;
   for (const float value : map)
   {
     sum += value;

@@ -36,8 +36,9 @@ nlohmann::ordered_json
 StudyExplanations(const std::vector<CasePrediction> & cases);
 
 /** The mean of the cases' maps for each grade that they are called, in a common space: each brain's box (of what is not
- * 0 on T1, 0.5 to 99.5 % along each axis of the patient, and a frame of 5 %) becomes a grid of 70 x 85 x 70; nothing is
- * registered. Each map counts the same, by its share a voxel; of several components their magnitudes are summed. */
+ * 0 on T1, or on the reference of a registered case, 0.5 to 99.5 % along each axis of the patient, and a frame of 5 %)
+ * becomes a grid of 70 x 85 x 70; nothing is registered. Each map counts the same, by its share a voxel; of several
+ * components their magnitudes are summed. */
 class MeanMaps
 {
 public:
@@ -56,9 +57,9 @@ public:
     return m_Counts[0] + m_Counts[1];
   }
 
-  /** Writes STEM.png, three planes through each grade's peak over the mean T1, and STEM-LGG.nii.gz, STEM-HGG.nii.gz,
-   * whose unit is the even share of a voxel: 1 where a map says nothing of places. Colours go from 0 to each grade's
-   * own peak. \a notes are written below the slices, after "Research use only." */
+  /** Writes STEM.png, three planes through each grade's peak over the mean of these images, and STEM-LGG.nii.gz,
+   * STEM-HGG.nii.gz, whose unit is the even share of a voxel: 1 where a map says nothing of places. Colours go from 0
+   * to each grade's own peak. \a notes are written below the slices, after "Research use only." */
   void
   Write(const std::function<std::string(const std::string &)> & pathOf,
         const std::string &                                     stem,

@@ -43,8 +43,8 @@ NextRandom(std::uint64_t & state)
   return z ^ (z >> 31);
 }
 
-/** Percentile bootstrap of a statistic of \a count cases, given by their numbers. */
-void
+/** Percentile bootstrap of a statistic of \a count cases, given by their numbers. Returns the mean of the resamples. */
+double
 AddBootstrap(Estimate &                                                      estimate,
              std::size_t                                                     count,
              const std::function<double(const std::vector<std::size_t> &)> & statistic)
@@ -54,7 +54,7 @@ AddBootstrap(Estimate &                                                      est
   if (count < 2)
   {
     estimate.IntervalUndefined = "one case alone says nothing of the spread";
-    return;
+    return std::numeric_limits<double>::quiet_NaN();
   }
   std::uint64_t            state = 20180925;
   std::vector<std::size_t> chosen(count);
@@ -69,6 +69,24 @@ AddBootstrap(Estimate &                                                      est
   }
   estimate.Low = QuantileOf(values, 0.025);
   estimate.High = QuantileOf(values, 0.975);
+  return std::accumulate(values.begin(), values.end(), 0.0) / resamples;
+}
+
+/** The basic bootstrap of a share that resampling makes larger, from the percentile bootstrap that is there and the
+ * mean of its resamples. */
+void
+ReflectInterval(Estimate & estimate, double mean)
+{
+  estimate.Method = "basic bootstrap, upper end widened, 2000 resamples";
+  if (estimate.IntervalUndefined.empty())
+  {
+    const double low = 2.0 * estimate.Value - estimate.High;
+    const double high = 2.0 * estimate.Value - estimate.Low;
+    // Where the resamples lie above the value nearly all, the reflected interval would end at it, or below.
+    const double spread = estimate.Value + std::max(0.0, estimate.High - mean);
+    estimate.Low = std::clamp(std::min(low, estimate.Value), 0.0, 1.0);
+    estimate.High = std::clamp(std::max(high, spread), 0.0, 1.0);
+  }
 }
 
 void
@@ -470,7 +488,7 @@ CalibrationError(const std::vector<GradedCase> & cases, unsigned int bins)
   }
   Estimate estimate;
   estimate.Value = CalibrationErrorOf(ReliabilityBins(graded, bins));
-  AddBootstrap(estimate, graded.size(), [&](const std::vector<std::size_t> & chosen) {
+  const double mean = AddBootstrap(estimate, graded.size(), [&](const std::vector<std::size_t> & chosen) {
     std::vector<GradedCase> sample;
     for (const std::size_t number : chosen)
     {
@@ -478,6 +496,7 @@ CalibrationError(const std::vector<GradedCase> & cases, unsigned int bins)
     }
     return CalibrationErrorOf(ReliabilityBins(sample, bins));
   });
+  ReflectInterval(estimate, mean);
   return estimate;
 }
 
@@ -582,6 +601,7 @@ ComparePaired(const std::vector<GradedCase> & first, const std::vector<GradedCas
       positive.push_back(first[i].IsHGG);
     }
   }
+  comparison.BothGraded = positive.size();
   // Twice the smaller tail of the binomial distribution of n = discordant cases, at one half.
   const std::size_t discordant = comparison.OnlyFirstRight + comparison.OnlySecondRight;
   const std::size_t fewer = std::min(comparison.OnlyFirstRight, comparison.OnlySecondRight);

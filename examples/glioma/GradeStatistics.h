@@ -121,7 +121,10 @@ struct ReliabilityBin
 std::vector<ReliabilityBin>
 ReliabilityBins(const std::vector<GradedCase> & cases, unsigned int bins = 10);
 
-/** Expected calibration error: the bins' |mean P(HGG) - share of HGG|, weighted by their cases. */
+/** Expected calibration error: the bins' |mean P(HGG) - share of HGG|, weighted by their cases. Chance alone makes it
+ * larger, and that of a resample larger again: the interval is that of the basic bootstrap (twice the value less the
+ * quantiles of 2000 resamples), whose upper end is at least as far above the value as their 97.5 % quantile is above
+ * their mean, cut to [0, 1]. It has the value always; of a small cohort (20 cases) it is too narrow all the same. */
 Estimate
 CalibrationError(const std::vector<GradedCase> & cases, unsigned int bins = 10);
 
@@ -146,6 +149,7 @@ struct PairedComparison
   std::size_t OnlyFirstRight{ 0 };
   std::size_t OnlySecondRight{ 0 };
   double      McNemarP{ 1.0 }; // exact, two-sided
+  std::size_t BothGraded{ 0 }; // the cases of the difference below
   Estimate    AucDifference;   // first minus second, DeLong's interval
   double      AucP{ std::numeric_limits<double>::quiet_NaN() };
 };

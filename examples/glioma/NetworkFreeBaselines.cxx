@@ -19,6 +19,7 @@
 
 #include "CaseReader.h"
 #include "GradeStatistics.h"
+#include "GridComparison.h"
 #include "MaskComparison.h"
 
 #include "itkConnectedComponentImageFilter.h"
@@ -33,6 +34,8 @@ namespace glioma
 {
 namespace
 {
+constexpr double gridTolerance = 1e-3;
+
 /** Median, and 1.4826 times the median absolute deviation, of a sequence inside the brain. */
 std::array<double, 2>
 RobustScale(const SequenceImageType * image, const std::vector<bool> & brain)
@@ -82,6 +85,15 @@ FindNetworkFreeBaselines(const itk::CohortCase & cohortCase, const std::string &
   for (unsigned int i = 0; i < 4; ++i)
   {
     sequences[i] = ReadStripped(cohortCase.Sequences[i], roles[i], cohortCase.BrainMask);
+    // The cohort's check reads the headers of files alone: folders of DICOM pass it.
+    if (!IsOnGridOf(sequences[i], sequences[0], gridTolerance))
+    {
+      throw std::runtime_error(
+        "case " + cohortCase.Name + ": its sequences lie on different grids (T1: " + DescribeGrid(sequences[0]) + "; " +
+        roles[i] + ": " + DescribeGrid(sequences[i]) +
+        "), which the rules without a network cannot compare; bring them onto one grid first, or "
+        "leave --baselines out");
+    }
   }
   const std::size_t voxels = sequences[0]->GetBufferedRegion().GetNumberOfPixels();
   std::vector<bool> brain(voxels);
@@ -121,12 +133,18 @@ FindNetworkFreeBaselines(const itk::CohortCase & cohortCase, const std::string &
     }
     baselines.ThresholdDice = CompareMasks(bright, ReadMask(cohortCase.Tumour, "seg")).Dice;
   }
-  if (!predicted.empty())
+  if (predicted.empty())
+  {
+    baselines.EnhancingShareUndefined = "there is no tumour image beside result.json";
+  }
+  else
   {
     const auto mask = ReadMask(predicted, "the predicted tumour");
-    if (mask->GetBufferedRegion().GetSize() != sequences[0]->GetBufferedRegion().GetSize())
+    if (!IsOnGridOf(mask, sequences[0], gridTolerance))
     {
-      throw std::runtime_error("case " + cohortCase.Name + ": " + predicted + " is not on the grid of its sequences");
+      throw std::runtime_error("case " + cohortCase.Name + ": " + predicted + " (" + DescribeGrid(mask) +
+                               ") is not on the grid of its sequences (" + DescribeGrid(sequences[0]) +
+                               "); grade the case without --register, or leave --baselines out");
     }
     const auto  t1 = MeanAndDeviation(sequences[0], brain);
     const auto  t1c = MeanAndDeviation(sequences[1], brain);
@@ -142,7 +160,14 @@ FindNetworkFreeBaselines(const itk::CohortCase & cohortCase, const std::string &
                      1.0;
       }
     }
-    baselines.EnhancingShare = inside ? static_cast<double>(enhancing) / static_cast<double>(inside) : 0.0;
+    if (inside == 0)
+    {
+      baselines.EnhancingShareUndefined = "the predicted mask is empty";
+    }
+    else
+    {
+      baselines.EnhancingShare = static_cast<double>(enhancing) / static_cast<double>(inside);
+    }
   }
   return baselines;
 }

@@ -110,9 +110,15 @@ def check_grades(folder, generator, number):
     weights = np.bincount(bins, minlength=10)
     near("calibration", found["calibration"], np.sum(weights[weights > 0] * np.abs(share - mean)) / cases)
     chosen = generator.integers(cases, size=(4000, cases))
-    low, high = np.quantile([calibration_error(first[sample], truth[sample]) for sample in chosen], (0.025, 0.975))
-    near("calibration's interval", found["calibration-low"], low, 0.1 * (high - low))
-    near("calibration's interval", found["calibration-high"], high, 0.1 * (high - low))
+    value = found["calibration"]
+    samples = [calibration_error(first[sample], truth[sample]) for sample in chosen]
+    low, high = np.quantile(samples, (0.025, 0.975))
+    # Resampling adds to the error as sampling has: the basic bootstrap takes that off, but not all that is above the value.
+    near("calibration's interval", found["calibration-low"], min(value, max(0, 2 * value - high)), 0.1 * (high - low))
+    upper = max(2 * value - low, value + high - np.mean(samples))
+    near("calibration's interval", found["calibration-high"], min(1, upper), 0.1 * (high - low))
+    for name in ("accuracy", "auc", "brier", "calibration", "recall-lgg", "recall-hgg", "f1-lgg", "f1-hgg"):
+        assert found[f"{name}-low"] <= found[name] <= found[f"{name}-high"], f"{name} is not in its interval"
 
     near("cross-entropy", found["cross-entropy"], sklearn.metrics.log_loss(truth, first))
     line = np.log(first / (1 - first))
@@ -127,7 +133,23 @@ def check_grades(folder, generator, number):
     right = (first > 0.5) == truth, (second > 0.5) == truth
     b, c = int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum())
     assert (found["only-first-right"], found["only-second-right"]) == (b, c)
+    assert found["both-graded"] == cases
     near("mcnemar", found["mcnemar"], scipy.stats.binomtest(b, b + c).pvalue if b + c else 1.0)
+
+
+def check_calibration(folder):
+    """Of probabilities that are true the interval of the calibration error has 0 in most samples, and always its own value."""
+    generator = np.random.default_rng(7)
+    samples, with_zero = 40, 0
+    for _ in range(samples):
+        probabilities = generator.beta(0.7, 0.7, 150)
+        truth = generator.random(150) < probabilities
+        np.savetxt(folder / "grades.txt", np.column_stack([truth, probabilities, probabilities]), fmt="%.17g")
+        found = run("grades", folder / "grades.txt")
+        low, value, high = (found[f"calibration{end}"] for end in ("-low", "", "-high"))
+        assert 0 <= low <= value < high <= 1, (low, value, high)
+        with_zero += low == 0
+    assert with_zero > 0.3 * samples, f"0 is in {with_zero} of {samples} intervals"
 
 
 def check_masks(folder, generator, number):
@@ -158,6 +180,7 @@ with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     for number in range(12):
         check_grades(folder, np.random.default_rng(100 + number), number)
+    check_calibration(folder)
     for number in range(12):
         check_masks(folder, np.random.default_rng(200 + number), number)
 print("Grades as scikit-learn and SciPy have them, masks as MONAI has them.")

@@ -282,7 +282,10 @@ class GliomaEvaluate(unittest.TestCase):
         self.evaluate(*options)
         rows = {
             "evaluation.md": [line.split("|")[2:-1] for line in (self.output / "evaluation.md").read_text().splitlines()],
-            "evaluation.tex": [line.removesuffix(r"\\").split("&") for line in (self.output / "evaluation.tex").read_text().splitlines()],
+            # The first column has the names of the rows.
+            "evaluation.tex": [
+                line.removesuffix(r"\\").split("&")[1:] for line in (self.output / "evaluation.tex").read_text().splitlines()
+            ],
         }
         for name, lines in rows.items():
             lines = [[cell.strip() for cell in line] for line in lines if len(line) == 8]
@@ -517,7 +520,12 @@ class GliomaEvaluate(unittest.TestCase):
                 result["grade"] = "HGG" if probability > 0.5 else "LGG"
                 result["provenance"]["models"]["grading"]["temperature"] = stored()
                 path.write_text(json.dumps(result))
-            (row,) = self.evaluate(*command, "--store-temperature", cohort=cohort, split=False)["rows"]
+            outcome = self.run_evaluate(*command, "--store-temperature", cohort=cohort, split=False)
+            self.assertEqual(outcome.returncode, 0, outcome.stderr)
+            self.terminal = outcome.stdout
+            evaluation = json.loads((self.output / "evaluation.json").read_text())
+            jsonschema.validate(evaluation, json.loads(pathlib.Path(SCHEMA).read_text()))
+            (row,) = evaluation["rows"]
             # They were not graded again.
             self.assertEqual({case["case"]: case["probability_hgg"] for case in row["cases"]}, scored)
             self.assertEqual(row["temperature"]["validation_cases"], 4)
@@ -529,6 +537,7 @@ class GliomaEvaluate(unittest.TestCase):
         temperature = store()
         self.assertIsNone(temperature["value"])
         self.assertEqual(manifest.read_bytes(), before)
+        self.assertIn("No temperature is stored in cold: every case is right", self.terminal)
 
         validation["Brats17_TCIA_325_1"] = 0.6  # an LGG
         temperature = store()
@@ -536,6 +545,7 @@ class GliomaEvaluate(unittest.TestCase):
         # The loss alone tells its minimum to about the root of its own precision.
         self.assertAlmostEqual(temperature["value"], best, 5)
         self.assertEqual(temperature["stored_in"], "cold")
+        self.assertIn(f"The temperature {temperature['value']:.4g} is stored in cold", self.terminal)
         self.assertAlmostEqual(stored(), 0.5 * temperature["value"], 12)
         scaled = [1 / (1 + (1 / p - 1) ** (1 / temperature["value"])) for p in scored.values()]
         self.assertAlmostEqual(temperature["brier"]["value"], sklearn.metrics.brier_score_loss([True, False], scaled))
@@ -582,6 +592,213 @@ class GliomaEvaluate(unittest.TestCase):
         outcome = self.run_evaluate("--predictions", self.output, output=self.work / "mixed")
         self.assertEqual(outcome.returncode, 1)
         self.assertIn("no one row", outcome.stderr)
+
+    def test_an_empty_mask_stands_for_no_result_but_its_own(self):
+        test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
+        masks = self.masks(test)
+        path = masks / test[0] / "tumour.nii.gz"
+        sitk.WriteImage(sitk.ReadImage(str(path)) * 0, str(path))
+        command = ["--grading-model", self.folder / "grading", "--tumour-masks", masks]
+        kept = self.output / "cases" / test[0] / "result.json"
+
+        def refuse(reason, *more):
+            before = kept.read_bytes() if kept.exists() else None
+            outcome = self.run_evaluate(*command, *more)
+            self.assertEqual(outcome.returncode, 1)
+            self.assertIn(reason, outcome.stderr)
+            self.assertIn(test[0], outcome.stderr)
+            # Nothing was graded before, and what an earlier run left is as it was.
+            self.assertNotIn("[1/", outcome.stderr)
+            self.assertEqual(kept.read_bytes() if kept.exists() else None, before)
+
+        refuse("is empty, and no result.json lies beside it")
+        for probability in (None, 0.7):
+            self.write_result(self.output / "cases" / test[0], probability)
+            refuse("is empty, and no result.json lies beside it", "--force")
+        self.write_result(masks / test[0], 0.7)
+        refuse("not one without a grade", "--force")
+        self.write_result(masks / test[0], None)
+        said = masks / test[0] / "result.json"
+        result = json.loads(said.read_text())
+        inputs = {role: {"sha256": "0" * 64} for role in ("T1", "T1c", "T2", "FLAIR")}
+        said.write_text(json.dumps({**result, "provenance": {**result["provenance"], "inputs": inputs}}))
+        refuse("of other images", "--force")
+        for role, suffix in (("T1", "t1"), ("T1c", "t1ce"), ("T2", "t2"), ("FLAIR", "flair")):
+            inputs[role] = {"sha256": hashlib.sha256(self.image(test[0], suffix).read_bytes()).hexdigest()}
+        said.write_text(json.dumps({**result, "provenance": {**result["provenance"], "inputs": inputs}}))
+        # A result with a grade is replaced with --force alone, and its page goes with it.
+        (masks / test[0] / "report.html").unlink()
+        refuse("holds a result of other models")
+        row = self.evaluate(*command, "--force")["rows"][0]
+        self.assertEqual((row["cases"][0]["probability_hgg"], row["cases"][0]["report"]), (None, None))
+        self.assertEqual(json.loads(kept.read_text())["provenance"]["models"]["grading"]["bundle"], "grading")
+        self.assertEqual(list(kept.parent.glob("*.partial")), [])
+        # What was taken over is taken over again.
+        for path in self.output.iterdir():
+            if path.is_file():
+                path.unlink()
+        self.assertEqual(self.evaluate(*command)["rows"][0]["cases"], row["cases"])
+
+    def test_names_every_model_of_a_row(self):
+        folder = self.predict("one", dict(zip(SUBJECTS, (0.9, 0.2, 0.7, 0.6, 0.8, None))))
+        described = {"validated": {"name": "validated", "demonstration": False, "training_data": "trained on many patients"}}
+        described["shown"] = {"name": "shown", "demonstration": True, "training_data": "trained on phantoms"}
+        graders = dict(zip(SUBJECTS, ("validated", "shown", "validated", "validated", "shown", "shown")))
+        for i, name in enumerate(SUBJECTS):
+            path = folder / name / "result.json"
+            result = json.loads(path.read_text())
+            # The same model from another folder is the same.
+            result["provenance"]["models"]["grading"] = {**described[graders[name]], "sha256": graders[name], "bundle": f"place-{i}"}
+            path.write_text(json.dumps(result))
+        options = ["--predictions", folder, "--set", "all"]
+        evaluation = self.evaluate(*options)
+        (row,) = evaluation["rows"]
+        note = f"{row['name']}: graded by 2 different models, 2 of 5 cases by a demonstration, which is not validated."
+        self.assertEqual(evaluation["notes"], [note])
+        self.assertEqual(row["models"]["grading"]["name"], "validated")
+        (other,) = row["other_models"]["grading"]
+        names = list(SUBJECTS)
+        self.assertEqual((other["model"]["name"], set(other["cases"])), ("shown", {names[1], names[4]}))
+        self.assertEqual(row["other_models"]["segmentation"], [])
+        said = "graded by validated (trained on many patients) and by shown (a demonstration, trained on phantoms) in 2 cases"
+        for name in ("evaluation.md", "evaluation.tex"):
+            self.assertIn(said, (self.output / name).read_text())
+            self.assertIn(note, (self.output / name).read_text())
+        # Another evaluation says it anew, of its own cases.
+        shutil.copy(self.output / "evaluation.json", folder)
+        self.assertEqual(self.evaluate(*options, "--force")["notes"], [note])
+        again = self.evaluate(*options, "--cases", names[0], names[3], "--force")
+        self.assertEqual(again["notes"], ["Only the cases of --cases are scored: 2 of the 6 cases."])
+        self.assertEqual(again["provenance"]["parameters"]["cases"], [names[0], names[3]])
+        self.assertIsNone(evaluation["provenance"]["parameters"]["cases"])
+        # The temperature is fitted on cases of another grader.
+        (row,) = self.evaluate("--predictions", folder, "--temperature", "--cases", names[4], names[5], "--force")["rows"]
+        self.assertEqual(row["models"]["grading"]["name"], "shown")
+        self.assertEqual(set(row["other_models"]["grading"][0]["cases"]), set(names[2:4]))
+
+    def test_rules_without_a_network_are_compared_on_the_same_cases(self):
+        names = list(SUBJECTS)
+        # Of the last no tumour was found, and the third has none to look at; the fourth has no grade.
+        folder = self.predict("one", dict(zip(SUBJECTS, (0.9, 0.2, 0.1, None, 0.8, None))), empty=(names[2], names[5]))
+        (row,) = self.evaluate("--predictions", folder, "--set", "all", "--baselines")["rows"]
+        baselines = row["baselines"]
+        for baseline in baselines["cases"]:
+            if baseline["case"] in (names[2], names[5]):
+                self.assertIsNone(baseline["enhancing_share"])
+                self.assertEqual(baseline["undefined"], "the predicted mask is empty")
+            else:
+                self.assertNotIn("undefined", baseline)
+        compared = [names[i] for i in (0, 1, 4)]
+        by_case = {baseline["case"]: baseline["enhancing_share"] for baseline in baselines["cases"]}
+        shares = [by_case[name] for name in compared]
+        truth = [SUBJECTS[name][0] == "HGG" for name in compared]
+        self.assertEqual(baselines["compared_cases"], 3)
+        self.assertAlmostEqual(baselines["enhancing_share_auc"]["value"], sklearn.metrics.roc_auc_score(truth, shares))
+        # Among the graded the third is an HGG below the LGG.
+        self.assertEqual(row["roc_auc"]["value"], 2 / 3)
+        self.assertEqual(baselines["network_auc"]["value"], 1)
+        self.assertIn("3 of 6 cases have a share and a grade", (self.output / "evaluation.md").read_text())
+
+    def write_series(self, image, folder):
+        """A DICOM series, one file a slice."""
+        folder.mkdir()
+        image = sitk.Cast(image, sitk.sitkInt16)
+        direction = np.array(image.GetDirection()).reshape(3, 3)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        for k in range(image.GetDepth()):
+            one = image[:, :, k]
+            values = {
+                "0008|0060": "MR",
+                "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
+                "0008|0018": f"1.2.826.0.1.3680043.2.1125.1.{k + 1}",
+                "0020|000d": "1.2.826.0.1.3680043.2.1125.7",
+                "0020|000e": "1.2.826.0.1.3680043.2.1125.1",
+                "0020|0013": str(k + 1),
+                "0020|0032": "\\".join(f"{value:.6f}" for value in image.TransformIndexToPhysicalPoint((0, 0, k))),
+                "0020|0037": "\\".join(f"{value:.9f}" for value in (*direction[:, 0], *direction[:, 1])),
+            }
+            for key, value in values.items():
+                one.SetMetaData(key, value)
+            one.SetSpacing(image.GetSpacing()[:2])
+            writer.SetFileName(str(folder / f"{k:04d}.dcm"))
+            writer.Execute(one)
+        return folder
+
+    def test_rules_without_a_network_want_one_grid(self):
+        names = list(SUBJECTS)[4:]
+        folder = self.predict("one", dict(zip(names, (0.9, 0.2))))
+        table = self.table(dict.fromkeys(names, "test"))
+        flair = sitk.ReadImage(str(self.image(names[0], "flair")))
+        # Nobody has looked at the headers of a folder: one of fewer slices would be read past its end, one elsewhere taken as it is.
+        cut = self.write_series(flair[:, :, : flair.GetDepth() // 2], self.work / "cut")
+        moved = sitk.Image(flair)
+        moved.SetOrigin(np.add(flair.GetOrigin(), (0, 8, 0)).tolist())
+        moved = self.write_series(moved, self.work / "moved")
+        text = table.read_text()
+        for series in (cut, moved):
+            table.write_text(text.replace(str(self.image(names[0], "flair")), str(series)))
+            outcome = self.run_evaluate("--predictions", folder, "--baselines", cohort=table, split=False)
+            self.assertEqual(outcome.returncode, 1, outcome.stderr)
+            self.assertIn(f"case {names[0]}: its sequences lie on different grids", outcome.stderr)
+            self.assertIn("FLAIR", outcome.stderr)
+            self.assertIn("leave --baselines out", outcome.stderr)
+        # On one grid a folder is as good as a file.
+        table.write_text(text.replace(str(self.image(names[0], "flair")), str(self.write_series(flair, self.work / "whole"))))
+        self.evaluate("--predictions", folder, "--baselines", cohort=table, split=False)
+        # A predicted tumour of the same size elsewhere. (No mask of the cohort would tell.)
+        lines = [line.split(",") for line in text.splitlines()]
+        table.write_text("\n".join(",".join(line[:5] + line[6:]) for line in lines) + "\n")
+        path = folder / names[1] / "tumour.nii.gz"
+        mask = sitk.ReadImage(str(path))
+        mask.SetOrigin(np.add(mask.GetOrigin(), (0, 8, 0)).tolist())
+        sitk.WriteImage(mask, str(path))
+        outcome = self.run_evaluate("--predictions", folder, "--baselines", "--force", cohort=table, split=False)
+        self.assertEqual(outcome.returncode, 1, outcome.stderr)
+        self.assertIn(f"case {names[1]}:", outcome.stderr)
+        self.assertIn("is not on the grid of its sequences", outcome.stderr)
+        # Without a mask of the cohort the prediction has its volume all the same.
+        (row,) = self.evaluate("--predictions", folder, "--force", cohort=table, split=False)["rows"]
+        for case in row["cases"]:
+            mask = sitk.ReadImage(str(folder / case["case"] / "tumour.nii.gz"))
+            volume = (sitk.GetArrayFromImage(mask) > 0).sum() * np.prod(mask.GetSpacing()) / 1000
+            self.assertAlmostEqual(case["volume_ml"], volume, 6)
+            self.assertEqual((case["true_volume_ml"], case["dice"]), (None, None))
+        self.assertEqual(row["segmentation"]["volume_error_ml"]["undefined"], dict.fromkeys(names, "the cohort has no mask of the case"))
+
+    def test_rows_of_one_region_are_told_apart(self):
+        high = [name for name, (grade, _) in SUBJECTS.items() if grade == "HGG"]
+        folders = [self.predict(name, dict(zip(high, values))) for name, values in (("one", (0.9, 0.4, 0.8)), ("two", (0.9, None, 0.8)))]
+        options = [f"--predictions=A_1={folders[0]}", f"--predictions=B={folders[1]}", "--set", "all", "--cases", *high]
+        (pair,) = self.evaluate(*options)["comparisons"]
+        self.assertEqual(pair["auc_cases"], 2)
+        text = (self.output / "evaluation.tex").read_text()
+        self.assertIn("\\begin{tabular}{llllrrrrr}", text)
+        lines = [[cell.strip() for cell in line.removesuffix(r"\\").split("&")] for line in text.splitlines() if line.count("&") > 6]
+        self.assertEqual({len(line) for line in lines}, {9})
+        self.assertEqual([line[0] for line in lines], ["Row", r"A\_1", "", r"\quad paper", "", "B", "", r"\quad paper", ""])
+        (caption,) = re.findall(r"\\caption\{(.*)\}\n", text)
+        reason = "(no case is a graded LGG)"
+        self.assertIn(rf"Undefined (--) in A\_1: recall of LGG (no case is LGG), ROC-AUC {reason}.", caption)
+        self.assertIn(
+            "Undefined (--) in B: F1 of LGG (no case is LGG and none is called so), precision of LGG (no case is called LGG)", caption
+        )
+        # One row has no such column.
+        self.evaluate(*options[1:], "--force")
+        text = (self.output / "evaluation.tex").read_text()
+        self.assertIn("\\begin{tabular}{lllrrrrr}", text)
+        self.assertIn("\nRegion & Standardization", text)
+
+    def test_another_evaluation_leaves_no_mean_maps(self):
+        test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
+        folder = self.predict("one", dict(zip(test, (0.9, 0.2))))
+        for name in test:
+            t1 = sitk.ReadImage(str(self.image(name, "t1")))
+            sitk.WriteImage(sitk.Cast(t1, sitk.sitkFloat32), str(folder / name / "gradcam-res3.nii.gz"))
+        self.evaluate(*[f"--predictions={i}={folder}" for i in range(6)], "--explain")
+        self.assertTrue((self.output / "mean-gradcam-res3-row6.png").exists())
+        self.evaluate("--predictions", folder, "--force")
+        self.assertEqual([path.name for path in self.output.glob("mean-*")], [])
 
     def test_what_was_graded_otherwise_is_not_kept(self):
         test = [name for name, (_, chosen) in SUBJECTS.items() if chosen == "Test"]
@@ -756,6 +973,14 @@ class GliomaEvaluate(unittest.TestCase):
         ]
         for name, probability in (("large", 0.9), ("small", 0.8), ("other", 0.1)):
             self.write_result(self.work / "heads" / name, probability)
+        # T1 of a registered case lies elsewhere: its maps are in the space of the reference.
+        path = self.work / "heads/other/result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "registration": {"reference": "T1c"}}))
+        t1 = self.work / "images/other_t1.nii.gz"
+        head = sitk.ReadImage(str(t1))
+        moved = sitk.GetImageFromArray(np.roll(sitk.GetArrayFromImage(head), (2, 4, -4), (0, 1, 2)))
+        moved.CopyInformation(head)
+        sitk.WriteImage(sitk.Cast(moved, sitk.sitkFloat32), str(t1))
         cohort = self.work / "COHORT.csv"
         cohort.write_text("\n".join(["case,t1,t1c,t2,flair,grade", *rows]) + "\n")
         evaluation = self.evaluate("--predictions", self.work / "heads", "--explain", cohort=cohort, split=False)
