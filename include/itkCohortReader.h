@@ -65,6 +65,15 @@ public:
   itkSetStringMacro(SplitFile);
   itkGetStringMacro(SplitFile);
 
+  /** Cases, and sites with all of their cases, whose own problems (a missing file, a grade that is none) are not told:
+   * they are left out afterwards. Default: none. */
+  void
+  SetLeftOut(const std::vector<std::string> & cases, const std::vector<std::string> & sites)
+  {
+    m_LeftOutCases = cases;
+    m_LeftOutSites = sites;
+  }
+
   /** Reads tables, folders and names; no image is opened. */
   void
   Read();
@@ -123,12 +132,17 @@ private:
   ReadFolder();
   void
   ApplySplit();
+  /** Tells what is wrong with one case, unless it is left out. */
+  void
+  AddProblemsOf(const CohortCase & cohortCase, const std::vector<std::string> & problems);
 
   std::string              m_Path;
   std::string              m_SplitFile;
   std::vector<CohortCase>  m_Cases;
   std::vector<std::string> m_Problems;
   std::vector<std::string> m_Notes;
+  std::vector<std::string> m_LeftOutCases;
+  std::vector<std::string> m_LeftOutSites;
 };
 } // namespace itk
 

@@ -324,8 +324,9 @@ CohortReader::ReadTable()
       const auto found = column.find(name);
       return found == column.end() || found->second >= fields.size() ? std::string() : fields[found->second];
     };
-    const auto complaint = [&](const std::string & text) { m_Problems.push_back(where + text); };
-    const auto pathOf = [&](const std::string & name) {
+    std::vector<std::string> problems;
+    const auto               complaint = [&](const std::string & text) { problems.push_back(where + text); };
+    const auto               pathOf = [&](const std::string & name) {
       const std::string value = field(name);
       if (value.empty())
       {
@@ -385,11 +386,24 @@ CohortReader::ReadTable()
       complaint("the set '" + c.Set + "' is none of training, validation and test");
     }
     c.File = m_Path;
+    this->AddProblemsOf(c, problems);
     m_Cases.push_back(std::move(c));
   }
   if (m_Cases.empty())
   {
     m_Problems.push_back("The cohort '" + m_Path + "' holds no case");
+  }
+}
+
+void
+CohortReader::AddProblemsOf(const CohortCase & cohortCase, const std::vector<std::string> & problems)
+{
+  const auto holds = [](const std::vector<std::string> & list, const std::string & value) {
+    return !value.empty() && std::find(list.begin(), list.end(), value) != list.end();
+  };
+  if (!holds(m_LeftOutCases, cohortCase.Name) && !holds(m_LeftOutSites, cohortCase.Site))
+  {
+    m_Problems.insert(m_Problems.end(), problems.begin(), problems.end());
   }
 }
 
@@ -419,14 +433,15 @@ CohortReader::ReadFolder()
     std::sort(folders.begin(), folders.end());
     for (const fs::path & path : folders)
     {
-      CohortCase c;
+      std::vector<std::string> problems;
+      CohortCase               c;
       c.Name = path.filename().string();
       c.Grade = grade;
       c.File = m_Path;
       if (!IsPlainName(c.Name))
       {
-        m_Problems.push_back(folder.string() + ": the case name '" + c.Name +
-                             "' may hold letters, digits, '.', '_' and '-' only");
+        problems.push_back(folder.string() + ": the case name '" + c.Name +
+                           "' may hold letters, digits, '.', '_' and '-' only");
       }
       const auto fileOf = [&](const std::string & suffix) {
         for (const char * const ending : { ".nii.gz", ".nii" })
@@ -437,8 +452,8 @@ CohortReader::ReadFolder()
             return file.string();
           }
         }
-        m_Problems.push_back("case " + c.Name + ": " + (path / (c.Name + '_' + suffix + ".nii.gz")).string() +
-                             " does not exist");
+        problems.push_back("case " + c.Name + ": " + (path / (c.Name + '_' + suffix + ".nii.gz")).string() +
+                           " does not exist");
         return std::string();
       };
       const std::array<const char *, 4> suffixes{ { "t1", "t1ce", "t2", "flair" } };
@@ -452,6 +467,7 @@ CohortReader::ReadFolder()
       {
         c.Site = c.Name.substr(first + 1, c.Name.find('_', first + 1) - first - 1);
       }
+      this->AddProblemsOf(c, problems);
       m_Cases.push_back(std::move(c));
     }
   }
@@ -671,6 +687,8 @@ CohortReader::PrintSelf(std::ostream & os, Indent indent) const
   Superclass::PrintSelf(os, indent);
   os << indent << "Path: " << m_Path << '\n';
   os << indent << "SplitFile: " << m_SplitFile << '\n';
+  os << indent << "LeftOutCases: " << m_LeftOutCases.size() << '\n';
+  os << indent << "LeftOutSites: " << m_LeftOutSites.size() << '\n';
   os << indent << "Cases: " << m_Cases.size() << '\n';
   os << indent << "Problems: " << m_Problems.size() << '\n';
   os << indent << "Notes: " << m_Notes.size() << '\n';

@@ -684,6 +684,7 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
     const auto reader = CohortReader::New();
     reader->SetPath(trainer.m_Cohorts[i].first);
     reader->SetSplitFile(trainer.m_SplitFile);
+    reader->SetLeftOut(trainer.m_LeftOutCases, trainer.m_LeftOutSites);
     reader->Read();
     problems.insert(problems.end(), reader->GetProblems().begin(), reader->GetProblems().end());
     for (CohortCase c : reader->GetCases())

@@ -1182,6 +1182,29 @@ TEST_F(TorchModelTrainer, AGraderResumesBitForBit)
   EXPECT_EQ(this->Losses("whole"), this->Losses("parts"));
 }
 
+TEST_F(TorchModelTrainer, ALeftOutCaseMayLackItsFiles)
+{
+  for (int i = 0; i < 3; ++i)
+  {
+    this->WriteCase("case-" + std::to_string(i), i, i % 2 == 1, i == 2 ? ",B" : ",A");
+  }
+  fs::remove(m_Folder / "case-2-t2.nrrd");
+  m_Rows.replace(m_Rows.rfind("LGG"), 3, "low");
+  const std::string cohort = this->WriteText("COHORT.csv", columns + ",site\n" + m_Rows);
+  auto              trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, cohort, "bundle");
+  trainer->SetMaximumSteps(1);
+  const std::string said = AllProblems(*trainer);
+  EXPECT_NE(said.find("case-2-t2.nrrd"), std::string::npos) << said;
+  EXPECT_NE(said.find("'LOW' is neither LGG nor HGG"), std::string::npos) << said;
+  trainer->AddLeftOutCase("case-2");
+  EXPECT_EQ(AllProblems(*trainer), "");
+  trainer->ClearLeftOutCases();
+  trainer->AddLeftOutSite("B");
+  EXPECT_EQ(AllProblems(*trainer), "");
+  trainer->Train();
+  EXPECT_EQ(this->TrainingCases("bundle"), (std::vector<std::string>{ "case-0", "case-1" }));
+}
+
 TEST_F(TorchModelTrainer, HeldOutCasesDoNotTrain)
 {
   // The truth is the list that a reader of the table makes by hand.
