@@ -50,6 +50,11 @@ if(TARGET GliomaEvaluation)
   set_tests_properties(${_Python}EvaluationEqualsOthers PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
 endif()
 
+add_test(NAME ${_Python}ScoresAndModelCard COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_scores_and_model_card.py"
+                                                "${GliomaGrading_SOURCE_DIR}"
+)
+set_tests_properties(${_Python}ScoresAndModelCard PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+
 # The application as a user calls it.
 if(TARGET glioma)
   add_test(NAME ${_Python}ViewerSetup COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_viewer_setup.py"

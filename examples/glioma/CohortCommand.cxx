@@ -98,7 +98,8 @@ Quoted(const std::string & field)
   return quoted + '"';
 }
 
-/** Checks a cohort whose sets a file says, and writes it with them: every problem at once, or the table. */
+/** Checks a cohort whose sets a file or its own table says, and writes it with them: every problem at once, or the
+ * table. */
 void
 WriteSplitCohort(const CohortOptions & options)
 {
@@ -175,7 +176,8 @@ FindCohort(const CohortOptions & options)
   {
     throw std::runtime_error("The file " + options.output + " exists; pass --force to replace it.");
   }
-  if (!options.split.empty())
+  std::error_code ignored;
+  if (!options.split.empty() || fs::is_regular_file(options.folder, ignored))
   {
     WriteSplitCohort(options);
     return true;
@@ -234,7 +236,9 @@ AddCohortCommand(CLI::App & application, int & exitCode)
   CLI::App * const command =
     application.add_subcommand("cohort", "Find the patients in a folder and list what is missing or ambiguous");
   command
-    ->add_option("folder", options->folder, "Names of BRATS 2017 to 2023, or one DICOM folder a sequence and patient")
+    ->add_option("folder",
+                 options->folder,
+                 "Names of BRATS 2017 to 2023, or one DICOM folder a sequence and patient; or a COHORT.csv to check")
     ->required();
   command->add_option("--split",
                       options->split,

@@ -11,30 +11,44 @@
 set -euo pipefail
 
 [ $# -ge 3 ] || { sed -n '5,11p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
-split=$1 cases=$2 output=$3
+split=$1 cases=$2 output=${3%/}
 shift 3
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 glioma=${GLIOMA:-$here/../../build/bin/glioma}
+[[ $cases =~ ^[1-9][0-9]{0,3}$ ]] || { echo "brats-phantoms.sh: CASES is $cases: ask for 1 to 9999" >&2; exit 2; }
 [ -x "$glioma" ] || { echo "brats-phantoms.sh: '$glioma' is not there: build the project first, or set GLIOMA" >&2; exit 1; }
-[ ! -e "$output" ] || { echo "brats-phantoms.sh: $output is there already" >&2; exit 1; }
+phantoms=$output.phantoms
+for folder in "$output" "$phantoms"; do
+  [ ! -e "$folder" ] || { echo "brats-phantoms.sh: $folder is there already" >&2; exit 1; }
+done
 
-"$glioma" synthesize --cases "$cases" --seed 2017 --output "$output.phantoms" "$@"
 # Lines "set grade name" of the split, which is read as text.
-names=$(tr "\"'" '\n' <"$split" | awk '/^(Training|Validation|Test)$/ { set = $0 } /^(HGG|LGG)$/ { grade = $0 } /^Brats/ { print set, grade, $0 }')
+subjects=$(tr "\"'" '\n' <"$split" | awk '/^(Training|Validation|Test)$/ { set = $0 } /^(HGG|LGG)$/ { grade = $0 } /^Brats/ { print set, grade, $0 }')
+# The names first: synthesizing takes long. Half of the cases are of each grade; of an odd one out the grade is not known yet.
+turn=(Training Training Training Validation Test)
+declare -A names
 for grade in HGG LGG; do
-  mapfile -t folders < <(awk -F, -v grade=$grade 'NR > 1 && $7 == grade { print $1 }' "$output.phantoms/COHORT.csv")
-  turn=(Training Training Training Validation Test) taken_Training=0 taken_Validation=0 taken_Test=0
-  for i in "${!folders[@]}"; do
+  declare -A taken=()
+  for ((i = 0; i < (cases + 1) / 2; ++i)); do
     set=${turn[$((i % 5))]}
-    taken=taken_$set
-    declare "$taken=$((${!taken} + 1))"
-    name=$(awk -v set="$set" -v grade=$grade '$1 == set && $2 == grade { print $3 }' <<<"$names" | sed -n "${!taken}p")
-    [ -n "$name" ] || { echo "brats-phantoms.sh: $split has too few $grade in $set" >&2; exit 1; }
-    mkdir -p "$output/$grade/$name"
+    taken[$set]=$((${taken[$set]:-0} + 1))
+    name=$(awk -v set="$set" -v grade=$grade '$1 == set && $2 == grade { print $3 }' <<<"$subjects" | sed -n "${taken[$set]}p")
+    [ -n "$name" ] || { echo "brats-phantoms.sh: $split has too few $grade in $set for $cases cases" >&2; exit 1; }
+    names[$grade$i]=$name
+  done
+done
+
+trap 'rm -rf "$phantoms"' EXIT
+"$glioma" synthesize --cases "$cases" --seed 2017 --output "$phantoms" "$@"
+for grade in HGG LGG; do
+  mapfile -t folders < <(awk -F, -v grade=$grade 'NR > 1 && $7 == grade { print $1 }' "$phantoms/COHORT.csv")
+  for i in "${!folders[@]}"; do
+    name=${names[$grade$i]}
+    mkdir -p "$phantoms/BRATS/$grade/$name"
     for suffix in t1 t1ce t2 flair seg; do
-      mv "$output.phantoms/${folders[$i]}/${folders[$i]}_$suffix.nii.gz" "$output/$grade/$name/${name}_$suffix.nii.gz"
+      mv "$phantoms/${folders[$i]}/${folders[$i]}_$suffix.nii.gz" "$phantoms/BRATS/$grade/$name/${name}_$suffix.nii.gz"
     done
   done
 done
-rm -r "$output.phantoms"
+mv "$phantoms/BRATS" "$output"
 echo "Wrote $cases phantoms to $output (synthetic, no patients)"

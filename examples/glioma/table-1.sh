@@ -17,7 +17,7 @@
 #   --train OPTION=VALUE      one more option of the graders' `glioma train`, as --train --rate=1e-3; repeat it for more
 #
 # Research use only. All four rows take the masks of one segmentation, standardized in the brain's mask: the paper does not say. What is
-# done is kept: run it again after an interruption. GLIOMA names the program (default: build/bin/glioma of this checkout).
+# done with the same weights is kept: run it again when it was cut off. GLIOMA names the program (default: build/bin/glioma of this checkout).
 set -euo pipefail
 
 usage() { sed -n '5,22p' "$0" | sed 's/^# \{0,1\}//'; }
@@ -51,14 +51,34 @@ done
 mkdir -p "$output"
 
 # Every problem of the cohort is told before anything is trained.
-table=$cohort
-if [ -n "$split" ]; then
-  table=$output/COHORT.csv
-  [ -f "$table" ] || "$glioma" cohort "$cohort" --split "$split" --output "$table"
+[ -n "$split" ] || [ -f "$cohort" ] ||
+  { echo "table-1.sh: $cohort is no table: give --split too, or make a COHORT.csv with the column set" >&2; exit 1; }
+table=$output/COHORT.csv
+[ ! "$cohort" -ef "$table" ] || table=$output/COHORT-checked.csv # the user's own is not written over
+sets=()
+[ -z "$split" ] || sets=(--split "$split")
+counts=$("$glioma" cohort "$cohort" "${sets[@]}" --output "$table" --force)
+echo "$counts"
+# number_of SET GRADE, by lines like "training HGG: 103"
+number_of() {
+  local number
+  number=$(sed -n "s/^$1 $2: //p" <<<"$counts")
+  echo "${number:-0}"
+}
+problems=()
+for grade in LGG HGG; do
+  [ "$(number_of training $grade)" -gt 0 ] || problems+=("no $grade is in the set training")
+done
+[ $(($(number_of test LGG) + $(number_of test HGG))) -gt 0 ] || problems+=("no case with a grade is in the set test")
+for set in training validation test; do
+  [ "$(number_of $set "")" -eq 0 ] || problems+=("without a grade in the set $set: $(number_of $set "")")
+done
+if [ ${#problems[@]} -gt 0 ]; then
+  echo "table-1.sh: $cohort cannot give the table:" >&2
+  printf '  %s\n' "${problems[@]}" >&2
+  exit 1
 fi
-[ -f "$table" ] || { echo "table-1.sh: $cohort is no table: give --split too, or make a COHORT.csv with the column set" >&2; exit 1; }
-training=$(awk -F, 'NR == 1 { for (i = 1; i <= NF; ++i) if ($i ~ /^set\r?$/) column = i } NR > 1 && column && $column ~ /^training/' "$table" | wc -l)
-[ "$training" -gt 0 ] || { echo "table-1.sh: no case of $cohort is in the set training" >&2; exit 1; }
+training=$(($(number_of training LGG) + $(number_of training HGG)))
 steps() { echo $((($1 * training + $2 - 1) / $2)); }
 
 # train TASK NAME OPTION...: skipped when it is done, resumed when a checkpoint is there.
@@ -82,16 +102,12 @@ for row in $rows; do
   options=(--standardize "$statistics" --steps "$(steps "$epochs" 4)" --name "grading, $region, statistics of the $statistics")
   [ "$region" = tumour ] || options+=(--region "$region")
   train grading "grading-$row" "${options[@]}" "${grader_more[@]}"
-  if [ ! -f "$output/$row/evaluation.json" ]; then
-    echo "== the test set: $row"
-    if [ -z "$masks" ]; then
-      "$glioma" evaluate --cohort "$table" --segmentation-model "$segmentation" --grading-model "$output/grading-$row" --temperature \
-        --explain --output "$output/$row" "${run[@]}"
-    else
-      "$glioma" evaluate --cohort "$table" --tumour-masks "$masks" --grading-model "$output/grading-$row" --temperature --explain \
-        --output "$output/$row" "${run[@]}"
-    fi
-  fi
+  echo "== the test set: $row"
+  tumours=(--segmentation-model "$segmentation")
+  [ -z "$masks" ] || tumours=(--tumour-masks "$masks")
+  # Every time: it keeps the cases that these very weights graded.
+  "$glioma" evaluate --cohort "$table" "${tumours[@]}" --grading-model "$output/grading-$row" --temperature --explain \
+    --output "$output/$row" "${run[@]}" --force
   masks=${masks:-$output/$row/cases}
   predictions+=(--predictions "$output/$row")
 done

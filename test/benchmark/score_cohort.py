@@ -9,10 +9,12 @@ DIR/<case>/ holds tumour.nii.gz and result.json. Segmentation baseline: FLAIR an
 (median and MAD inside the brain), largest 26-connected component. Grading baselines: the share of the predicted tumour where
 standardized T1c exceeds standardized T1 by 1.0; with --training (another cohort) two logistic regressions fitted on that cohort's
 own masks, on the volume alone and on the volume and the first-order intensities of all sequences, scored on the predicted masks.
-without_tumour is P(HGG) with healthy tissue of the other half in the tumour's place, a negative control for the scanner; p_hgg_brain is the
+without_tumour is P(HGG) with healthy tissue of the other half in the tumour's place, a negative control for the scanner (necessary and not
+enough for a grader that learnt from heads without their tumour to be undecided there); p_hgg_brain is the
 second grader's, of the whole brain; gradcam and guided are the shares of the explanations' energy inside the
-predicted tumour; the verdict is that of the first grader alone. Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC),
-percentiles of 2000 bootstraps of the cases (Brier score), 95 %.
+predicted tumour; the verdict is that of the first grader alone. A case without a grade counts as wrong in the accuracy, as in `glioma
+evaluate`, and is in no AUC and Brier score. Intervals: Wilson (accuracy), Hanley and McNeil 1982 (AUC; where it is 0 or 1, and their error 0,
+Wilson over the smaller class), percentiles of 2000 bootstraps of the cases (Brier score), 95 %.
 """
 import argparse
 import csv
@@ -61,7 +63,7 @@ def wilson(right, n, z=1.96):
     p = right / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return middle - half, middle + half
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def auc(scores, positive):
@@ -76,6 +78,9 @@ def auc(scores, positive):
 def auc_interval(value, high, low):
     q1, q2 = value / (2 - value), 2 * value * value / (1 + value)
     error = math.sqrt(max(0.0, value * (1 - value) + (high - 1) * (q1 - value**2) + (low - 1) * (q2 - value**2)) / (high * low))
+    if error == 0.0:
+        smaller = min(high, low)
+        return wilson(value * smaller, smaller)
     return max(0.0, value - 1.96 * error), min(1.0, value + 1.96 * error)
 
 
@@ -109,7 +114,8 @@ def regressions(training, cohort, rows, predictions):
 
 
 def tell_control(rows):
-    """A grader of tumours is undecided where healthy tissue lies in the tumour's place; one that knows the scanners is as sure as before."""
+    """A grader of tumours is undecided where healthy tissue lies in the tumour's place; one that knows the scanners is as sure as before.
+    One that was trained with heads without their tumour, target one half, is undecided there whatever it knows: then it is not enough."""
     known = [row for row in rows if row["without_tumour"] is not None]
     if not known:
         print("no case was graded without its tumour")
@@ -148,7 +154,7 @@ def main():
         bright = largest_component((robust_z(flair, brain) > 1.5) & (robust_z(t2, brain) > 1.5) & brain)
         enhancing = standardized(t1c, brain) - standardized(t1, brain) > 1.0
         quality = result.get("quality") or {}
-        brain_grade = result.get("whole_brain")
+        brain_grade = result.get("whole_brain") or {}
         own = [reason for reason in result["reasons"] if not is_of_brain(reason)]
         rows.append(
             {
@@ -159,16 +165,16 @@ def main():
                 "dice_threshold": dice(bright, truth),
                 "p_hgg": (result.get("probabilities") or {}).get("HGG"),
                 "without_tumour": ((result.get("without_tumour") or {}).get("probabilities") or {}).get("HGG"),
-                **({"p_hgg_brain": brain_grade["probabilities"]["HGG"]} if brain_grade else {}),
-                "enhancing_share": float(enhancing[mask].mean()) if mask.any() else 0.0,
+                "p_hgg_brain": (brain_grade.get("probabilities") or {}).get("HGG"),
+                "enhancing_share": float(enhancing[mask].mean()) if mask.any() else None,
                 "gradcam": quality.get("gradcam-res3-tumour-share"),
                 "guided": quality.get("guided-backprop-tumour-share"),
                 "verdict": "review" if own else "no-flags",
             }
         )
         print({k: round(v, 3) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
-    if options.training:
-        found = [(row, line) for row, line in zip(cohort, rows) if line["p_hgg"] is not None]
+    found = [(row, line) for row, line in zip(cohort, rows) if line["p_hgg"] is not None]
+    if options.training and found:
         answers = regressions(options.training, options.cohort, [row for row, _ in found], options.predictions)
         for name, values in answers.items():
             for line in rows:
@@ -185,28 +191,32 @@ def main():
         f"threshold baseline {np.mean([r['dice_threshold'] for r in rows]):.3f}"
     )
     graded = [r for r in rows if r["p_hgg"] is not None]
-    if graded:
-        print(f"{len(rows) - len(graded)} without a grade")
-        scored = [name for name in graded[0] if name.startswith("p_hgg") and all(name in r for r in graded)]
-        review = sum(r["verdict"] == "review" for r in rows)
-        wrong = [r for r in graded if (r["p_hgg"] > 0.5) != (r["grade"] == "HGG")]
-        print(f"Sent to review: {review}/{len(rows)}, of the wrong grades {sum(r['verdict'] == 'review' for r in wrong)}/{len(wrong)}")
-        for name in scored:
-            right = sum((r[name] > 0.5) == (r["grade"] == "HGG") for r in graded)
-            low, high = wilson(right, len(graded))
-            both = "both grades occur" if len({r[name] > 0.5 for r in graded}) == 2 else "the same grade for all"
-            print(f"Accuracy of {name}: {right}/{len(graded)} (95 % {low:.2f} to {high:.2f}), {both}")
-            mean, low, high = brier([r[name] for r in graded], [r["grade"] == "HGG" for r in graded])
-            print(f"Brier score of {name}: {mean:.3f} (95 % {low:.3f} to {high:.3f})")
-        for name in [*scored, "enhancing_share"]:
-            positive = [r["grade"] == "HGG" for r in graded]
-            value = auc([r[name] for r in graded], positive)
-            if value is None:
-                print(f"AUC of {name}: undefined, one class only")
-            else:
-                low, high = auc_interval(value, sum(positive), len(positive) - sum(positive))
-                print(f"AUC of {name}: {value:.3f} (95 % {low:.2f} to {high:.2f})")
-        tell_control(graded)
+    print(f"{len(rows) - len(graded)} without a grade")
+    review = sum(r["verdict"] == "review" for r in rows)
+    wrong = [r for r in graded if (r["p_hgg"] > 0.5) != (r["grade"] == "HGG")]
+    print(f"Sent to review: {review}/{len(rows)}, of the wrong grades {sum(r['verdict'] == 'review' for r in wrong)}/{len(wrong)}")
+    scored = [name for name in rows[0] if name == "p_hgg" or name.startswith("p_hgg") and any(r[name] is not None for r in rows)]
+    for name in [*scored, "enhancing_share"]:
+        known = [r for r in rows if r[name] is not None]
+        values, positive = [r[name] for r in known], [r["grade"] == "HGG" for r in known]
+        missing = len(rows) - len(known)
+        if name in scored:
+            right = sum((v > 0.5) == p for v, p in zip(values, positive))
+            low, high = wilson(right, len(rows))
+            counted = f"{missing} without a grade counted as wrong, " if missing else ""
+            both = ("no grade at all", "the same grade for all", "both grades occur")[len({v > 0.5 for v in values})]
+            print(f"Accuracy of {name}: {right}/{len(rows)} (95 % {low:.2f} to {high:.2f}), {counted}{both}")
+        left_out = f", without {missing} of {len(rows)} cases that have none" if missing else ""
+        if name in scored and known:
+            mean, low, high = brier(values, positive)
+            print(f"Brier score of {name}: {mean:.3f} (95 % {low:.3f} to {high:.3f}){left_out}")
+        value = auc(values, positive)
+        if value is None:
+            print(f"AUC of {name}: undefined, not both classes{left_out}")
+        else:
+            low, high = auc_interval(value, sum(positive), len(positive) - sum(positive))
+            print(f"AUC of {name}: {value:.3f} (95 % {low:.2f} to {high:.2f}){left_out}")
+    tell_control(graded)
 
 
 if __name__ == "__main__":

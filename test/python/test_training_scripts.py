@@ -45,13 +45,22 @@ output = pathlib.Path(value["--output"])
 if arguments[0] == "train" and os.environ.get("STUB_TRAIN_EXIT"):
     sys.exit(int(os.environ["STUB_TRAIN_EXIT"]))
 if arguments[0] == "cohort":
-    output.write_text("case,t1,t1c,t2,flair,seg,grade,set\\na,1,2,3,4,5,LGG,training\\nb,1,2,3,4,5,HGG,training\\n")
+    text = "case,t1,t1c,t2,flair,seg,grade,set\\na,1,2,3,4,5,LGG,training\\nb,1,2,3,4,5,HGG,training\\nc,1,2,3,4,5,HGG,test\\n"
+    if "--split" not in value:
+        text = pathlib.Path(arguments[1]).read_text()
+    output.write_text(text)
+    rows = [line.split(",") for line in text.splitlines()[1:]]
+    for s, grade in sorted({{(row[7], row[6]) for row in rows}}):
+        print(f"{{s}} {{grade}}: {{sum(row[6:] == [grade, s] for row in rows)}}")
 else:
     output.mkdir(parents=True, exist_ok=True)
     if arguments[0] == "synthesize":
         (output / "COHORT.csv").write_text("case,t1,t1c,t2,flair,seg,grade\\na,1,2,3,4,5,LGG\\nb,1,2,3,4,5,HGG\\n")
+    if arguments[0] == "train":
+        (output / "models").mkdir(exist_ok=True)
+        (output / "models/model.safetensors").write_text("weights")
     for name in {{"grade": ["result.json"], "evaluate": ["evaluation.json", "evaluation.md"]}}.get(arguments[0], []):
-        (output / name).write_text("{{}}")
+        (output / name).write_text('{{"without_tumour": null}}')
 """
 # In the place of rebuild.sh's Python: its own lines run, the scripts that score images and write cards do not.
 PYTHON_STUB = """#!/usr/bin/env bash
@@ -128,10 +137,33 @@ class TrainingScripts(ScriptTest):
                 result["provenance"]["inputs"]["tumour-mask"]["sha256"], hashlib.sha256((first / "tumour.nii.gz").read_bytes()).hexdigest()
             )
             self.assertIsNone(result["provenance"]["models"]["segmentation"])
-        # What is done is kept.
-        again = self.run_script("glioma/table-1.sh", *options)
+        # What is done is kept, whoever says the sets: here a table as spreadsheets write it.
+        table = self.work / "out/COHORT.csv"
+        rows = [{"note": "one, two", "Set": row.pop("set").title(), **row} for row in rows_of(table)]
+        with open(table, "w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        given = table.read_text()
+        before = {path: path.stat().st_mtime_ns for path in self.work.glob("out/*/cases/*/result.json")}
+        self.assertEqual(len(before), 8)  # two rows of two cases that validate and two that test
+        again = self.run_script("glioma/table-1.sh", "--cohort", table, *options[4:])
         self.assertEqual(again.returncode, 0, again.stderr)
-        self.assertNotIn("== ", again.stdout)
+        self.assertNotIn("== grading", again.stdout)
+        self.assertEqual(again.stderr.count("graded before"), 8)
+        self.assertEqual({path: path.stat().st_mtime_ns for path in before}, before)
+        self.assertEqual(table.read_text(), given)
+
+    def test_a_wrong_cohort_is_told_before_training(self):
+        table = self.work / "COHORT.csv"
+        rows = ["case,t1,t1c,t2,flair,seg,grade,set"]
+        for name, chosen in (("a", "training"), ("b", "training"), ("c", "test")):
+            rows.append(",".join([name, *(f"{name}_{i}.nii" for i in range(5)), "LGG", chosen]))
+        table.write_text("\n".join(rows))
+        outcome = self.run_script("glioma/table-1.sh", "--cohort", table, "--output", self.work / "out")
+        self.assertEqual(outcome.returncode, 1)
+        self.assertNotIn("==", outcome.stdout)
+        self.assertEqual(outcome.stderr.count("does not exist"), 15, outcome.stderr)
 
     def test_four_commands_of_the_readme(self):
         outcome = self.run_script("glioma/brats-phantoms.sh", self.split(), 10, self.work / "here/BRATS2017", "--spacing", 4)
@@ -403,7 +435,7 @@ class ScriptsWithAStub(ScriptTest):
 
     def test_an_interrupted_training_is_not_done(self):
         table = self.work / "COHORT.csv"
-        table.write_text("case,t1,t1c,t2,flair,seg,grade,set\na,1,2,3,4,5,LGG,training\nb,1,2,3,4,5,HGG,training\n")
+        table.write_text("case,t1,t1c,t2,flair,seg,grade,set\na,1,2,3,4,5,LGG,training\nb,1,2,3,4,5,HGG,training\nc,1,2,3,4,5,HGG,test\n")
         output = self.work / "out"
         for script, *arguments in (
             ("train-demo.sh", output),
@@ -435,7 +467,8 @@ class ScriptsWithAStub(ScriptTest):
 
     def test_four_rows_of_table_1(self):
         table, output = self.work / "COHORT.csv", self.work / "out"
-        rows = ["case,t1,t1c,t2,flair,seg,grade,set", *(f"c{i},1,2,3,4,5,LGG,{'training' if i < 6 else 'test'}" for i in range(8))]
+        rows = ["case,t1,t1c,t2,flair,seg,grade,set"]
+        rows += [f"c{i},1,2,3,4,5,{('LGG', 'HGG')[i % 2]},{'training' if i < 6 else 'test'}" for i in range(8)]
         table.write_text("\n".join(rows) + "\n")
         outcome, calls = self.run_script("glioma/table-1.sh", "--cohort", table, "--output", output)
         self.assertEqual(outcome.returncode, 0, outcome.stderr)
@@ -464,6 +497,48 @@ class ScriptsWithAStub(ScriptTest):
         self.assertEqual(compared, [call["--output"] for call in evaluations])
         self.assertEqual(len(compared), 4)
         self.assertEqual(calls[-1], last)
+        # `glioma evaluate` knows by the weights what is done.
+        outcome, again = self.run_script("glioma/table-1.sh", "--cohort", table, "--output", output)
+        self.assertEqual([call for call in again if call[0] == "train"], [])
+        self.assertEqual([call for call in again if call[0] == "evaluate"], [call for call in calls if call[0] == "evaluate"])
+        self.assertTrue(all("--force" in call for call in again if call[0] == "evaluate"))
+
+    def test_sets_that_make_no_table_are_told_before_training(self):
+        table = self.work / "COHORT.csv"
+        row = "{},1,2,3,4,5,{},{}\n".format
+        whole = row("a", "LGG", "training") + row("b", "HGG", "training") + row("c", "LGG", "test")
+        for text, said in (
+            (whole.replace("test", ""), ["no case with a grade is in the set test"]),
+            (whole.replace("HGG", "LGG"), ["no HGG is in the set training"]),
+            (whole + row("d", "", "test") + row("e", "", "test"), ["without a grade in the set test: 2"]),
+            (row("c", "", "validation"), ["no LGG", "no HGG", "no case with a grade", "without a grade in the set validation: 1"]),
+        ):
+            with self.subTest(said):
+                table.write_text("case,t1,t1c,t2,flair,seg,grade,set\n" + text)
+                outcome, calls = self.run_script("glioma/table-1.sh", "--cohort", table, "--output", self.work / "out")
+                self.assertEqual((outcome.returncode, [call[0] for call in calls]), (1, ["cohort"]), outcome.stderr)
+                problems = [line for line in outcome.stderr.splitlines() if line.startswith("  ")]
+                self.assertEqual(len(problems), len(said), outcome.stderr)
+                for problem, words in zip(problems, said):
+                    self.assertIn(words, problem)
+        outcome, calls = self.run_script("glioma/table-1.sh", "--cohort", self.work, "--output", self.work / "out")
+        self.assertEqual((outcome.returncode, calls), (1, []))
+        self.assertIn("give --split", outcome.stderr)
+
+    def test_phantoms_that_a_split_has_no_names_for(self):
+        split, brats = self.work / "split.py", self.work / "BRATS"
+        names = {g: [f"Brats17_{g}_{i}" for i in range(2)] for g in ("HGG", "LGG")}
+        split.write_text("\n".join(f"'{s}': {names}" for s in ("Training", "Validation", "Test")))
+        outcome, calls = self.run_script("glioma/brats-phantoms.sh", split, 10, brats)  # three of a grade train
+        self.assertEqual((outcome.returncode, calls), (1, []))
+        self.assertIn("too few HGG in Training", outcome.stderr)
+        # Nor does a synthesis that fails leave what the next one refuses.
+        (self.work / "glioma").write_text('#!/bin/sh\nwhile [ "$1" != --output ]; do shift; done\nmkdir "$2" && exit 1\n')
+        outcome, calls = self.run_script("glioma/brats-phantoms.sh", split, 4, brats)
+        self.assertEqual(outcome.returncode, 1)
+        self.assertEqual([path.name for path in self.work.glob("BRATS*")], [])
+        outcome, calls = self.run_script("glioma/brats-phantoms.sh", split, "ten", brats)
+        self.assertEqual(outcome.returncode, 2)
 
     def test_validation_scores_as_a_table(self):
         logs = [self.work / "all.log", self.work / "without-noise.log"]
@@ -499,6 +574,32 @@ class ScriptsWithAStub(ScriptTest):
         self.assertEqual((outcome.returncode, calls), (1, []))
         self.assertIn("lacks a package of test/requirements.txt: set PYTHON", outcome.stderr)
         self.assertFalse((self.work / "out").exists())
+
+    def test_rebuild_grades_again_what_other_weights_graded(self):
+        def graded(calls):
+            return sorted(pathlib.Path(call[call.index("--output") + 1]).name for call in calls if call[0] == "grade")
+
+        work, stages = self.work / "out", ("phantoms", "networks-phantoms", "networks", "folds")
+        outcome, calls = self.run_script("glioma/models/rebuild.sh", work, *stages)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        everybody = sorted(row["case"] for row in rows_of(self.data / "cohort.csv"))
+        self.assertEqual(graded(calls), everybody)
+        outcome, calls = self.run_script("glioma/models/rebuild.sh", work, *stages)
+        self.assertEqual((outcome.returncode, graded(calls)), (0, []), outcome.stderr)
+        # Each of the three bundles counts.
+        fold_2 = sorted(["BraTS2021_01484", "TCGA-DU-7294", "BraTS2021_00002", "BraTS2021_00024"])
+        for bundle, those in (("segmentation-fold-2", fold_2), ("grading-fold-2", fold_2), ("brain-grading-phantoms", everybody)):
+            with self.subTest(bundle):
+                (work / f"{bundle}.done").unlink()
+                outcome, calls = self.run_script("glioma/models/rebuild.sh", work, *stages)
+                self.assertEqual(outcome.returncode, 0, outcome.stderr)
+                self.assertEqual([call[call.index("--output") + 1] for call in calls if call[0] == "train"], [str(work / bundle)])
+                self.assertEqual(graded(calls), those)
+        # One of before there was a control.
+        result = work / "predictions/folds" / fold_2[0] / "result.json"
+        result.write_text("{}")
+        outcome, calls = self.run_script("glioma/models/rebuild.sh", work, *stages)
+        self.assertEqual(graded(calls), [fold_2[0]])
 
     def test_rebuild_asks_for_options_that_there_are(self):
         calls = []

@@ -129,18 +129,26 @@ write_attribution() {
 }
 both=(--cohort "$phantoms" --cohort "$patients" --training-data "$sentence")
 
+# is_graded RESULT BUNDLE...: not before there was a control, nor by weights that are older than those of a bundle.
+is_graded() {
+  local result=$1 bundle
+  shift
+  grep -qs '"without_tumour"' "$result" || return 1
+  for bundle in "$@"; do
+    [ "$result" -nt "$bundle/models/model.safetensors" ] || return 1
+  done
+}
 # predict COHORT NAME SEGMENTATION GRADING BRAIN_GRADING [CASE...]: `glioma grade` on cases (default: all) that none has seen, beside each
 # other; finish waits for all.
 predict() {
-  local cohort=$1 name=$2 models=(--segmentation-model "$3" --grading-model "$4" --brain-grading-model "$5") out
+  local cohort=$1 name=$2 bundles=("${@:3:3}") models=(--segmentation-model "$3" --grading-model "$4" --brain-grading-model "$5") out
   shift 5
   [ $# -gt 0 ] || mapfile -t all < <("$python" -c "import csv, sys; [print(r['case']) for r in csv.DictReader(open(sys.argv[1], newline=''))]" "$cohort")
   [ $# -gt 0 ] || set -- "${all[@]}"
   mkdir -p "$work/predictions/$name"
   for case in "$@"; do
     out=$work/predictions/$name/$case
-    # Not what was graded before there was a control.
-    ! grep -qs '"without_tumour"' "$out/result.json" || continue
+    ! is_graded "$out/result.json" "${bundles[@]}" || continue
     wait_for_a_thread
     predict_case "$cohort" "$case" "$out" "${models[@]}" &
   done

@@ -26,9 +26,12 @@ REGION = {"tumour": "the cube around the tumour with its margin", "brain": "the 
 COLUMNS = (
     "Columns: `dice`, of the segmentation; `dice_threshold`, of a threshold of FLAIR and T2; `p_hgg` and `p_hgg_brain`, the probability of HGG by the "
     "grader of the tumour and by that of the whole brain; `without_tumour`, the tumour's grader with healthy tissue of the other half in the tumour's place, "
-    "a negative control: a grader of tumours is then undecided (AUC 0.5), one that knows the scanners is as sure as before; `enhancing_share`, the share of the predicted tumour where T1c exceeds T1 by one deviation; "
+    "a negative control: a grader of tumours is then undecided (AUC 0.5), one that knows the scanners is as sure as before (one that was trained with heads "
+    "without their tumour, target one half, as `rebuild.sh` trains that of the patients, learnt to be undecided there: for it a control near "
+    "one half is necessary and not enough); `enhancing_share`, the share of the predicted tumour where T1c exceeds T1 by one deviation; "
     "`gradcam` and `guided`, the shares of the explanations' energy in the predicted tumour; `verdict`, of the grader of the tumour. "
-    "Intervals: Wilson (accuracy), Hanley and McNeil (AUC), bootstrap (Brier score)."
+    "An empty cell is not defined: no tumour was found, or nothing asked for it. "
+    "Intervals: Wilson (accuracy), Hanley and McNeil (AUC; where it is 0 or 1 Wilson over the smaller class), bootstrap (Brier score)."
 )
 
 
@@ -49,9 +52,12 @@ def table(text):
     lines = text.strip().splitlines()
     rows = [ast.literal_eval(line) for line in lines if line.startswith("{")]
     if rows:
-        yield "| " + " | ".join(rows[0]) + " |"
-        yield "|---" * len(rows[0]) + "|"
-        yield from ("| " + " | ".join(str(value) for value in row.values()) + " |" for row in rows)
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        yield "| " + " | ".join(columns) + " |"
+        yield "|---" * len(columns) + "|"
+        for row in rows:
+            cells = ("" if row.get(name) is None else str(row[name]) for name in columns)
+            yield "| " + " | ".join(cells) + " |"
         yield ""
     yield from (f"- {line}" for line in lines if not line.startswith("{"))
     yield ""
