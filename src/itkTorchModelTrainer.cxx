@@ -502,7 +502,6 @@ struct TorchModelTrainer::Session
   torch::Device                            m_Device;
   std::vector<PreparedCase>                m_Training;
   std::vector<PreparedCase>                m_Validation;
-  std::vector<std::string>                 m_Keys;
   std::vector<double>                      m_CohortWeights;
   CohortPlan                               m_Plan;
   AugmentationPipeline                     m_Augmentation;
@@ -920,12 +919,7 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
     const CohortCase & c = *preparing.front().Case;
     try
     {
-      PreparedCase prepared = preparing.front().Result.get();
-      if (preparing.front().Trains)
-      {
-        m_Keys.push_back(this->KeyOf(prepared));
-      }
-      (preparing.front().Trains ? m_Training : m_Validation).push_back(std::move(prepared));
+      (preparing.front().Trains ? m_Training : m_Validation).push_back(preparing.front().Result.get());
     }
     catch (const CohortCache::NotStored &)
     {
@@ -1134,9 +1128,9 @@ TorchModelTrainer::Session::OptionsText() const
   {
     text << "weight " << weight << '\n';
   }
-  for (const std::string & key : m_Keys)
+  for (const PreparedCase & c : m_Training)
   {
-    text << "case " << key << '\n';
+    text << "case " << this->KeyOf(c) << '\n';
   }
   return text.str();
 }

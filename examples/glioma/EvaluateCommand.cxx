@@ -317,12 +317,19 @@ NotesOf(const std::string & folder, const Chosen & chosen)
   return notes;
 }
 
+/** FOLDER/result.json; null: there is none; discarded: it is no JSON. */
+Json
+ReadResult(const fs::path & folder)
+{
+  std::ifstream file(folder / "result.json", std::ios::binary);
+  return file ? Json::parse(file, nullptr, false) : Json();
+}
+
 /** Whether the result of a case says that it is a phantom. */
 bool
 IsPhantom(const CasePrediction & prediction)
 {
-  std::ifstream file(fs::path(prediction.Folder) / "result.json", std::ios::binary);
-  const Json    json = file ? Json::parse(file, nullptr, false) : Json();
+  const Json json = ReadResult(prediction.Folder);
   return json.is_object() && json.value("phantom", Json()) == true;
 }
 
@@ -422,13 +429,6 @@ WriteText(const std::string & path, const std::string & text)
     throw std::runtime_error("Cannot write " + fs::path(path).filename().string() +
                              "; free some space, or choose another --output.");
   }
-}
-
-Json
-ReadResult(const fs::path & folder)
-{
-  std::ifstream file(folder / "result.json", std::ios::binary);
-  return file ? Json::parse(file, nullptr, false) : Json();
 }
 
 bool
@@ -620,9 +620,8 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
         continue;
       }
       GradeCase(one);
-      std::ifstream file(folder / "result.json", std::ios::binary);
-      const Json    result = Json::parse(file, nullptr, false);
-      char          text[96];
+      const Json result = ReadResult(folder);
+      char       text[96];
       std::snprintf(text,
                     sizeof(text),
                     "is %s, called %s, %.0f s",
