@@ -284,6 +284,11 @@ public:
    * differs between patients. Default: 0 (never). */
   itkSetMacro(NormalizationSteps, unsigned int);
   itkGetConstMacro(NormalizationSteps, unsigned int);
+  /** Segmentation with padding: so many of the decoder's coarser maps (of 1/2, 1/4, ... of the resolution) have a head
+   * of their own while training, whose loss counts 1/2, 1/4, ... (Lee et al. 2015, arXiv 1409.5185). At most Levels
+   * less 2; the bundle has none of them. Default: 0. */
+  itkSetMacro(DeepSupervision, unsigned int);
+  itkGetConstMacro(DeepSupervision, unsigned int);
   /** Norm to which gradients are clipped; 0 (default): not. */
   itkSetMacro(GradientClipping, double);
   itkGetConstMacro(GradientClipping, double);
@@ -440,6 +445,7 @@ private:
   ScheduleEnum  m_Schedule{ ScheduleEnum::Constant };
   unsigned int  m_WarmUpSteps{ 0 };
   unsigned int  m_NormalizationSteps{ 0 };
+  unsigned int  m_DeepSupervision{ 0 };
   double        m_GradientClipping{ 0.0 };
 
   std::vector<std::string> m_Augmentations;

@@ -274,6 +274,10 @@ PereiraSegmentationNetworkImpl::forward(torch::Tensor x, const ForwardContext & 
     x = x.add_(skips[level]); // a fresh tensor
     skips[level] = torch::Tensor();
     x = Tapped(context, "dec" + std::to_string(level), Decoder[level]->forward(x, context));
+    if (context.Decoded)
+    {
+      context.Decoded->insert(context.Decoded->begin(), x);
+    }
   }
   Between(context);
   return head(InOnePass(context, x, *this) ? NormalizeAndRectify(x, *bn).first : context.ApplyReLU(bn(x)));

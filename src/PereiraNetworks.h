@@ -39,6 +39,8 @@ struct ForwardContext
   ReLURule              ReLU;
   LayerTap              Tap;
   std::function<void()> BetweenLayers; // throws to abort
+  /** Where not null: the decoder's maps dec0, dec1, ..., for heads of a training; not to be changed. */
+  std::vector<torch::Tensor> * Decoded{ nullptr };
 
   torch::Tensor
   ApplyReLU(const torch::Tensor & x) const

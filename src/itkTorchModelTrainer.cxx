@@ -21,6 +21,7 @@
 #include "BundleManifest.h"
 #include "BundleWriter.h"
 #include "CohortCache.h"
+#include "DeepSupervision.h"
 #include "DiskFlush.h"
 #include "FileLock.h"
 #include "Float32Convolutions.h"
@@ -340,6 +341,10 @@ EmptyInput(std::int64_t samples, std::int64_t side, torch::ScalarType type)
                       torch::TensorOptions().dtype(type).memory_format(torch::MemoryFormat::ChannelsLast3d));
 }
 
+// Of the names in a checkpoint.
+constexpr char networkPrefix[] = "network.";
+constexpr char deepSupervisionPrefix[] = "deep-supervision.";
+
 constexpr char logColumns[] = "step,seconds,loss,rate,validation";
 
 /** True also where a crash has left it empty. */
@@ -478,9 +483,9 @@ struct TorchModelTrainer::Session
   }
 
   torch::Tensor
-  Forward(const torch::Tensor & x)
+  Forward(const torch::Tensor & x, const ForwardContext & context = {})
   {
-    return m_Segmentation ? m_SegmentationNetwork->forward(x) : m_GradingNetwork->forward(x);
+    return m_Segmentation ? m_SegmentationNetwork->forward(x, context) : m_GradingNetwork->forward(x, context);
   }
   torch::nn::Module &
   Network()
@@ -491,6 +496,23 @@ struct TorchModelTrainer::Session
     }
     return *m_GradingNetwork;
   }
+  /** What learns: the network, and heads that no bundle has. */
+  torch::OrderedDict<std::string, torch::Tensor>
+  Parameters()
+  {
+    auto parameters = this->Network().named_parameters();
+    if (m_DeepSupervision)
+    {
+      for (const auto & item : m_DeepSupervision->named_parameters())
+      {
+        parameters.insert(deepSupervisionPrefix + item.key(), item.value());
+      }
+    }
+    return parameters;
+  }
+  /** The loss of logits [N, 2, z, y, x] in the brain; both others [N, 1, z, y, x]. */
+  torch::Tensor
+  SegmentationLoss(const torch::Tensor & logits, const torch::Tensor & target, const torch::Tensor & brain) const;
 
   TorchModelTrainer &                      m_Trainer;
   bool                                     m_Segmentation;
@@ -507,6 +529,7 @@ struct TorchModelTrainer::Session
   AugmentationPipeline                     m_Augmentation;
   PereiraSegmentationNetwork               m_SegmentationNetwork{ nullptr };
   PereiraGradingNetwork                    m_GradingNetwork{ nullptr };
+  DeepSupervision                          m_DeepSupervision{ nullptr };
   std::unique_ptr<torch::optim::Optimizer> m_Optimizer;
   std::ofstream                            m_Log;
   std::vector<float>                       m_ClassWeights; // empty: all 1
@@ -579,6 +602,18 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
         "The Dice loss is for segmentation; grading uses cross-entropy");
   check(grading || trainer.m_LabelSmoothing == 0.0, "LabelSmoothing is for grading; segmentation has soft labels");
   check(grading || !trainer.m_Balance, "Balance is for grading");
+  const std::int64_t coarseHeads = trainer.m_DeepSupervision;
+  if (coarseHeads > 0)
+  {
+    SegmentationNetworkOptions options;
+    options.Levels = trainer.m_Levels;
+    check(!grading, "DeepSupervision is for segmentation");
+    check(grading || trainer.m_Padded, "DeepSupervision needs a padded network (--padded true)");
+    check(grading || coarseHeads <= DeepSupervisionImpl::MostLevels(options),
+          "DeepSupervision is " + std::to_string(coarseHeads) + "; a network of " + std::to_string(trainer.m_Levels) +
+            " levels takes 0 to " +
+            std::to_string(std::max<std::int64_t>(0, DeepSupervisionImpl::MostLevels(options))));
+  }
   check(!grading || !trainer.m_Balance || trainer.m_ClassWeights != "inverse-frequency",
         "Balance and ClassWeights inverse-frequency together level the grades twice, so that the rarer one counts for "
         "more: set Balance to false (--balance false) or ClassWeights to none (--class-weights none)");
@@ -1005,6 +1040,13 @@ TorchModelTrainer::Session::MakeNetwork()
     m_GradingNetwork = PereiraGradingNetwork(options);
   }
   InitializeHeNormal(this->Network(), generator);
+  if (m_Trainer.m_DeepSupervision > 0)
+  {
+    m_DeepSupervision =
+      DeepSupervision(m_SegmentationNetwork->Options, static_cast<std::int64_t>(m_Trainer.m_DeepSupervision));
+    InitializeHeNormal(*m_DeepSupervision, generator);
+    m_DeepSupervision->to(m_Device);
+  }
   this->LoadInitialWeights();
   this->Network().to(m_Device);
   for (torch::Tensor & parameter : this->Network().parameters())
@@ -1033,7 +1075,7 @@ TorchModelTrainer::Session::MakeOptimizer()
 {
   std::vector<torch::Tensor> decayed;
   std::vector<torch::Tensor> others;
-  for (const torch::Tensor & parameter : this->Network().parameters())
+  for (const torch::Tensor & parameter : this->Parameters().values())
   {
     (parameter.dim() == 5 || !m_Trainer.m_DecayKernelsOnly ? decayed : others).push_back(parameter);
   }
@@ -1111,6 +1153,10 @@ TorchModelTrainer::Session::OptionsText() const
   {
     text << "region " << t.m_Region << '\n';
   }
+  if (t.m_DeepSupervision > 0)
+  {
+    text << "deep-supervision " << t.m_DeepSupervision << '\n';
+  }
   if (t.m_ValidationSteps > 0 && !m_Validation.empty())
   {
     text << "validation-steps " << t.m_ValidationSteps << "\npatience " << t.m_Patience << "\nkeep-best "
@@ -1141,10 +1187,17 @@ TorchModelTrainer::Session::CheckpointState()
   std::map<std::string, torch::Tensor> tensors;
   for (const auto & [name, tensor] : StateOfModule(this->Network()))
   {
-    tensors["network." + name] = tensor.detach().cpu().contiguous();
+    tensors[networkPrefix + name] = tensor.detach().cpu().contiguous();
+  }
+  if (m_DeepSupervision)
+  {
+    for (const auto & [name, tensor] : StateOfModule(*m_DeepSupervision))
+    {
+      tensors[deepSupervisionPrefix + name] = tensor.detach().cpu().contiguous();
+    }
   }
   auto & state = m_Optimizer->state();
-  for (const auto & item : this->Network().named_parameters())
+  for (const auto & item : this->Parameters())
   {
     const auto found = state.find(item.value().unsafeGetTensorImpl());
     if (found == state.end())
@@ -1221,15 +1274,22 @@ TorchModelTrainer::Session::LoadCheckpoint()
                                                   "InitialBundle (--initial "
                                                << m_Output << ')');
   }
-  std::map<std::string, torch::Tensor> network;
-  for (const auto & [name, tensor] : tensors)
-  {
-    if (name.compare(0, 8, "network.") == 0)
+  const auto load = [&](torch::nn::Module & module, const std::string & prefix) {
+    std::map<std::string, torch::Tensor> state;
+    for (const auto & [name, tensor] : tensors)
     {
-      network[name.substr(8)] = tensor;
+      if (name.compare(0, prefix.size(), prefix) == 0)
+      {
+        state[name.substr(prefix.size())] = tensor;
+      }
     }
+    LoadStateIntoModule(module, state, m_Checkpoint);
+  };
+  load(this->Network(), networkPrefix);
+  if (m_DeepSupervision)
+  {
+    load(*m_DeepSupervision, deepSupervisionPrefix);
   }
-  LoadStateIntoModule(this->Network(), network, m_Checkpoint);
   m_Trainer.m_Step = static_cast<std::uint64_t>(get("step").item<std::int64_t>());
   m_SavedStep = m_Trainer.m_Step;
   m_Trainer.m_Seconds = get("seconds").item<double>();
@@ -1248,9 +1308,9 @@ TorchModelTrainer::Session::LoadCheckpoint()
   {
     return;
   }
-  for (const auto & item : this->Network().named_parameters())
+  for (const auto & item : this->Parameters())
   {
-    const auto load = [&](auto state) {
+    const auto loadMoments = [&](auto state) {
       const auto like = [&](const std::string & name) {
         const torch::Tensor & stored = get(name);
         if (stored.sizes() != item.value().sizes())
@@ -1266,11 +1326,11 @@ TorchModelTrainer::Session::LoadCheckpoint()
     };
     if (m_Trainer.m_Optimizer == OptimizerEnum::Adam)
     {
-      load(std::make_unique<torch::optim::AdamParamState>());
+      loadMoments(std::make_unique<torch::optim::AdamParamState>());
     }
     else
     {
-      load(std::make_unique<torch::optim::AdamWParamState>());
+      loadMoments(std::make_unique<torch::optim::AdamWParamState>());
     }
   }
 }
@@ -1775,6 +1835,26 @@ TorchModelTrainer::Session::IsDone() const
          (m_Trainer.m_MaximumMinutes > 0.0 && m_Trainer.m_Seconds >= 60.0 * m_Trainer.m_MaximumMinutes);
 }
 
+torch::Tensor
+TorchModelTrainer::Session::SegmentationLoss(const torch::Tensor & logits,
+                                             const torch::Tensor & target,
+                                             const torch::Tensor & brain) const
+{
+  const torch::Tensor logarithm = torch::log_softmax(logits.to(torch::kFloat32), 1);
+  const torch::Tensor tumourLog = logarithm.narrow(1, 1, 1);
+  const double        restWeight = m_ClassWeights.empty() ? 1.0 : m_ClassWeights[0];
+  const double        tumourWeight = m_ClassWeights.empty() ? 1.0 : m_ClassWeights[1];
+  const torch::Tensor entropy =
+    -(tumourWeight * tumourLog * target + restWeight * logarithm.narrow(1, 0, 1) * (1.0 - target));
+  const torch::Tensor loss = (entropy * brain).sum() / brain.sum().clamp_min(1.0);
+  if (m_Trainer.m_Loss != LossEnum::CrossEntropyAndDice)
+  {
+    return loss;
+  }
+  const torch::Tensor p = tumourLog.exp() * brain;
+  return loss + 1.0 - (2.0 * (p * target).sum() + 1.0) / (p.sum() + target.sum() + 1.0);
+}
+
 double
 TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double rate)
 {
@@ -1783,7 +1863,13 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
   // By the step, so that a resumed run does the same.
   if (m_Trainer.m_NormalizationSteps > 0 && m_Trainer.m_Step >= m_Trainer.m_NormalizationSteps)
   {
-    for (const auto & module : this->Network().modules())
+    auto modules = this->Network().modules();
+    if (m_DeepSupervision)
+    {
+      const auto heads = m_DeepSupervision->modules();
+      modules.insert(modules.end(), heads.begin(), heads.end());
+    }
+    for (const auto & module : modules)
     {
       if (auto * normalization = module->as<torch::nn::BatchNorm3dImpl>())
       {
@@ -1794,29 +1880,34 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
 
   // Dropout depends on seed and step alone.
   torch::manual_seed(CounterRandom(m_Trainer.m_Seed, m_Trainer.m_Step, dropoutItem).Bits());
-  torch::Tensor logits;
+  torch::Tensor              logits;
+  std::vector<torch::Tensor> coarseLogits;
   {
-    const AutocastGuard autocast(m_Device.type(), m_Trainer.m_Precision == PrecisionEnum::BFloat16);
-    logits = this->Forward(x);
+    const AutocastGuard        autocast(m_Device.type(), m_Trainer.m_Precision == PrecisionEnum::BFloat16);
+    std::vector<torch::Tensor> decoded;
+    ForwardContext             context;
+    context.Decoded = m_DeepSupervision ? &decoded : nullptr;
+    logits = this->Forward(x, context);
+    if (m_DeepSupervision)
+    {
+      coarseLogits = m_DeepSupervision->Logits(decoded);
+    }
   }
-  logits = logits.to(torch::kFloat32);
 
   torch::Tensor loss;
   if (m_Segmentation)
   {
     const torch::Tensor target = batch.Tumour.to(m_Device);
     const torch::Tensor brain = batch.Brain.to(m_Device);
-    const torch::Tensor logarithm = torch::log_softmax(logits, 1);
-    const torch::Tensor tumourLog = logarithm.narrow(1, 1, 1);
-    const double        restWeight = m_ClassWeights.empty() ? 1.0 : m_ClassWeights[0];
-    const double        tumourWeight = m_ClassWeights.empty() ? 1.0 : m_ClassWeights[1];
-    const torch::Tensor entropy =
-      -(tumourWeight * tumourLog * target + restWeight * logarithm.narrow(1, 0, 1) * (1.0 - target));
-    loss = (entropy * brain).sum() / brain.sum().clamp_min(1.0);
-    if (m_Trainer.m_Loss == LossEnum::CrossEntropyAndDice)
+    loss = this->SegmentationLoss(logits, target, brain);
+    for (std::size_t i = 0; i < coarseLogits.size(); ++i)
     {
-      const torch::Tensor p = tumourLog.exp() * brain;
-      loss = loss + 1.0 - (2.0 * (p * target).sum() + 1.0) / (p.sum() + target.sum() + 1.0);
+      // Shares of the voxels: their mean over a coarse voxel.
+      const auto coarse = [size = coarseLogits[i].sizes().slice(2)](const torch::Tensor & share) {
+        return torch::adaptive_avg_pool3d(share, size);
+      };
+      loss = loss + DeepSupervisionImpl::Weight(static_cast<std::int64_t>(i) + 1) *
+                      this->SegmentationLoss(coarseLogits[i], coarse(target), coarse(brain));
     }
   }
   else
@@ -1830,7 +1921,7 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
     const torch::Tensor high = torch::tensor(batch.HighGrade);
     // Probabilities only where there are undecided samples: class weights then do not change what the mean is of.
     loss = torch::nn::functional::cross_entropy(
-      logits,
+      logits.to(torch::kFloat32),
       (m_Augmentation.Strength("tumour-free") > 0.0 ? torch::stack({ 1.0F - high, high }, 1) : high.to(torch::kInt64))
         .to(m_Device),
       options);
@@ -1845,13 +1936,13 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
   double norm = 0.0;
   if (m_Trainer.m_GradientClipping > 0.0)
   {
-    norm = torch::nn::utils::clip_grad_norm_(this->Network().parameters(), m_Trainer.m_GradientClipping);
+    norm = torch::nn::utils::clip_grad_norm_(this->Parameters().values(), m_Trainer.m_GradientClipping);
     value = loss.item<double>();
   }
   else
   {
     std::vector<torch::Tensor> gradients;
-    for (const torch::Tensor & parameter : this->Network().parameters())
+    for (const torch::Tensor & parameter : this->Parameters().values())
     {
       gradients.push_back(parameter.grad());
     }
@@ -2147,6 +2238,7 @@ TorchModelTrainer::SetTask(TaskEnum task)
   m_Schedule = ScheduleEnum::Constant;
   m_WarmUpSteps = 0;
   m_NormalizationSteps = 0;
+  m_DeepSupervision = 0;
   m_GradientClipping = 0.0;
   m_Augmentations.clear();
   if (grading)
@@ -2399,6 +2491,7 @@ TorchModelTrainer::PrintSelf(std::ostream & os, Indent indent) const
   os << indent << "Schedule: " << m_Schedule << std::endl;
   os << indent << "WarmUpSteps: " << m_WarmUpSteps << std::endl;
   os << indent << "NormalizationSteps: " << m_NormalizationSteps << std::endl;
+  os << indent << "DeepSupervision: " << m_DeepSupervision << std::endl;
   os << indent << "GradientClipping: " << m_GradientClipping << std::endl;
   list("Augmentations", m_Augmentations);
   os << indent << "MaximumSteps: " << m_MaximumSteps << std::endl;

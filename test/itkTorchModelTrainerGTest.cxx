@@ -322,11 +322,14 @@ public:
 
   /** Changes a tensor of the network in a checkpoint; the last value repeats. */
   void
-  SetInCheckpoint(const std::string & output, const std::string & name, std::vector<float> values)
+  SetInCheckpoint(const std::string & output,
+                  const std::string & name,
+                  std::vector<float>  values,
+                  const std::string & module = "network")
   {
     const std::string file = output + ".checkpoint/state.safetensors";
     std::string       bytes = this->Bytes(file);
-    const auto [from, length] = PlacesOfTensors(bytes).at("network." + name);
+    const auto [from, length] = PlacesOfTensors(bytes).at(module + '.' + name);
     values.resize(length / sizeof(float), values.back());
     std::memcpy(&bytes[from], values.data(), length);
     std::ofstream(m_Folder / file, std::ios::binary) << bytes;
@@ -421,6 +424,7 @@ TEST_F(TorchModelTrainer, DefaultsAreThePapers)
   EXPECT_EQ(trainer->GetTumourShare(), 0.5);
   EXPECT_EQ(trainer->GetWarmUpSteps(), 0u);
   EXPECT_EQ(trainer->GetNormalizationSteps(), 0u);
+  EXPECT_EQ(trainer->GetDeepSupervision(), 0u);
   EXPECT_EQ(trainer->GetGradientClipping(), 0.0);
   EXPECT_EQ(trainer->GetPrecision(), Trainer::PrecisionEnum::Float32);
   EXPECT_TRUE(trainer->GetAugmentations().empty());
@@ -955,6 +959,111 @@ TEST_F(TorchModelTrainer, ResumesBitForBit)
               this->Bytes(name + "-parts/models/model.safetensors"));
     EXPECT_EQ(this->Losses(name + "-whole"), this->Losses(name + "-parts"));
   }
+}
+
+TEST_F(TorchModelTrainer, DeepSupervisionCountsLessWithEachLevel)
+{
+  const std::string cohort = this->WriteCohort(2);
+  const auto        losses = [&](const std::string & output, unsigned int levels, float high) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->SetLevels(4);
+    trainer->SetDeepSupervision(levels);
+    trainer->SetLearningRate(1e-30);
+    trainer->SetWeightDecay(0.0);
+    trainer->SetMaximumSteps(1);
+    trainer->Train();
+    this->SetInCheckpoint(output, "head.weight", { 0.0F });
+    this->SetInCheckpoint(output, "head.bias", { 0.0F, 1.0F });
+    for (unsigned int level = 1; level <= levels; ++level)
+    {
+      const std::string head = "head" + std::to_string(level);
+      this->SetInCheckpoint(output, head + ".weight", { 0.0F }, "deep-supervision");
+      this->SetInCheckpoint(output, head + ".bias", { 0.0F, high }, "deep-supervision");
+    }
+    trainer->ResumeOn();
+    trainer->SetMaximumSteps(7);
+    trainer->Train();
+    return this->Losses(output);
+  };
+  const auto alone = losses("alone", 0, 0.0F);
+  const auto one = losses("one", 1, 0.0F);
+  const auto two = losses("two", 2, 0.0F);
+  const auto same = losses("same", 2, 1.0F);
+  ASSERT_EQ(alone.size(), 7u);
+  EXPECT_GT(std::set<double>(alone.begin() + 1, alone.end()).size(), 2u) << "every patch is like the next";
+  for (std::size_t i = 1; i < alone.size(); ++i)
+  {
+    // Heads that say nothing have the logarithm of two, whatever the patch holds.
+    EXPECT_NEAR(one[i], alone[i] + 0.5 * std::log(2.0), 1e-5) << i;
+    EXPECT_NEAR(two[i], alone[i] + 0.75 * std::log(2.0), 1e-5) << i;
+    // Heads that say what the network's does have its loss: the mean of a share is that of its means.
+    EXPECT_NEAR(same[i], 1.75 * alone[i], 1e-5) << i;
+  }
+}
+
+TEST_F(TorchModelTrainer, DeepSupervisionTrainsTheNetworkAndResumes)
+{
+  const std::string cohort = this->WriteCohort(2);
+  const auto        make = [&](const std::string & output, unsigned int levels) {
+    auto trainer = this->SmallTrainer(Trainer::TaskEnum::Segmentation, cohort, output);
+    trainer->PaddedOn();
+    trainer->SetLevels(3);
+    trainer->SetPatchSize(16);
+    trainer->SetDeepSupervision(levels);
+    trainer->SetNormalizationSteps(4);
+    trainer->SetMaximumSteps(6);
+    return trainer;
+  };
+  make("without", 0)->Train();
+  make("whole", 1)->Train();
+  // The bundle is a network as all others; what it learnt is not the same.
+  const auto without = this->Weights("without");
+  const auto with = this->Weights("whole");
+  ASSERT_EQ(with.size(), without.size());
+  for (const auto & [name, values] : without)
+  {
+    ASSERT_EQ(with.count(name), 1u) << name;
+  }
+  EXPECT_NE(with.at("enc2.conv1.weight"), without.at("enc2.conv1.weight"));
+  // Its heads change nothing of the start.
+  EXPECT_GT(this->Losses("whole")[0], this->Losses("without")[0]);
+
+  auto first = make("parts", 1);
+  StopAfter(*first, 3);
+  first->Train();
+  auto other = make("parts", 0);
+  other->ResumeOn();
+  EXPECT_NE(FailureOf(*other).find("deep-supervision 1"), std::string::npos);
+  auto again = make("parts", 1);
+  again->ResumeOn();
+  again->Train();
+  EXPECT_EQ(this->Bytes("whole/models/model.safetensors"), this->Bytes("parts/models/model.safetensors"));
+  EXPECT_EQ(this->Bytes("whole.checkpoint/state.safetensors").size(),
+            this->Bytes("parts.checkpoint/state.safetensors").size());
+  EXPECT_EQ(this->Losses("whole"), this->Losses("parts"));
+}
+
+TEST_F(TorchModelTrainer, DeepSupervisionNeedsDecodersOfAPaddedNetwork)
+{
+  const std::string cohort = this->WriteCohort(2);
+  const auto        problems = [&](Trainer::TaskEnum task, unsigned int levels, bool padded) {
+    auto trainer = this->TinyTrainer(task, cohort, "bundle");
+    trainer->SetLevels(3);
+    trainer->SetPadded(padded);
+    trainer->SetPatchSize(task == Trainer::TaskEnum::Grading ? 72 : 48);
+    trainer->SetMaximumSteps(1);
+    trainer->SetDeepSupervision(levels);
+    return trainer->FindProblems();
+  };
+  EXPECT_TRUE(problems(Trainer::TaskEnum::Segmentation, 1, true).empty());
+  EXPECT_TRUE(problems(Trainer::TaskEnum::Segmentation, 0, false).empty());
+  const auto only = [&](Trainer::TaskEnum task, unsigned int levels, bool padded) {
+    const auto list = problems(task, levels, padded);
+    return list.size() == 1 ? list[0] : std::to_string(list.size()) + " problems";
+  };
+  EXPECT_EQ(only(Trainer::TaskEnum::Grading, 1, true), "DeepSupervision is for segmentation");
+  EXPECT_EQ(only(Trainer::TaskEnum::Segmentation, 1, false), "DeepSupervision needs a padded network (--padded true)");
+  EXPECT_EQ(only(Trainer::TaskEnum::Segmentation, 2, true), "DeepSupervision is 2; a network of 3 levels takes 0 to 1");
 }
 
 TEST_F(TorchModelTrainer, ResumesOnACopyOfItsCases)

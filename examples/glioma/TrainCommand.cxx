@@ -358,6 +358,9 @@ AddTask(CLI::App & train, const std::string & name, Trainer::TaskEnum task, int 
   if (!grading)
   {
     t.Add<unsigned int>("--levels", "Poolings + 1 (4)", [](Trainer & x, unsigned int v) { x.SetLevels(v); });
+    t.Add<unsigned int>("--deep-supervision",
+                        "Coarser maps of the decoder with a head of their own while training (0)",
+                        [](Trainer & x, unsigned int v) { x.SetDeepSupervision(v); });
     t.Add<double>(
       "--tumour-share", "Share of patches centred on tumour (0.5)", [](Trainer & x, double v) { x.SetTumourShare(v); });
     t.Add<std::string>("--loss",
