@@ -21,10 +21,12 @@
 #include "BundleManifest.h"
 #include "BundleWriter.h"
 #include "CohortCache.h"
+#include "CuDNNBenchmark.h"
 #include "DeepSupervision.h"
 #include "DiskFlush.h"
 #include "FileLock.h"
 #include "Float32Convolutions.h"
+#include "FusedAdam.h"
 #include "FusedSegmentation.h"
 #include "PereiraNetworks.h"
 #include "Safetensors.h"
@@ -335,10 +337,10 @@ PutSample(const PreparedCase &                prepared,
 
 /** A new batch for PutSample(). */
 torch::Tensor
-EmptyInput(std::int64_t samples, std::int64_t side, torch::ScalarType type)
+EmptyInput(std::int64_t samples, std::int64_t side, const torch::TensorOptions & options)
 {
   return torch::empty({ samples, AugmentationPipeline::Channels, side, side, side },
-                      torch::TensorOptions().dtype(type).memory_format(torch::MemoryFormat::ChannelsLast3d));
+                      options.memory_format(torch::MemoryFormat::ChannelsLast3d));
 }
 
 // Of the names in a checkpoint.
@@ -514,29 +516,29 @@ struct TorchModelTrainer::Session
   torch::Tensor
   SegmentationLoss(const torch::Tensor & logits, const torch::Tensor & target, const torch::Tensor & brain) const;
 
-  TorchModelTrainer &                      m_Trainer;
-  bool                                     m_Segmentation;
-  std::string                              m_Output;
-  std::string                              m_Checkpoint;
-  std::string                              m_NewBundle; // in the checkpoint's folder, which is the training's own
-  std::string                              m_OldBundle;
-  std::unique_ptr<FileLock>                m_Lock;
-  torch::Device                            m_Device;
-  std::vector<PreparedCase>                m_Training;
-  std::vector<PreparedCase>                m_Validation;
-  std::vector<double>                      m_CohortWeights;
-  CohortPlan                               m_Plan;
-  AugmentationPipeline                     m_Augmentation;
-  PereiraSegmentationNetwork               m_SegmentationNetwork{ nullptr };
-  PereiraGradingNetwork                    m_GradingNetwork{ nullptr };
-  DeepSupervision                          m_DeepSupervision{ nullptr };
-  std::unique_ptr<torch::optim::Optimizer> m_Optimizer;
-  std::ofstream                            m_Log;
-  std::vector<float>                       m_ClassWeights; // empty: all 1
-  std::map<std::string, torch::Tensor>     m_Best;         // the best validated state; empty: none yet
-  double                                   m_BestScore{ 0.0 };
-  std::uint64_t                            m_Stale{ 0 };     // validations since
-  std::uint64_t                            m_SavedStep{ 0 }; // of the checkpoint; 0: none yet
+  TorchModelTrainer &                  m_Trainer;
+  bool                                 m_Segmentation;
+  std::string                          m_Output;
+  std::string                          m_Checkpoint;
+  std::string                          m_NewBundle; // in the checkpoint's folder, which is the training's own
+  std::string                          m_OldBundle;
+  std::unique_ptr<FileLock>            m_Lock;
+  torch::Device                        m_Device;
+  std::vector<PreparedCase>            m_Training;
+  std::vector<PreparedCase>            m_Validation;
+  std::vector<double>                  m_CohortWeights;
+  CohortPlan                           m_Plan;
+  AugmentationPipeline                 m_Augmentation;
+  PereiraSegmentationNetwork           m_SegmentationNetwork{ nullptr };
+  PereiraGradingNetwork                m_GradingNetwork{ nullptr };
+  DeepSupervision                      m_DeepSupervision{ nullptr };
+  std::unique_ptr<FusedAdam>           m_Optimizer;
+  std::ofstream                        m_Log;
+  std::vector<float>                   m_ClassWeights; // empty: all 1
+  std::map<std::string, torch::Tensor> m_Best;         // the best validated state; empty: none yet
+  double                               m_BestScore{ 0.0 };
+  std::uint64_t                        m_Stale{ 0 };     // validations since
+  std::uint64_t                        m_SavedStep{ 0 }; // of the checkpoint; 0: none yet
 };
 
 CohortPlan
@@ -1073,41 +1075,10 @@ TorchModelTrainer::Session::LoadInitialWeights()
 void
 TorchModelTrainer::Session::MakeOptimizer()
 {
-  std::vector<torch::Tensor> decayed;
-  std::vector<torch::Tensor> others;
-  for (const torch::Tensor & parameter : this->Parameters().values())
-  {
-    (parameter.dim() == 5 || !m_Trainer.m_DecayKernelsOnly ? decayed : others).push_back(parameter);
-  }
-  const auto make = [&](auto defaults, auto & optimizer) {
-    using OptionsType = decltype(defaults);
-    using OptimizerType = typename std::decay_t<decltype(optimizer)>::element_type;
-    std::vector<torch::optim::OptimizerParamGroup> groups;
-    groups.emplace_back(decayed);
-    if (!others.empty())
-    {
-      groups.emplace_back(others);
-    }
-    defaults.weight_decay(m_Trainer.m_WeightDecay);
-    optimizer = std::make_unique<OptimizerType>(std::move(groups), defaults);
-    if (!others.empty())
-    {
-      // Not given with the group: torch takes an option that equals its constructor's default for one that is not set.
-      static_cast<OptionsType &>(optimizer->param_groups().back().options()).weight_decay(0.0);
-    }
-  };
-  if (m_Trainer.m_Optimizer == OptimizerEnum::Adam)
-  {
-    std::unique_ptr<torch::optim::Adam> adam;
-    make(torch::optim::AdamOptions(m_Trainer.m_LearningRate), adam);
-    m_Optimizer = std::move(adam);
-  }
-  else
-  {
-    std::unique_ptr<torch::optim::AdamW> adam;
-    make(torch::optim::AdamWOptions(m_Trainer.m_LearningRate), adam);
-    m_Optimizer = std::move(adam);
-  }
+  m_Optimizer = std::make_unique<FusedAdam>(this->Parameters(),
+                                            m_Trainer.m_Optimizer == OptimizerEnum::AdamW,
+                                            m_Trainer.m_WeightDecay,
+                                            m_Trainer.m_DecayKernelsOnly);
 }
 
 std::string
@@ -1196,25 +1167,12 @@ TorchModelTrainer::Session::CheckpointState()
       tensors[deepSupervisionPrefix + name] = tensor.detach().cpu().contiguous();
     }
   }
-  auto & state = m_Optimizer->state();
-  for (const auto & item : this->Parameters())
+  if (m_Trainer.m_Step > 0)
   {
-    const auto found = state.find(item.value().unsafeGetTensorImpl());
-    if (found == state.end())
+    for (const FusedAdam::Parameter & parameter : m_Optimizer->GetParameters())
     {
-      continue;
-    }
-    const auto store = [&](const auto & parameterState) {
-      tensors["exp_avg." + item.key()] = parameterState.exp_avg().cpu().contiguous();
-      tensors["exp_avg_sq." + item.key()] = parameterState.exp_avg_sq().cpu().contiguous();
-    };
-    if (m_Trainer.m_Optimizer == OptimizerEnum::Adam)
-    {
-      store(static_cast<const torch::optim::AdamParamState &>(*found->second));
-    }
-    else
-    {
-      store(static_cast<const torch::optim::AdamWParamState &>(*found->second));
+      tensors["exp_avg." + parameter.Name] = parameter.FirstMoment.cpu().contiguous();
+      tensors["exp_avg_sq." + parameter.Name] = parameter.SecondMoment.cpu().contiguous();
     }
   }
   const std::string text = this->OptionsText();
@@ -1308,30 +1266,18 @@ TorchModelTrainer::Session::LoadCheckpoint()
   {
     return;
   }
-  for (const auto & item : this->Parameters())
+  const auto loadMoment = [&](const std::string & name, torch::Tensor & moment) {
+    const torch::Tensor & stored = get(name);
+    if (stored.sizes() != moment.sizes())
+    {
+      itkGenericExceptionMacro("The checkpoint " << m_Checkpoint << " has a wrong shape for '" << name << "'");
+    }
+    moment.copy_(stored);
+  };
+  for (FusedAdam::Parameter & parameter : m_Optimizer->GetParameters())
   {
-    const auto loadMoments = [&](auto state) {
-      const auto like = [&](const std::string & name) {
-        const torch::Tensor & stored = get(name);
-        if (stored.sizes() != item.value().sizes())
-        {
-          itkGenericExceptionMacro("The checkpoint " << m_Checkpoint << " has a wrong shape for '" << name << "'");
-        }
-        return torch::empty_like(item.value().detach()).copy_(stored);
-      };
-      state->step(static_cast<std::int64_t>(m_Trainer.m_Step));
-      state->exp_avg(like("exp_avg." + item.key()));
-      state->exp_avg_sq(like("exp_avg_sq." + item.key()));
-      m_Optimizer->state()[item.value().unsafeGetTensorImpl()] = std::move(state);
-    };
-    if (m_Trainer.m_Optimizer == OptimizerEnum::Adam)
-    {
-      loadMoments(std::make_unique<torch::optim::AdamParamState>());
-    }
-    else
-    {
-      loadMoments(std::make_unique<torch::optim::AdamWParamState>());
-    }
+    loadMoment("exp_avg." + parameter.Name, parameter.FirstMoment);
+    loadMoment("exp_avg_sq." + parameter.Name, parameter.SecondMoment);
   }
 }
 
@@ -1653,13 +1599,17 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
   BatchLoader::Batch batch;
   // Its memory serves the thread's next sample.
   thread_local AugmentationPipeline::Patch patch;
+  const auto                               options = torch::TensorOptions().pinned_memory(m_Device.is_cuda());
   // Convolutions round their input to bfloat16 first: done here, it is half the memory.
   batch.Input =
-    EmptyInput(samples, size, m_Trainer.m_Precision == PrecisionEnum::BFloat16 ? torch::kBFloat16 : torch::kFloat32);
+    EmptyInput(samples,
+               size,
+               options.dtype(m_Trainer.m_Precision == PrecisionEnum::BFloat16 ? torch::kBFloat16 : torch::kFloat32));
   if (m_Segmentation)
   {
-    batch.Tumour = torch::empty({ samples, 1, size - 2 * halo, size - 2 * halo, size - 2 * halo });
-    batch.Brain = torch::empty_like(batch.Tumour);
+    const std::int64_t side = size - 2 * halo;
+    batch.Tumour = torch::empty({ samples, 1, side, side, side }, options);
+    batch.Brain = torch::empty({ samples, 1, side, side, side }, options);
   }
   for (unsigned int item = 0; item < m_Trainer.m_BatchSize; ++item)
   {
@@ -1858,7 +1808,9 @@ TorchModelTrainer::Session::SegmentationLoss(const torch::Tensor & logits,
 double
 TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double rate)
 {
-  const torch::Tensor x = batch.Input.to(m_Device);
+  const CuDNNBenchmark benchmark;
+  // Without waiting, from memory that the device reads by itself.
+  const torch::Tensor x = batch.Input.to(m_Device, true);
 
   // By the step, so that a resumed run does the same.
   if (m_Trainer.m_NormalizationSteps > 0 && m_Trainer.m_Step >= m_Trainer.m_NormalizationSteps)
@@ -1897,8 +1849,8 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
   torch::Tensor loss;
   if (m_Segmentation)
   {
-    const torch::Tensor target = batch.Tumour.to(m_Device);
-    const torch::Tensor brain = batch.Brain.to(m_Device);
+    const torch::Tensor target = batch.Tumour.to(m_Device, true);
+    const torch::Tensor brain = batch.Brain.to(m_Device, true);
     loss = this->SegmentationLoss(logits, target, brain);
     for (std::size_t i = 0; i < coarseLogits.size(); ++i)
     {
@@ -1926,38 +1878,25 @@ TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double r
         .to(m_Device),
       options);
   }
-  for (auto & group : m_Optimizer->param_groups())
-  {
-    group.options().set_lr(rate);
-  }
-  m_Optimizer->zero_grad();
+  m_Optimizer->ForgetGradients();
   loss.backward();
-  double value = 0.0;
-  double norm = 0.0;
-  if (m_Trainer.m_GradientClipping > 0.0)
-  {
-    norm = torch::nn::utils::clip_grad_norm_(this->Parameters().values(), m_Trainer.m_GradientClipping);
-    value = loss.item<double>();
-  }
-  else
-  {
-    std::vector<torch::Tensor> gradients;
-    for (const torch::Tensor & parameter : this->Parameters().values())
-    {
-      gradients.push_back(parameter.grad());
-    }
-    // Together with the loss: the device is waited for once.
-    const torch::Tensor both = torch::stack({ loss.detach(), torch::stack(at::_foreach_norm(gradients)).norm() }).cpu();
-    value = both[0].item<double>();
-    norm = both[1].item<double>();
-  }
+  const std::vector<torch::Tensor> gradients = m_Optimizer->Gradients();
+  const torch::Tensor              normOfAll = torch::stack(at::_foreach_norm(gradients)).norm();
+  // Together, so that a device is waited for once.
+  const torch::Tensor both = torch::stack({ loss.detach(), normOfAll }).cpu();
+  const double        value = both[0].item<double>();
+  const double        norm = both[1].item<double>();
   if (!std::isfinite(value) || !std::isfinite(norm))
   {
     std::ostringstream what;
     what << "the loss of step " << m_Trainer.m_Step + 1 << " is " << value << " and its gradient's norm " << norm;
     this->RefuseToGoOn(what.str());
   }
-  m_Optimizer->step();
+  if (m_Trainer.m_GradientClipping > 0.0 && norm > m_Trainer.m_GradientClipping)
+  {
+    at::_foreach_mul_(gradients, m_Trainer.m_GradientClipping / (norm + 1e-6));
+  }
+  m_Optimizer->Step(m_Trainer.m_Step + 1, rate);
   return value;
 }
 

@@ -1682,6 +1682,29 @@ TEST_F(TorchModelTrainer, TheFirstStepIsAdams)
       t.SetDecayKernelsOnly(kernelsOnly);
     });
   };
+  // Clipped, the gradients of all weights together have the norm that was asked for.
+  double squares = 0.0;
+  for (const auto & [key, moment] : kept)
+  {
+    for (std::size_t i = 0; key.compare(0, 8, "exp_avg.") == 0 && i < moment.size(); ++i)
+    {
+      squares += 100.0 * moment[i] * moment[i];
+    }
+  }
+  const double norm = std::sqrt(squares);
+  ASSERT_GT(norm, 0.01);
+  for (const double part : { 0.5, 2.0 })
+  {
+    const std::string output = part < 1.0 ? "clipped" : "not-clipped";
+    train(output, 0.0, [&](Trainer & t) { t.SetGradientClipping(part * norm); });
+    for (const auto & [key, moment] : this->Tensors(output + ".checkpoint/state.safetensors"))
+    {
+      for (std::size_t i = 0; key.compare(0, 8, "exp_avg.") == 0 && i < moment.size(); ++i)
+      {
+        ASSERT_NEAR(moment[i], std::min(part, 1.0) * kept.at(key)[i], 1e-6 * norm) << key;
+      }
+    }
+  }
   const auto   decoupledKernels = decoupled("decoupled-kernels", true);
   const auto   decoupledEverything = decoupled("decoupled-everything", false);
   const double tolerance = 1e-4 * rate; // float32 weights near 1
