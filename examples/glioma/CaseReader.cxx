@@ -18,6 +18,7 @@
 #include "CaseReader.h"
 
 #include "DicomSeries.h"
+#include "GridComparison.h"
 #include "NiftiForms.h"
 
 #include "itkGDCMImageIO.h"
@@ -194,11 +195,10 @@ ReadStripped(const std::string & path, const std::string & role, const std::stri
   if (!brainMask.empty())
   {
     const MaskImageType::Pointer mask = ReadMask(brainMask, "the brain mask");
-    const auto                   size = image->GetBufferedRegion().GetSize();
-    if (mask->GetBufferedRegion().GetSize() != size)
+    if (!IsOnGridOf(mask, image, gridTolerance))
     {
-      throw std::runtime_error("The brain mask " + brainMask + " and " + path +
-                               " differ in size; give them on one grid.");
+      throw std::runtime_error("The brain mask " + brainMask + " (" + DescribeGrid(mask) + ") and " + path + " (" +
+                               DescribeGrid(image) + ") lie on different grids; bring them onto one grid first.");
     }
     float * const voxels = image->GetBufferPointer();
     std::transform(voxels,

@@ -550,6 +550,11 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
   {
     const fs::path    folder = fs::path(options.output) / "cases" / c.Name;
     const std::string mask = maskOf(c);
+    if (!options.tumourMasks.empty() && mask.empty())
+    {
+      others.push_back("case " + c.Name + ": there is no tumour image in " +
+                       (fs::path(options.tumourMasks) / c.Name).string() + ": add it, or leave the case out (--cases)");
+    }
     isGraded.push_back(IsGraded(c, folder, segmentation, *grading, mask, options));
     isWithoutTumour.push_back(!isGraded.back() && !mask.empty() && IsEmpty(mask));
     if (isWithoutTumour.back())
@@ -602,16 +607,9 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
     one.Precision = options.precision;
     one.Threads = options.threads;
     one.Output = folder.string();
+    one.TumourMask = mask;
     try
     {
-      if (!options.tumourMasks.empty())
-      {
-        one.TumourMask = mask;
-        if (one.TumourMask.empty())
-        {
-          throw std::runtime_error("there is no tumour image in " + options.tumourMasks + '/' + c.Name);
-        }
-      }
       if (isWithoutTumour[i])
       {
         // Without a tumour there is no grade, whatever the grader: the segmentation's own result says so.

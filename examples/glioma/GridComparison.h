@@ -24,6 +24,9 @@
 
 namespace glioma
 {
+/** For images that are compared voxel by voxel: what a header's rounding leaves. */
+constexpr double gridTolerance = 1e-3;
+
 /** Whether an image has the region and place of another, within a share of a voxel and in each direction cosine
  * (itk::GridDifference). */
 bool

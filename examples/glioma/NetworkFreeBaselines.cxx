@@ -34,8 +34,6 @@ namespace glioma
 {
 namespace
 {
-constexpr double gridTolerance = 1e-3;
-
 /** Median, and 1.4826 times the median absolute deviation, of a sequence inside the brain. */
 std::array<double, 2>
 RobustScale(const SequenceImageType * image, const std::vector<bool> & brain)

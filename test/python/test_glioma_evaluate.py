@@ -599,6 +599,16 @@ class GliomaEvaluate(unittest.TestCase):
         path = masks / test[0] / "tumour.nii.gz"
         sitk.WriteImage(sitk.ReadImage(str(path)) * 0, str(path))
         command = ["--grading-model", self.folder / "grading", "--tumour-masks", masks]
+        # All cases that lack one are told of before the first is graded.
+        (masks / "elsewhere").mkdir()
+        for name in test:
+            (masks / name).rename(masks / "elsewhere" / name)
+        outcome = self.run_evaluate(*command)
+        self.assertEqual(outcome.returncode, 1)
+        for name in test:
+            self.assertIn(f"case {name}: there is no tumour image in {masks / name}", outcome.stderr)
+            (masks / "elsewhere" / name).rename(masks / name)
+        self.assertNotIn("[1/", outcome.stderr)
         kept = self.output / "cases" / test[0] / "result.json"
 
         def refuse(reason, *more):
@@ -746,6 +756,19 @@ class GliomaEvaluate(unittest.TestCase):
         # On one grid a folder is as good as a file.
         table.write_text(text.replace(str(self.image(names[0], "flair")), str(self.write_series(flair, self.work / "whole"))))
         self.evaluate("--predictions", folder, "--baselines", cohort=table, split=False)
+        # A brain mask that is a folder too: of the same size, but elsewhere it would cut another brain out.
+        brain = sitk.Cast(flair > 0, sitk.sitkFloat32)
+        rows = text.splitlines()
+        for shift, is_good in ((8, False), (0, True)):
+            brain.SetOrigin(np.add(flair.GetOrigin(), (0, shift, 0)).tolist())
+            series = self.write_series(brain, self.work / f"brain-{shift}")
+            columns = [rows[0] + ",brain_mask", *(row + (f",{series}" if row.startswith(names[0]) else ",") for row in rows[1:])]
+            table.write_text("\n".join(columns) + "\n")
+            outcome = self.run_evaluate("--predictions", folder, "--baselines", "--force", cohort=table, split=False)
+            self.assertEqual(outcome.returncode, 0 if is_good else 1, outcome.stderr)
+            if not is_good:
+                self.assertIn(f"The brain mask {series}", outcome.stderr)
+                self.assertIn("lie on different grids", outcome.stderr)
         # A predicted tumour of the same size elsewhere. (No mask of the cohort would tell.)
         lines = [line.split(",") for line in text.splitlines()]
         table.write_text("\n".join(",".join(line[:5] + line[6:]) for line in lines) + "\n")
