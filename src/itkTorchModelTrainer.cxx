@@ -18,6 +18,7 @@
 #include "itkTorchModelTrainer.h"
 
 #include "AugmentationPipeline.h"
+#include "BatchLoader.h"
 #include "BundleManifest.h"
 #include "BundleWriter.h"
 #include "CohortCache.h"
@@ -42,20 +43,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <condition_variable>
 #include <deque>
 #include <exception>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <future>
 #include <iomanip>
 #include <limits>
 #include <map>
-#include <mutex>
 #include <set>
 #include <sstream>
-#include <thread>
 
 namespace itk
 {
@@ -124,99 +121,6 @@ struct TrainingBatch
   torch::Tensor      Input;         // channels-last, in the step's precision
   torch::Tensor      Tumour, Brain; // segmentation: of the voxels that have logits
   std::vector<float> HighGrade;     // grading: 0, 1 or undecided, 0.5
-};
-
-// Prepares the batches of the next steps on threads of its own and gives them in order.
-class BatchLoader
-{
-public:
-  using Batch = TrainingBatch;
-  using MakeBatch = std::function<Batch(std::uint64_t)>;
-
-  BatchLoader(std::uint64_t firstStep, unsigned int threads, MakeBatch make)
-    : m_Make(std::move(make))
-    , m_NextToMake(firstStep)
-    , m_NextToGive(firstStep)
-    , m_Ahead(threads + 1)
-  {
-    for (unsigned int i = 0; i < threads; ++i)
-    {
-      m_Threads.emplace_back([this] { this->Work(); });
-    }
-  }
-  BatchLoader(const BatchLoader &) = delete;
-  BatchLoader &
-  operator=(const BatchLoader &) = delete;
-  ~BatchLoader()
-  {
-    {
-      const std::lock_guard<std::mutex> lock(m_Mutex);
-      m_Ended = true;
-    }
-    m_Changed.notify_all();
-    for (std::thread & thread : m_Threads)
-    {
-      thread.join();
-    }
-  }
-
-  Batch
-  Next()
-  {
-    std::unique_lock<std::mutex> lock(m_Mutex);
-    m_Changed.wait(lock, [this] { return m_Ready.count(m_NextToGive) > 0 || m_Failure; });
-    const auto ready = m_Ready.find(m_NextToGive);
-    if (ready == m_Ready.end())
-    {
-      std::rethrow_exception(m_Failure);
-    }
-    Batch batch = std::move(ready->second);
-    m_Ready.erase(ready);
-    ++m_NextToGive;
-    m_Changed.notify_all();
-    return batch;
-  }
-
-private:
-  void
-  Work()
-  {
-    std::unique_lock<std::mutex> lock(m_Mutex);
-    for (;;)
-    {
-      m_Changed.wait(lock, [this] { return m_NextToMake < m_NextToGive + m_Ahead || m_Ended; });
-      if (m_Ended)
-      {
-        return;
-      }
-      const std::uint64_t step = m_NextToMake++;
-      lock.unlock();
-      try
-      {
-        Batch batch = m_Make(step);
-        lock.lock();
-        m_Ready.emplace(step, std::move(batch));
-      }
-      catch (...)
-      {
-        lock.lock();
-        m_Failure = std::current_exception();
-        m_Ended = true;
-      }
-      m_Changed.notify_all();
-    }
-  }
-
-  MakeBatch                      m_Make;
-  std::mutex                     m_Mutex;
-  std::condition_variable        m_Changed;
-  std::map<std::uint64_t, Batch> m_Ready;
-  std::uint64_t                  m_NextToMake;
-  std::uint64_t                  m_NextToGive;
-  std::uint64_t                  m_Ahead;
-  bool                           m_Ended{ false };
-  std::exception_ptr             m_Failure;
-  std::vector<std::thread>       m_Threads;
 };
 
 std::string
@@ -430,7 +334,7 @@ struct TorchModelTrainer::Session
   PublishBundle();
   [[noreturn]] void
   RefuseToGoOn(const std::string & what) const;
-  BatchLoader::Batch
+  TrainingBatch
   MakeBatch(std::uint64_t step) const;
   double
   RateOfStep(std::uint64_t step) const;
@@ -440,7 +344,7 @@ struct TorchModelTrainer::Session
   void
   NoteScore(double score);
   double
-  TrainStep(const BatchLoader::Batch & batch, double rate);
+  TrainStep(const TrainingBatch & batch, double rate);
   void
   Score();
   void
@@ -1589,14 +1493,14 @@ TorchModelTrainer::Session::CentreOf(const AugmentationPipeline::Volume & volume
              static_cast<double>(voxel / (volume.Size[0] * volume.Size[1])) } };
 }
 
-BatchLoader::Batch
+TrainingBatch
 TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
 {
   const auto         samples = static_cast<std::int64_t>(m_Trainer.m_BatchSize);
   const auto         size = static_cast<std::int64_t>(m_Trainer.m_PatchSize);
   const std::int64_t halo = m_Segmentation ? m_SegmentationNetwork->Halo() : 0;
   const double       shift = m_Augmentation.Strength("shift");
-  BatchLoader::Batch batch;
+  TrainingBatch      batch;
   // Its memory serves the thread's next sample.
   thread_local AugmentationPipeline::Patch patch;
   const auto                               options = torch::TensorOptions().pinned_memory(m_Device.is_cuda());
@@ -1806,7 +1710,7 @@ TorchModelTrainer::Session::SegmentationLoss(const torch::Tensor & logits,
 }
 
 double
-TorchModelTrainer::Session::TrainStep(const BatchLoader::Batch & batch, double rate)
+TorchModelTrainer::Session::TrainStep(const TrainingBatch & batch, double rate)
 {
   const CuDNNBenchmark benchmark;
   // Without waiting, from memory that the device reads by itself.
@@ -2078,9 +1982,9 @@ TorchModelTrainer::Session::Run()
   if (!this->IsDone())
   {
     // Where a GPU computes, all threads are free to load for it.
-    BatchLoader loader(m_Trainer.m_Step,
-                       m_Device.is_cpu() ? this->Helpers() : this->Threads(),
-                       [this](std::uint64_t step) { return this->MakeBatch(step); });
+    BatchLoader<TrainingBatch> loader(m_Trainer.m_Step,
+                                      m_Device.is_cpu() ? this->Helpers() : this->Threads(),
+                                      [this](std::uint64_t step) { return this->MakeBatch(step); });
     while (!this->IsDone() && !m_Trainer.m_Stop)
     {
       const double rate = this->RateOfStep(m_Trainer.m_Step);

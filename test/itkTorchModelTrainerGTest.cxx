@@ -18,6 +18,7 @@
 #include "itkTorchModelTrainer.h"
 
 #include "../src/AugmentationPipeline.h"
+#include "../src/BatchLoader.h"
 #include "SeededBundles.h"
 
 #include "itkBoundingBoxROIFilter.h"
@@ -38,6 +39,7 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -46,6 +48,7 @@
 #include <iterator>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -3027,6 +3030,68 @@ TEST_F(TorchModelTrainer, GammaTakesDarkFluidToo)
     }
   }
   EXPECT_LT(lowest, -1.0F); // there was such fluid, and it stays dark
+}
+
+TEST(BatchLoader, PreparesWhileAStepComputes)
+{
+  constexpr unsigned int     threads = 3;
+  constexpr std::uint64_t    first = 40;
+  std::mutex                 mutex;
+  std::condition_variable    changed;
+  std::set<std::thread::id>  makers;
+  std::uint64_t              begun = 0;
+  std::atomic<std::uint64_t> given{ 0 };
+  const auto                 wait = [&](auto condition) {
+    std::unique_lock<std::mutex> lock(mutex);
+    return changed.wait_for(lock, std::chrono::seconds(60), condition);
+  };
+  itk::BatchLoader<std::uint64_t> loader(first, threads, [&](std::uint64_t step) {
+    EXPECT_LE(step, first + given + threads) << "more batches lie ready than there is memory for";
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      makers.insert(std::this_thread::get_id());
+      ++begun;
+    }
+    changed.notify_all();
+    // Those of the first round are made beside each other, or this would wait for ever.
+    if (step < first + threads)
+    {
+      EXPECT_TRUE(wait([&] { return makers.size() == threads; }));
+    }
+    return 10 * step;
+  });
+  // Nobody has asked for one yet: the step before it may compute.
+  EXPECT_TRUE(wait([&] { return begun == threads + 1; }));
+  for (std::uint64_t i = 0; i < 20; ++i)
+  {
+    given = i + 1;
+    EXPECT_EQ(loader.Next(), 10 * (first + i));
+  }
+}
+
+TEST(BatchLoader, ThrowsWhatAThreadThrows)
+{
+  itk::BatchLoader<int> loader(0, 1, [](std::uint64_t step) {
+    if (step == 2)
+    {
+      throw std::runtime_error("the third");
+    }
+    return static_cast<int>(step);
+  });
+  EXPECT_EQ(loader.Next(), 0);
+  EXPECT_EQ(loader.Next(), 1);
+  for (int i = 0; i < 2; ++i)
+  {
+    try
+    {
+      loader.Next();
+      ADD_FAILURE() << "nothing was thrown";
+    }
+    catch (const std::runtime_error & error)
+    {
+      EXPECT_STREQ(error.what(), "the third");
+    }
+  }
 }
 
 TEST(AugmentationPipeline, RefusesStrengthsThatMakeNoSense)
