@@ -11,6 +11,11 @@ add_test(NAME ${_Python}EqualsPyTorch COMMAND "${Python3_EXECUTABLE}" "${CMAKE_C
 )
 set_tests_properties(${_Python}EqualsPyTorch PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
 
+add_test(NAME ${_Python}MeanOfGraders COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_mean_of_graders.py"
+                                          "$<TARGET_FILE:RunBundle>" "${GliomaGrading_SOURCE_DIR}"
+)
+set_tests_properties(${_Python}MeanOfGraders PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT "PYTHONPATH=${_site_packages};PYTHONDONTWRITEBYTECODE=1")
+
 add_executable(ExplainProgram ExplainProgram.cxx ${_test_sources})
 target_link_libraries(ExplainProgram PRIVATE ${_test_libraries})
 add_test(NAME ${_Python}ExplanationsEqualPyTorch COMMAND "${Python3_EXECUTABLE}" "${CMAKE_CURRENT_SOURCE_DIR}/python/test_explanations_equal_pytorch.py"

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""Makes one grading bundle of several: a network whose logits are the mean of theirs.
+
+  mean_of_graders.py OUTPUT BUNDLE BUNDLE [BUNDLE ...]
+
+The bundles are trainings of one recipe with other seeds. Their channels lie beside each other in one network of the same kind, as many times as
+wide, in which no kernel leads from one to another; so it is graded and explained as every other bundle is. It has the first one's manifest, with
+the training cases of all, its own weights and its own golden pair. OUTPUT must not exist. Needs torch.
+"""
+import copy
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "test/python"))
+
+import pereira_networks as pn
+import torch
+
+
+def same_recipe(metadata):
+    """What two trainings of one recipe have in common."""
+    ours = copy.deepcopy(metadata["gliomagrading"])
+    for key in ("golden", "training", "weights", "temperature"):
+        ours.pop(key, None)
+    return ours
+
+
+def beside_each_other(name, whole, parts):
+    """The parameter or statistic of the whole network, of the parts' ones."""
+    if name == "fc3.bias":
+        return sum(parts) / len(parts)
+    if name == "fc3.weight":
+        return torch.cat(parts, 1) / len(parts)
+    if whole.dim() < 2 or name == "stem.conv1.weight":
+        return torch.cat(parts)
+    blocks = torch.zeros_like(whole)
+    row = column = 0
+    for part in parts:
+        blocks[row : row + part.shape[0], column : column + part.shape[1]] = part
+        row, column = row + part.shape[0], column + part.shape[1]
+    return blocks
+
+
+def main():
+    if len(sys.argv) < 4 or any(word.startswith("-") for word in sys.argv[1:]):
+        raise SystemExit(__doc__)
+    output, *bundles = (pathlib.Path(word) for word in sys.argv[1:])
+    if output.exists():
+        raise SystemExit(f"mean_of_graders.py: {output} exists: choose another OUTPUT")
+    metadatas = [pn.read_metadata(bundle) for bundle in bundles]
+    for bundle, metadata in zip(bundles, metadatas):
+        ours = metadata["gliomagrading"]
+        if ours["network"]["name"] != "PereiraGradingNetwork":
+            raise SystemExit(f"mean_of_graders.py: {bundle} holds a {ours['network']['name']}, no PereiraGradingNetwork")
+        if ours.get("temperature", 1) != 1:
+            raise SystemExit(f"mean_of_graders.py: {bundle} has a temperature; fit one on the mean instead")
+        if same_recipe(metadata) != same_recipe(metadatas[0]):
+            raise SystemExit(f"mean_of_graders.py: the manifests of {bundle} and {bundles[0]} differ in more than their trainings")
+    states = [pn.network_of_bundle(bundle).state_dict() for bundle in bundles]
+    metadata = metadatas[0]
+    ours = metadata["gliomagrading"]
+    network = ours["network"]
+    network["width"] *= len(bundles)
+    whole = pn.GradingNetwork(network["width"], network["padded"]).eval()
+    state = whole.state_dict()
+    for name in state:
+        if not name.endswith("num_batches_tracked"):
+            state[name] = beside_each_other(name, state[name], [one[name] for one in states])
+    whole.load_state_dict(state)
+
+    cases = {}
+    for one in metadatas:
+        for case in one["gliomagrading"]["training"]["cases"]:
+            cases.setdefault(case["case"], case)
+    ours["training"]["cases"] = list(cases.values())
+    golden = ours["golden"]
+    with torch.no_grad():
+        golden["output"] = whole(pn.golden_input(golden["seed"], golden["size"], 4))[0].tolist()
+
+    partial = output.with_name(output.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    weights = partial / ours["weights"]["file"]
+    weights.parent.mkdir(parents=True)
+    (partial / "configs").mkdir()
+    pn.write_safetensors(weights, {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")})
+    content = weights.read_bytes()
+    ours["weights"].update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    (partial / "configs/metadata.json").write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n")
+    partial.rename(output)
+    print(f"Wrote {output}, the mean of {len(bundles)} graders. Research use only.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: Copyright NumFOCUS
+# SPDX-License-Identifier: Apache-2.0
+"""What examples/glioma/models/mean_of_graders.py makes of bundles with random weights. Ends with 77 where a package is missing.
+
+  test_mean_of_graders.py RUN_BUNDLE SOURCE_FOLDER [unittest options]
+"""
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+try:
+    import numpy as np
+    import torch
+except ImportError as missing:
+    print(f"skipped: {missing}")
+    sys.exit(77)
+
+import compare_with_pytorch as cwp
+import pereira_networks as pn
+
+RUN_BUNDLE, SOURCE = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
+SIZE = (72, 72, 72)
+
+
+class MeanOfGraders(unittest.TestCase):
+    def setUp(self):
+        self.work = pathlib.Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.work)
+
+    def bundle(self, name, kind="grading", width=2, padded=0, cases=()):
+        path = self.work / name
+        subprocess.run([RUN_BUNDLE, "write", kind, str(width), "3", str(padded), str(SIZE[0]), path], check=True)
+        golden = pn.read_metadata(path)["gliomagrading"]["golden"]
+        pn.replace_weights(path, cwp.randomize(pn.network_of_bundle(path), sum(map(ord, name))))
+        self.change(path, golden=golden, training={"data": "", "cases": [{"case": c, "licence": "", "attribution": name} for c in cases]})
+        return path
+
+    def change(self, bundle, **more):
+        metadata = pn.read_metadata(bundle)
+        metadata["gliomagrading"].update(more)
+        (bundle / "configs/metadata.json").write_text(json.dumps(metadata))
+
+    def mean_of(self, *paths):
+        script = SOURCE / "examples/glioma/models/mean_of_graders.py"
+        return subprocess.run([sys.executable, script, *paths], capture_output=True, text=True)
+
+    def logits(self, bundle, seed):
+        return cwp.run(RUN_BUNDLE, str(bundle), str(self.work), pn.golden_input(seed, SIZE, 4)).numpy()
+
+    def test_its_logits_are_the_mean_of_theirs(self):
+        parts = [self.bundle(name, cases=cases) for name, cases in (("one", "ab"), ("two", "bc"), ("three", "a"))]
+        outcome = self.mean_of(self.work / "mean", *parts)
+        self.assertEqual(outcome.returncode, 0, outcome.stderr)
+        ours = pn.read_metadata(self.work / "mean")["gliomagrading"]
+        self.assertEqual(ours["network"]["width"], 6)
+        self.assertEqual([(c["case"], c["attribution"]) for c in ours["training"]["cases"]], [("a", "one"), ("b", "one"), ("c", "two")])
+        self.assertEqual([path.name for path in self.work.glob("*.partial")], [])
+        for seed in (3, ours["golden"]["seed"]):
+            with self.subTest(seed=seed):
+                each = np.stack([self.logits(part, seed) for part in parts])
+                self.assertGreater(each.std(0).min(), 1e-2, "graders that agree say nothing about their mean")
+                found = self.logits(self.work / "mean", seed)
+                np.testing.assert_allclose(found, each.mean(0), atol=1e-4 * np.abs(each).max())
+        np.testing.assert_allclose(ours["golden"]["output"], found, atol=1e-4 * np.abs(each).max())
+
+    def test_what_is_no_recipe_of_one_kind(self):
+        one = self.bundle("one")
+        for other, said in (
+            (self.bundle("wider", width=3), "differ in more than their trainings"),
+            (self.bundle("padded", padded=1), "differ in more than their trainings"),
+            (self.bundle("segmentation", kind="segmentation", padded=1), "holds a PereiraSegmentationNetwork"),
+        ):
+            outcome = self.mean_of(self.work / "mean", one, other)
+            self.assertEqual(outcome.returncode, 1)
+            self.assertIn(said, outcome.stderr)
+            self.assertIn(str(other), outcome.stderr)
+        two = self.bundle("two")
+        self.change(two, temperature=1.5)
+        self.assertIn(f"{two} has a temperature", self.mean_of(self.work / "mean", one, two).stderr)
+        self.assertEqual(list(self.work.glob("mean*")), [])
+        before = one.joinpath("configs/metadata.json").read_bytes()
+        self.assertIn(f"{one} exists", self.mean_of(one, one, one).stderr)
+        self.assertEqual(one.joinpath("configs/metadata.json").read_bytes(), before)
+        self.assertNotEqual(self.mean_of(self.work / "mean", one).returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
