@@ -10,7 +10,6 @@ wide, in which no kernel leads from one to another; so it is graded and explaine
 the training cases of all, its own weights and its own golden pair. OUTPUT must not exist. Needs torch.
 """
 import copy
-import hashlib
 import json
 import pathlib
 import shutil
@@ -84,13 +83,14 @@ def main():
 
     partial = output.with_name(output.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    weights = partial / ours["weights"]["file"]
-    weights.parent.mkdir(parents=True)
-    (partial / "configs").mkdir()
-    pn.write_safetensors(weights, {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")})
-    content = weights.read_bytes()
-    ours["weights"].update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    (partial / "configs/metadata.json").write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n")
+    manifest = partial / "configs/metadata.json"
+    for file in (manifest, partial / ours["weights"]["file"]):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_text(json.dumps(metadata))
+    pn.replace_weights(partial, whole)  # takes the golden pair out
+    metadata = pn.read_metadata(partial)
+    metadata["gliomagrading"]["golden"] = golden
+    manifest.write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n")
     partial.rename(output)
     print(f"Wrote {output}, the mean of {len(bundles)} graders. Research use only.")
 
