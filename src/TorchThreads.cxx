@@ -45,7 +45,11 @@ TorchThreads::TorchThreads(unsigned int threads)
   : m_Unlocked(interpreterUnlock ? interpreterUnlock() : nullptr)
 {
   const std::lock_guard<std::mutex> lock(guardMutex);
-  m_Previous = at::get_num_threads();
+  const int                         found = at::get_num_threads();
+  m_Previous = found;
+  // The loops of this library take their number apart from torch's own, once in each thread, from what was set last
+  // anywhere: were that later, another thread's guard that ends would change it in the middle of this one's life.
+  at::internal::lazy_init_num_threads();
   if (livingGuards == 0)
   {
     numberBeforeFirstGuard = m_Previous;
@@ -56,9 +60,9 @@ TorchThreads::TorchThreads(unsigned int threads)
   }
   ++livingGuards;
   ++livingGuardsOfThread;
-  if (threads > 0)
+  if (threads > 0 || at::get_num_threads() != found)
   {
-    at::set_num_threads(static_cast<int>(threads));
+    at::set_num_threads(threads > 0 ? static_cast<int>(threads) : found);
   }
 }
 

@@ -22,6 +22,8 @@
 
 #include "gtest/gtest.h"
 
+#include <thread>
+
 using torch::Tensor;
 
 namespace
@@ -63,6 +65,29 @@ RandomNormalization(int64_t channels)
   return bn;
 }
 } // namespace
+
+// What prepares cases has a guard of its own, in a thread of its own, beside that of the training.
+TEST(TorchThreads, ANumberHoldsWhereAnotherThreadsGuardEnds)
+{
+  const int before = at::get_num_threads();
+  at::set_num_threads(3);
+  int found = 0;
+  int after = 0;
+  std::thread([&] {
+    {
+      const itk::TorchThreads threads(1);
+      std::thread([] { const itk::TorchThreads other(2); }).join();
+      torch::nn::BatchNorm3d bn(2);
+      itk::NormalizeAndRectify(RandomMap({ 1, 2, 8, 8, 8 }), *bn);
+      found = at::get_num_threads();
+    }
+    after = at::get_num_threads();
+  }).join();
+  EXPECT_EQ(found, 1);
+  EXPECT_EQ(after, 3);
+  EXPECT_EQ(at::get_num_threads(), 3);
+  at::set_num_threads(before);
+}
 
 TEST(TrainingOperators, NormalizeAndRectifyAsTorchDoes)
 {
