@@ -42,7 +42,8 @@ class MeanOfGraders(unittest.TestCase):
 
     def change(self, bundle, **more):
         metadata = pn.read_metadata(bundle)
-        metadata["gliomagrading"].update(more)
+        ours = {**metadata["gliomagrading"], **more}
+        metadata["gliomagrading"] = {key: value for key, value in ours.items() if value is not None}
         (bundle / "configs/metadata.json").write_text(json.dumps(metadata))
 
     def mean_of(self, *paths):
@@ -82,6 +83,9 @@ class MeanOfGraders(unittest.TestCase):
         two = self.bundle("two")
         self.change(two, temperature=1.5)
         self.assertIn(f"{two} has a temperature", self.mean_of(self.work / "mean", one, two).stderr)
+        self.assertEqual(list(self.work.glob("mean*")), [])
+        self.change(two, temperature=1, golden=None)
+        self.assertIn(f"{two} has no golden pair", self.mean_of(self.work / "mean", one, two).stderr)
         self.assertEqual(list(self.work.glob("mean*")), [])
         before = one.joinpath("configs/metadata.json").read_bytes()
         self.assertIn(f"{one} exists", self.mean_of(one, one, one).stderr)

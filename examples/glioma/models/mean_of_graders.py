@@ -56,6 +56,8 @@ def main():
         ours = metadata["gliomagrading"]
         if ours["network"]["name"] != "PereiraGradingNetwork":
             raise SystemExit(f"mean_of_graders.py: {bundle} holds a {ours['network']['name']}, no PereiraGradingNetwork")
+        if "golden" not in ours:
+            raise SystemExit(f"mean_of_graders.py: {bundle} has no golden pair: `glioma train` writes one")
         if ours.get("temperature", 1) != 1:
             raise SystemExit(f"mean_of_graders.py: {bundle} has a temperature; fit one on the mean instead")
         if same_recipe(metadata) != same_recipe(metadatas[0]):
