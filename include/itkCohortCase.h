@@ -30,8 +30,10 @@ namespace itk
  */
 struct CohortCase
 {
-  std::string                Name;
-  std::array<std::string, 4> Sequences; // T1, T1c, T2, FLAIR
+  std::string                                  Name;
+  static constexpr std::array<const char *, 4> SequenceNames{ { "T1", "T1c", "T2", "FLAIR" } };
+
+  std::array<std::string, 4> Sequences; // in the order of SequenceNames
   std::string                BrainMask;
   std::string                Tumour; // column seg: labels above 0 are tumour
   std::string                Grade;  // "", "LGG" or "HGG"

@@ -346,11 +346,10 @@ PreparedCase
 CohortCache::Prepare(const CohortCase & cohortCase) const
 {
   using PreparationType = SequencePreparationFilter<FloatImage, MaskImage>;
-  auto               preparation = PreparationType::New();
-  const char * const names[4] = { "T1", "T1c", "T2", "FLAIR" };
+  auto preparation = PreparationType::New();
   for (unsigned int i = 0; i < 4; ++i)
   {
-    preparation->SetSequence(names[i], LoadImage(cohortCase.Sequences[i]));
+    preparation->SetSequence(CohortCase::SequenceNames[i], LoadImage(cohortCase.Sequences[i]));
   }
   if (!cohortCase.BrainMask.empty())
   {

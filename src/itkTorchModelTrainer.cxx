@@ -513,12 +513,12 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
   {
     SegmentationNetworkOptions options;
     options.Levels = trainer.m_Levels;
+    const std::int64_t most = std::max<std::int64_t>(0, DeepSupervisionImpl::MostLevels(options));
     check(!grading, "DeepSupervision is for segmentation");
     check(grading || trainer.m_Padded, "DeepSupervision needs a padded network (--padded true)");
-    check(grading || coarseHeads <= DeepSupervisionImpl::MostLevels(options),
+    check(grading || coarseHeads <= most,
           "DeepSupervision is " + std::to_string(coarseHeads) + "; a network of " + std::to_string(trainer.m_Levels) +
-            " levels takes 0 to " +
-            std::to_string(std::max<std::int64_t>(0, DeepSupervisionImpl::MostLevels(options))));
+            " levels takes 0 to " + std::to_string(most));
   }
   check(!grading || !trainer.m_Balance || trainer.m_ClassWeights != "inverse-frequency",
         "Balance and ClassWeights inverse-frequency together level the grades twice, so that the rarer one counts for "
@@ -1266,7 +1266,7 @@ TorchModelTrainer::Session::WriteBundle()
   manifest.Width = m_Trainer.m_Width;
   manifest.Levels = m_Segmentation ? m_Trainer.m_Levels : 0;
   manifest.Padded = m_Trainer.m_Padded;
-  manifest.ChannelNames = { "T1", "T1c", "T2", "FLAIR" };
+  manifest.ChannelNames.assign(CohortCase::SequenceNames.begin(), CohortCase::SequenceNames.end());
   manifest.ClassNames =
     m_Segmentation ? std::vector<std::string>{ "background", "tumour" } : std::vector<std::string>{ "LGG", "HGG" };
   manifest.OutputActivation = "logits";

@@ -157,9 +157,9 @@ ReadPrediction(const itk::CohortCase & cohortCase, const std::string & folder)
   const Json registration = json.value("registration", Json());
   if (registration.is_object())
   {
-    const std::array<const char *, 4> names{ { "T1", "T1c", "T2", "FLAIR" } };
-    const Json                        said = registration.value("reference", Json());
-    const auto found = std::find(names.begin(), names.end(), said.is_string() ? said.get<std::string>() : "");
+    constexpr auto & names = itk::CohortCase::SequenceNames;
+    const Json       said = registration.value("reference", Json());
+    const auto       found = std::find(names.begin(), names.end(), said.is_string() ? said.get<std::string>() : "");
     prediction.Reference = found == names.end() ? 0 : static_cast<std::size_t>(found - names.begin());
   }
 

@@ -33,9 +33,9 @@ namespace
 {
 namespace fs = std::filesystem;
 
-const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
-constexpr std::size_t             seg = 4;
-constexpr std::size_t             none = 5;
+constexpr auto &      roles = itk::CohortCase::SequenceNames;
+constexpr std::size_t seg = 4;
+constexpr std::size_t none = 5;
 
 /** Which sequence BRATS means by a word: the words of 2017 to 2021 follow an underscore, those of 2023 a hyphen. */
 std::size_t

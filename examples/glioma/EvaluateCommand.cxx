@@ -342,7 +342,7 @@ IsOfImages(const Json & inputs, const CohortCase & c)
     std::vector<std::string> used;
     return inputs.at(role).at("sha256") == DigestOfFiles(FilesOfInput(path, name, {}, used));
   };
-  const std::array<const char *, 4> roles{ { "T1", "T1c", "T2", "FLAIR" } };
+  constexpr auto & roles = itk::CohortCase::SequenceNames;
   for (unsigned int i = 0; i < 4; ++i)
   {
     if (!isOf(roles[i], c.Sequences[i], roles[i]))
@@ -554,6 +554,9 @@ GradeCases(const EvaluateOptions & options, Chosen & chosen)
     {
       others.push_back("case " + c.Name + ": there is no tumour image in " +
                        (fs::path(options.tumourMasks) / c.Name).string() + ": add it, or leave the case out (--cases)");
+      isGraded.push_back(false);
+      isWithoutTumour.push_back(false);
+      continue;
     }
     isGraded.push_back(IsGraded(c, folder, segmentation, *grading, mask, options));
     isWithoutTumour.push_back(!isGraded.back() && !mask.empty() && IsEmpty(mask));

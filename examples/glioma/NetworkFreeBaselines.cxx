@@ -79,7 +79,7 @@ NetworkFreeBaselines
 FindNetworkFreeBaselines(const itk::CohortCase & cohortCase, const std::string & predicted)
 {
   std::array<SequenceImageType::Pointer, 4> sequences;
-  const std::array<const char *, 4>         roles{ { "T1", "T1c", "T2", "FLAIR" } };
+  constexpr auto &                          roles = itk::CohortCase::SequenceNames;
   for (unsigned int i = 0; i < 4; ++i)
   {
     sequences[i] = ReadStripped(cohortCase.Sequences[i], roles[i], cohortCase.BrainMask);
