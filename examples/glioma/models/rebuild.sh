@@ -9,7 +9,8 @@
 # Stages, in this order by default; each goes on where it was cut off and is skipped once it is done:
 #   phantoms                  the training phantoms
 #   networks-phantoms         segmentation, grading and whole-brain grading on phantoms alone, the start of those that follow; and
-#                             the grader on patients alone: three folds of the twelve, and all of them, the bundle
+#                             the grader on patients alone, of three seeds, and their mean: three folds of the twelve, and all of them, the
+#                             bundle
 #   networks                  segmentation and whole-brain grading on phantoms and patients: three folds of the twelve, without
 #                             TCGA-CS and without UCSF (segmentation), and on all of them, the bundles
 #   segmentation-sites        the segmentations without a site, scored on that site
@@ -23,7 +24,7 @@
 #                             augmentations.md
 #
 # Needs the twelve patients: GLIOMAGRADING_TEST_DATA (default: shared/data beside the checkout), which holds cohort.csv, a built
-# `glioma` (GLIOMA, default build/bin/glioma), and a Python with the packages of test/requirements.txt (PYTHON, default python3).
+# `glioma` (GLIOMA, default build/bin/glioma), and a Python with torch and the packages of test/requirements.txt (PYTHON, default python3).
 # THREADS (default: all cores) trainings, or gradings, of one thread run at once: two finish sooner than one of two threads, and one
 # thread learns the same weights bit for bit when it is cut off and goes on. DEVICE=cuda trains on a GPU, in bfloat16. WORK_FOLDER takes
 # 12 GB, and a training of the whole-brain grader 10 GB of memory. All of it takes two cores with AVX-512 BF16 two hours and 40 minutes (reckoned from
@@ -56,8 +57,8 @@ fi
 [ -x "$glioma" ] || { echo "rebuild.sh: '$glioma' is not there: build the project first, or set GLIOMA" >&2; exit 1; }
 [ -f "$patients" ] || { echo "rebuild.sh: '$patients' is not there: set GLIOMAGRADING_TEST_DATA to the folder of the twelve patients" >&2; exit 1; }
 # The last stages would miss them after hours.
-"$python" -c 'import numpy, SimpleITK, sklearn' ||
-  { echo "rebuild.sh: '$python' lacks a package of test/requirements.txt: set PYTHON to one that has them, as that of test/run.sh's virtual environment" >&2; exit 1; }
+"$python" -c 'import numpy, SimpleITK, sklearn, torch' ||
+  { echo "rebuild.sh: '$python' lacks torch or a package of test/requirements.txt: set PYTHON to one that has them, as that of test/run.sh's virtual environment" >&2; exit 1; }
 mkdir -p "$work"
 
 # Folds of the twelve patients: cases that are left out.
@@ -212,10 +213,33 @@ stage_networks-phantoms() {
   start grading "$work/brain-grading-phantoms" "${brain_grading[@]}" --cohort "$phantoms" --steps 400 --training-data "$alone"
   # Graders of patients alone start from nothing: beside the long training above.
   for variant in "" -fold-1 -fold-2 -fold-3; do
-    start grading "$work/grading$variant" "${grading[@]}" --augment "${unbiased[@]}" --cohort "$patients" \
-      --training-data "$patients_alone" --steps 300 $(left_out "$variant")
+    for seed in "${seeds[@]}"; do
+      start grading "$work/seed-$seed-grading$variant" "${grading[@]}" --augment "${unbiased[@]}" --cohort "$patients" \
+        --training-data "$patients_alone" --steps 300 --seed "$seed" $(left_out "$variant")
+    done
   done
   finish
+  for variant in "" -fold-1 -fold-2 -fold-3; do
+    mean_of_seeds "grading$variant"
+  done
+}
+# Graders of several seeds differ in their maps and in what they send to review, and no case here says which is best: their mean is taken.
+seeds=(1 2 3)
+mean_of_seeds() {
+  local parts=("${seeds[@]/%/-$1}")
+  parts=("${parts[@]/#/$work/seed-}")
+  is_older "$work/$1" "${parts[@]}" || return 0
+  rm -rf "${work:?}/$1"
+  "$python" "$here/mean_of_graders.py" "$work/$1" "${parts[@]}"
+}
+# is_older BUNDLE PART...: or not there.
+is_older() {
+  local bundle=$1 part
+  shift
+  for part in "$@"; do
+    [ "$bundle/models/model.safetensors" -nt "$part/models/model.safetensors" ] || return 0
+  done
+  return 1
 }
 # The segmentations on all cases, without each fold and without each site, and what left_out keeps from them.
 variants=("" -fold-1 -fold-2 -fold-3 -without-TCGA-CS -without-UCSF)
@@ -272,7 +296,9 @@ stage_cards() {
     "Same recipe without the patients of TCGA-CS, scored on them (graders trained on phantoms alone)=$scores/segmentation-without-TCGA-CS.txt" \
     "Same recipe without the patients of UCSF, scored on them (graders trained on phantoms alone)=$scores/segmentation-without-UCSF.txt" "$phantom_scores"
   local fold_scores="Same recipe, three folds of the twelve patients with the masks of the same fold's segmentation (p_hgg_brain: the whole-brain grader trained on phantoms alone)=$scores/folds.txt"
-  "$python" "$here/write_model_card.py" "$work/grading" "$fold_scores" "$phantom_scores"
+  "$python" "$here/write_model_card.py" \
+    --made-by "\`examples/glioma/models/rebuild.sh\`, which says every option: the mean of the logits of three trainings, with the seeds ${seeds[*]}" \
+    "$work/grading" "$fold_scores" "$phantom_scores"
   "$python" "$here/write_model_card.py" "$work/brain-grading" \
     "The start of this bundle, trained on phantoms alone, on the twelve patients (p_hgg_brain; the other columns are of the folds' segmentations and graders). This bundle has learnt from all twelve: it was scored on no patient that it had not seen=$scores/folds.txt" \
     "$phantom_scores"
