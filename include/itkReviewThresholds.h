@@ -27,9 +27,9 @@ namespace itk
  *
  * The defaults belong to the demonstration bundles before those of 26 November 2026. They were set beside the
  * distributions that `test/benchmark/measure_verdict.py` prints, of 40 phantoms that are used for nothing else (seed
- * 4713) and of the twelve patients graded by models that had not seen them; TumourEffect beside those of the present
- * bundles. What these do beside all of them stands in test/benchmark/README.md. Another bundle needs the command again,
- * and its own thresholds: GliomaGradingFilter::SetReviewThresholds().
+ * 4713) and of the twelve patients graded by models that had not seen them; TumourEffect beside those of the grader of
+ * that day. What the present bundles do beside all of them stands in test/benchmark/README.md. Another bundle needs the
+ * command again, and its own thresholds: GliomaGradingFilter::SetReviewThresholds().
  * \ingroup GliomaGrading
  */
 struct ReviewThresholds

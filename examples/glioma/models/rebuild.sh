@@ -27,7 +27,7 @@
 # `glioma` (GLIOMA, default build/bin/glioma), and a Python with torch and the packages of test/requirements.txt (PYTHON, default python3).
 # THREADS (default: all cores) trainings, or gradings, of one thread run at once: two finish sooner than one of two threads, and one
 # thread learns the same weights bit for bit when it is cut off and goes on. DEVICE=cuda trains on a GPU, in bfloat16. WORK_FOLDER takes
-# 12 GB, and a training of the whole-brain grader 10 GB of memory. All of it takes two cores with AVX-512 BF16 two hours and 40 minutes (reckoned from
+# 12 GB, and a training of the whole-brain grader 10 GB of memory. All of it takes two cores with AVX-512 BF16 three hours (reckoned from
 # measured steps; EXPERIMENTS.md).
 set -euo pipefail
 
