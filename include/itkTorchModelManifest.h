@@ -45,6 +45,7 @@ struct GliomaGrading_EXPORT TorchModelManifest
 
   /** Parameters of the module's own networks. */
   unsigned int Width{ 0 };
+  unsigned int Groups{ 1 };     // grading: networks of Width / Groups beside each other, whose logits are added
   unsigned int Levels{ 0 };     // segmentation: poolings + 1
   bool         Padded{ false }; // convolutions with padding
 

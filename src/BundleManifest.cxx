@@ -523,6 +523,7 @@ VisitMembers(const TVisit & visit)
   visit("task", &TorchModelManifest::Task);
   visit("network.name", &TorchModelManifest::Network);
   visit("network.width", &TorchModelManifest::Width);
+  visit("network.groups", &TorchModelManifest::Groups);
   visit("network.levels", &TorchModelManifest::Levels);
   visit("network.padded", &TorchModelManifest::Padded);
   visit("channels", &TorchModelManifest::ChannelNames);
@@ -639,6 +640,7 @@ ReadBundleManifest(const std::string & bundle, const TorchModelManifest & given)
   const Section network = ours.Inner("network");
   network.Read("name", manifest.Network);
   network.ReadWhole("width", manifest.Width, 1, 1024);
+  network.ReadWhole("groups", manifest.Groups, 1, 1024);
   network.ReadWhole("levels", manifest.Levels, 0, 6);
   network.Read("padded", manifest.Padded);
   std::vector<std::string> channels;
@@ -793,6 +795,10 @@ WriteBundleManifest(const std::string & bundle, const TorchModelManifest & manif
   if (!manifest.Network.empty())
   {
     ours["network"] = { { "name", manifest.Network }, { "width", manifest.Width }, { "padded", manifest.Padded } };
+    if (manifest.Groups != 1)
+    {
+      ours["network"]["groups"] = manifest.Groups;
+    }
     if (manifest.Levels > 0)
     {
       ours["network"]["levels"] = manifest.Levels;

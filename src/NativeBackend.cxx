@@ -45,14 +45,18 @@ CountParameters(const torch::nn::Module & module)
 /** Refuses a width that the weights' file cannot fill, before memory is taken for it. */
 template <typename TNetwork, typename TOptions>
 void
-CheckWidth(TOptions options, const std::string & weightsFile)
+CheckWidth(TOptions options, const std::string & weightsFile, int64_t unit = 1)
 {
-  // The number of parameters is quadratic in the width.
-  const auto            width = static_cast<double>(options.Width);
+  if (unit < 1 || options.Width % unit != 0)
+  {
+    return; // the network says it
+  }
+  // The number of parameters is quadratic in the width, in steps of a unit.
+  const auto            width = static_cast<double>(options.Width / unit);
   std::array<double, 3> count;
   for (unsigned int i = 0; i < 3; ++i)
   {
-    options.Width = 1 + i;
+    options.Width = unit * (1 + i);
     count[i] = static_cast<double>(CountParameters(*TNetwork(options)));
   }
   const double needed = count[0] + (width - 1.0) * (count[1] - count[0]) +
@@ -62,9 +66,9 @@ CheckWidth(TOptions options, const std::string & weightsFile)
   const auto       bytes = std::filesystem::file_size(weightsFile, error);
   if (!error && needed > small && static_cast<double>(bytes) < needed)
   {
-    itkGenericExceptionMacro("A network of width " << width << " has " << needed << " parameters, but the weights '"
-                                                   << weightsFile << "' have " << bytes
-                                                   << " bytes: width and weights are not of one network");
+    itkGenericExceptionMacro("A network of width " << width * static_cast<double>(unit) << " has " << needed
+                                                   << " parameters, but the weights '" << weightsFile << "' have "
+                                                   << bytes << " bytes: width and weights are not of one network");
   }
 }
 
@@ -254,6 +258,11 @@ MakeNativeBackend(const TorchModelManifest & manifest,
     options.Width = manifest.Width;
     options.Levels = manifest.Levels;
     options.Padded = manifest.Padded;
+    if (manifest.Groups != 1)
+    {
+      itkGenericExceptionMacro("The bundle of '" << weightsFile << "' says network.groups " << manifest.Groups
+                                                 << ": a segmentation network has none; leave it out");
+    }
     CheckWidth<PereiraSegmentationNetwork>(options, weightsFile);
     return std::make_shared<SegmentationBackend>(options, weightsFile, device, bfloat16);
   }
@@ -263,8 +272,9 @@ MakeNativeBackend(const TorchModelManifest & manifest,
     options.InputChannels = static_cast<int64_t>(manifest.ChannelNames.size());
     options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
     options.Width = manifest.Width;
+    options.Groups = manifest.Groups;
     options.Padded = manifest.Padded;
-    CheckWidth<PereiraGradingNetwork>(options, weightsFile);
+    CheckWidth<PereiraGradingNetwork>(options, weightsFile, options.Groups);
     return std::make_shared<GradingBackend>(options, weightsFile, device);
   }
   itkGenericExceptionMacro("The network '" << manifest.Network

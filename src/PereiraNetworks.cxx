@@ -29,9 +29,9 @@ namespace itk
 namespace
 {
 torch::nn::Conv3dOptions
-ConvolutionOptions(int64_t from, int64_t to, int64_t kernel, bool padded, bool bias)
+ConvolutionOptions(int64_t from, int64_t to, int64_t kernel, bool padded, bool bias, int64_t groups = 1)
 {
-  return torch::nn::Conv3dOptions(from, to, kernel).padding(padded ? kernel / 2 : 0).bias(bias);
+  return torch::nn::Conv3dOptions(from, to, kernel).padding(padded ? kernel / 2 : 0).bias(bias).groups(groups);
 }
 
 void
@@ -80,20 +80,26 @@ CropToSize(const torch::Tensor & x, torch::IntArrayRef size)
   return cut;
 }
 
-ResidualBlockImpl::ResidualBlockImpl(int64_t inputChannels, int64_t outputChannels, double spatialDropout, bool padded)
+ResidualBlockImpl::ResidualBlockImpl(int64_t inputChannels,
+                                     int64_t outputChannels,
+                                     double  spatialDropout,
+                                     bool    padded,
+                                     int64_t groups)
   : bn1(register_module("bn1", torch::nn::BatchNorm3d(inputChannels)))
   , bn2(register_module("bn2", torch::nn::BatchNorm3d(outputChannels)))
   , conv1(
-      register_module("conv1", torch::nn::Conv3d(ConvolutionOptions(inputChannels, outputChannels, 3, padded, false))))
+      register_module("conv1",
+                      torch::nn::Conv3d(ConvolutionOptions(inputChannels, outputChannels, 3, padded, false, groups))))
   , conv2(
-      register_module("conv2", torch::nn::Conv3d(ConvolutionOptions(outputChannels, outputChannels, 3, padded, false))))
+      register_module("conv2",
+                      torch::nn::Conv3d(ConvolutionOptions(outputChannels, outputChannels, 3, padded, false, groups))))
   , SpatialDropout(spatialDropout)
   , Padded(padded)
 {
   if (inputChannels != outputChannels)
   {
-    shortcut = register_module("shortcut",
-                               torch::nn::Conv3d(ConvolutionOptions(inputChannels, outputChannels, 1, padded, false)));
+    shortcut = register_module(
+      "shortcut", torch::nn::Conv3d(ConvolutionOptions(inputChannels, outputChannels, 1, padded, false, groups)));
   }
 }
 
@@ -135,10 +141,10 @@ ResidualBlockImpl::forward(torch::Tensor x, const ForwardContext & context)
   return y + direct;
 }
 
-StemImpl::StemImpl(int64_t inputChannels, int64_t width, bool padded)
+StemImpl::StemImpl(int64_t inputChannels, int64_t width, bool padded, int64_t groups)
   : conv1(register_module("conv1", torch::nn::Conv3d(ConvolutionOptions(inputChannels, width, 3, padded, false))))
   , bn(register_module("bn", torch::nn::BatchNorm3d(width)))
-  , conv2(register_module("conv2", torch::nn::Conv3d(ConvolutionOptions(width, width, 3, padded, false))))
+  , conv2(register_module("conv2", torch::nn::Conv3d(ConvolutionOptions(width, width, 3, padded, false, groups))))
 {}
 
 torch::Tensor
@@ -292,15 +298,21 @@ PereiraGradingNetworkImpl::PereiraGradingNetworkImpl(const GradingNetworkOptions
                                                            << " channels and " << options.Classes
                                                            << " classes cannot be built");
   }
+  if (options.Groups < 1 || options.Width % options.Groups != 0)
+  {
+    itkGenericExceptionMacro("A grading network of width " << options.Width << " cannot be built of " << options.Groups
+                                                           << " groups: they must divide its width");
+  }
   const int64_t w = options.Width;
-  stem = register_module("stem", Stem(options.InputChannels, w, options.Padded));
-  res1 = register_module("res1", ResidualBlock(w, w, options.SpatialDropout, options.Padded));
-  res2 = register_module("res2", ResidualBlock(w, 2 * w, options.SpatialDropout, options.Padded));
-  res3 = register_module("res3", ResidualBlock(2 * w, 4 * w, options.SpatialDropout, options.Padded));
-  res4 = register_module("res4", ResidualBlock(4 * w, 8 * w, options.SpatialDropout, options.Padded));
+  const int64_t g = options.Groups;
+  stem = register_module("stem", Stem(options.InputChannels, w, options.Padded, g));
+  res1 = register_module("res1", ResidualBlock(w, w, options.SpatialDropout, options.Padded, g));
+  res2 = register_module("res2", ResidualBlock(w, 2 * w, options.SpatialDropout, options.Padded, g));
+  res3 = register_module("res3", ResidualBlock(2 * w, 4 * w, options.SpatialDropout, options.Padded, g));
+  res4 = register_module("res4", ResidualBlock(4 * w, 8 * w, options.SpatialDropout, options.Padded, g));
   bn = register_module("bn", torch::nn::BatchNorm3d(8 * w));
-  fc1 = register_module("fc1", torch::nn::Conv3d(torch::nn::Conv3dOptions(8 * w, 8 * w, 1)));
-  fc2 = register_module("fc2", torch::nn::Conv3d(torch::nn::Conv3dOptions(8 * w, 4 * w, 1)));
+  fc1 = register_module("fc1", torch::nn::Conv3d(torch::nn::Conv3dOptions(8 * w, 8 * w, 1).groups(g)));
+  fc2 = register_module("fc2", torch::nn::Conv3d(torch::nn::Conv3dOptions(8 * w, 4 * w, 1).groups(g)));
   fc3 = register_module("fc3", torch::nn::Conv3d(torch::nn::Conv3dOptions(4 * w, options.Classes, 1)));
 }
 

@@ -58,7 +58,11 @@ CropToSize(const torch::Tensor & x, torch::IntArrayRef size);
  * and the shortcut cropped to the result. */
 struct ResidualBlockImpl : torch::nn::Module
 {
-  ResidualBlockImpl(int64_t inputChannels, int64_t outputChannels, double spatialDropout, bool padded);
+  ResidualBlockImpl(int64_t inputChannels,
+                    int64_t outputChannels,
+                    double  spatialDropout,
+                    bool    padded,
+                    int64_t groups = 1);
   torch::Tensor
   forward(torch::Tensor x, const ForwardContext & context);
 
@@ -73,7 +77,7 @@ TORCH_MODULE(ResidualBlock);
 /** Conv-BN-ReLU-Conv: the sequences to the first feature maps. */
 struct StemImpl : torch::nn::Module
 {
-  StemImpl(int64_t inputChannels, int64_t width, bool padded);
+  StemImpl(int64_t inputChannels, int64_t width, bool padded, int64_t groups = 1);
   torch::Tensor
   forward(torch::Tensor x, const ForwardContext & context);
 
@@ -130,6 +134,7 @@ struct GradingNetworkOptions
   int64_t InputChannels{ 4 };
   int64_t Classes{ 2 };
   int64_t Width{ 16 };
+  int64_t Groups{ 1 }; // networks of Width / Groups beside each other, which share the image and the last sum
   double  Dropout{ 0.4 };
   double  SpatialDropout{ 0.0 };
   bool    Padded{ false };

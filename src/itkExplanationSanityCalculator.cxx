@@ -271,6 +271,7 @@ ExplanationSanityCalculator::Compute()
   options.InputChannels = static_cast<int64_t>(manifest.ChannelNames.size());
   options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
   options.Width = manifest.Width;
+  options.Groups = manifest.Groups;
   options.Padded = manifest.Padded;
   PereiraGradingNetwork random(options);
   InitializeHeNormal(*random, at::make_generator<at::CPUGeneratorImpl>(m_Seed));

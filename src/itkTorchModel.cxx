@@ -222,6 +222,7 @@ PrintManifest(std::ostream & os, Indent indent, const TorchModelManifest & manif
   os << indent << "Task: " << manifest.Task << std::endl;
   os << indent << "Network: " << manifest.Network << std::endl;
   os << indent << "Width: " << manifest.Width << std::endl;
+  os << indent << "Groups: " << manifest.Groups << std::endl;
   os << indent << "Levels: " << manifest.Levels << std::endl;
   os << indent << "Padded: " << (manifest.Padded ? "On" : "Off") << std::endl;
   os << indent << "ChannelNames: " << Joined(manifest.ChannelNames) << std::endl;
@@ -1127,6 +1128,7 @@ TorchModel::WriteSeededBundle(const std::string & path, const TorchModelManifest
     options.InputChannels = static_cast<int64_t>(complete.ChannelNames.size());
     options.Classes = static_cast<int64_t>(complete.ClassNames.size());
     options.Width = complete.Width;
+    options.Groups = complete.Groups;
     options.Padded = complete.Padded;
     options.Dropout = 0.0;
     const auto built = std::make_shared<PereiraGradingNetworkImpl>(options);

@@ -606,6 +606,9 @@ TorchModelTrainer::Session::Plan(const TorchModelTrainer & trainer)
             "The initial bundle " + trainer.m_InitialBundle + " holds a " +
               describe(manifest.Network, manifest.Width, manifest.Padded, manifest.Levels) + "; a " +
               describe(wanted, trainer.m_Width, trainer.m_Padded, grading ? 0 : trainer.m_Levels) + " is trained");
+      check(manifest.Groups == 1,
+            "The initial bundle " + trainer.m_InitialBundle + " is " + std::to_string(manifest.Groups) +
+              " networks beside each other (network.groups): start from one that is trained");
       check(std::abs(manifest.Spacing[0] - trainer.m_Spacing) <= 0.01 * trainer.m_Spacing,
             "The initial bundle " + trainer.m_InitialBundle + " works at " + number(manifest.Spacing[0]) +
               " mm, the training at " + number(trainer.m_Spacing) + " mm");

@@ -418,6 +418,9 @@ TEST(TorchModel, UntrustedManifestIsChecked)
     { "\"PereiraGradingNetwork\"", "\"ResNet\"", "'ResNet' is not one of this module" },
     { "\"width\": 4", "\"width\": 1e9", "network.width must be a whole number from 1 to 1024" },
     { "\"width\": 4", "\"width\": -4", "network.width must be a whole number from 1 to 1024, it is -4" },
+    { "\"width\": 4", "\"width\": 4, \"groups\": 3", "cannot be built of 3 groups" },
+    { "\"width\": 4", "\"width\": 4, \"groups\": 0", "network.groups must be a whole number from 1 to 1024" },
+    { "\"width\": 4", "\"width\": 4, \"groups\": 2", "model.safetensors" },
     { "\"task\": \"grading\"", "\"task\": 3", "gliomagrading.task must be a text" },
     { "\"margin\": 10.0", "\"margin\": \"10\"", "region.margin must be a number" },
     { "\"axis_order\": \"zyx\"", "\"axis_order\": \"yxz\"", "one of 'zyx', 'xyz'" },
@@ -445,6 +448,13 @@ TEST(TorchModel, UntrustedManifestIsChecked)
   // It would take a gigabyte before the weights were looked at.
   WriteAll(path, Replaced(good, "\"width\": 4", "\"width\": 512"));
   EXPECT_CONTAINS(MessageOfLoading(bundle), "A network of width 512 has");
+  WriteAll(path, Replaced(good, "\"width\": 4", "\"width\": 1024, \"groups\": 2"));
+  EXPECT_CONTAINS(MessageOfLoading(bundle), "A network of width 1024 has");
+  const std::string dense = folder / "dense";
+  itk::TorchModel::WriteSeededBundle(dense, TinySegmentationManifest(2, 3, true), 1);
+  const std::string its = dense + "/configs/metadata.json";
+  WriteAll(its, Replaced(ReadAll(its), "\"width\": 2", "\"width\": 2, \"groups\": 2"));
+  EXPECT_CONTAINS(MessageOfLoading(dense), "a segmentation network has none");
   std::string deep;
   for (unsigned int i = 0; i < 100000; ++i)
   {
@@ -721,5 +731,6 @@ TEST(TorchModel, WhatABundleLeavesOpenIsTakenFromTheGivenManifest)
   EXPECT_CONTAINS(messageWith([](auto & m) { m.Layers.resize(1); }), "each other in layers");
   EXPECT_CONTAINS(messageWith([](auto & m) { m.Padded = true; }), "each other in network.padded");
   EXPECT_CONTAINS(messageWith([](auto & m) { m.Name = "another"; }), "each other in name");
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.Groups = 3; }), "cannot be built of 3 groups");
   EXPECT_EQ(messageWith([&](auto & m) { m = TinyGradingManifest(); }), "");
 }

@@ -1256,6 +1256,15 @@ TEST_F(TorchModelTrainer, TellsOfAnotherNetworkBeforeTheCasesArePrepared)
   EXPECT_NE(said.find("works at 4 mm, the training at 3 mm"), std::string::npos) << said;
   EXPECT_THROW(trainer->Train(), itk::ExceptionObject);
   EXPECT_FALSE(fs::exists(m_Folder / "cohort-cache"));
+  // The mean of several trainings.
+  const fs::path    manifest = m_Folder / "start/configs/metadata.json";
+  std::stringstream text;
+  text << std::ifstream(manifest).rdbuf();
+  std::string       mean = text.str();
+  const std::size_t width = mean.find("\"width\": 4");
+  ASSERT_NE(width, std::string::npos);
+  std::ofstream(manifest) << mean.insert(width, "\"groups\": 2, ");
+  EXPECT_NE(AllProblems(*trainer).find("is 2 networks beside each other"), std::string::npos);
   // A folder that is not there yet is made.
   auto deep = this->TinyTrainer(Trainer::TaskEnum::Grading, cohort, "new/folder/bundle");
   deep->SetCacheFolder((m_Folder / "first").string());

@@ -131,6 +131,7 @@ InspectBundle(const InspectOptions & options)
   {
     Line("network",
          manifest.Network + ", width " + std::to_string(manifest.Width) +
+           (manifest.Groups > 1 ? ", " + std::to_string(manifest.Groups) + " networks beside each other" : "") +
            (manifest.Levels > 0 ? ", " + std::to_string(manifest.Levels) + " levels" : "") +
            (manifest.Padded ? ", padded" : ", unpadded"));
   }

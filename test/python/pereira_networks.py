@@ -49,14 +49,14 @@ def center_crop(x, like):
 
 
 class Residual(nn.Module):
-    def __init__(self, given, out, padded, spatial_dropout=0.0):
+    def __init__(self, given, out, padded, spatial_dropout=0.0, groups=1):
         super().__init__()
         self.spatial_dropout = spatial_dropout
         self.bn1, self.bn2 = nn.BatchNorm3d(given), nn.BatchNorm3d(out)
-        self.conv1 = nn.Conv3d(given, out, 3, padding=int(padded), bias=False)
-        self.conv2 = nn.Conv3d(out, out, 3, padding=int(padded), bias=False)
+        self.conv1 = nn.Conv3d(given, out, 3, padding=int(padded), bias=False, groups=groups)
+        self.conv2 = nn.Conv3d(out, out, 3, padding=int(padded), bias=False, groups=groups)
         if given != out:
-            self.shortcut = nn.Conv3d(given, out, 1, bias=False)
+            self.shortcut = nn.Conv3d(given, out, 1, bias=False, groups=groups)
 
     def forward(self, x):
         y = functional.relu(self.bn2(self.conv1(functional.relu(self.bn1(x)))))
@@ -68,11 +68,11 @@ class Residual(nn.Module):
 
 
 class Stem(nn.Module):
-    def __init__(self, channels, width, padded):
+    def __init__(self, channels, width, padded, groups=1):
         super().__init__()
         self.conv1 = nn.Conv3d(channels, width, 3, padding=int(padded), bias=False)
         self.bn = nn.BatchNorm3d(width)
-        self.conv2 = nn.Conv3d(width, width, 3, padding=int(padded), bias=False)
+        self.conv2 = nn.Conv3d(width, width, 3, padding=int(padded), bias=False, groups=groups)
 
     def forward(self, x):
         return self.conv2(functional.relu(self.bn(self.conv1(x))))
@@ -105,17 +105,17 @@ class SegmentationNetwork(nn.Module):
 
 
 class GradingNetwork(nn.Module):
-    def __init__(self, width, padded=False, channels=4, classes=2, dropout=0.0):
+    def __init__(self, width, padded=False, channels=4, classes=2, dropout=0.0, groups=1):
         super().__init__()
         self.dropout = dropout
-        self.stem = Stem(channels, width, padded)
-        self.res1 = Residual(width, width, padded)
-        self.res2 = Residual(width, 2 * width, padded)
-        self.res3 = Residual(2 * width, 4 * width, padded)
-        self.res4 = Residual(4 * width, 8 * width, padded)
+        self.stem = Stem(channels, width, padded, groups)
+        self.res1 = Residual(width, width, padded, groups=groups)
+        self.res2 = Residual(width, 2 * width, padded, groups=groups)
+        self.res3 = Residual(2 * width, 4 * width, padded, groups=groups)
+        self.res4 = Residual(4 * width, 8 * width, padded, groups=groups)
         self.bn = nn.BatchNorm3d(8 * width)
-        self.fc1 = nn.Conv3d(8 * width, 8 * width, 1)
-        self.fc2 = nn.Conv3d(8 * width, 4 * width, 1)
+        self.fc1 = nn.Conv3d(8 * width, 8 * width, 1, groups=groups)
+        self.fc2 = nn.Conv3d(8 * width, 4 * width, 1, groups=groups)
         self.fc3 = nn.Conv3d(4 * width, classes, 1)
 
     def forward(self, x, taps=None):
@@ -146,7 +146,7 @@ def network_of_bundle(bundle):
     if network["name"] == "PereiraSegmentationNetwork":
         model = SegmentationNetwork(network["width"], network["levels"], network["padded"], **sizes)
     else:
-        model = GradingNetwork(network["width"], network["padded"], **sizes)
+        model = GradingNetwork(network["width"], network["padded"], groups=network.get("groups", 1), **sizes)
     state = read_safetensors(os.path.join(bundle, own["weights"]["file"]))
     missing, surplus = model.load_state_dict(state, strict=False)
     assert not surplus and all(name.endswith("num_batches_tracked") for name in missing), (missing, surplus)

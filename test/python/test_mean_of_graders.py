@@ -58,7 +58,8 @@ class MeanOfGraders(unittest.TestCase):
         outcome = self.mean_of(self.work / "mean", *parts)
         self.assertEqual(outcome.returncode, 0, outcome.stderr)
         ours = pn.read_metadata(self.work / "mean")["gliomagrading"]
-        self.assertEqual(ours["network"]["width"], 6)
+        self.assertEqual((ours["network"]["width"], ours["network"]["groups"]), (6, 3))
+        self.assertLess((self.work / "mean/models/model.safetensors").stat().st_size, 1.1 * 3 * parts[0].joinpath("models/model.safetensors").stat().st_size)
         self.assertEqual([(c["case"], c["attribution"]) for c in ours["training"]["cases"]], [("a", "one"), ("b", "one"), ("c", "two")])
         self.assertEqual([path.name for path in self.work.glob("*.partial")], [])
         for seed in (3, ours["golden"]["seed"]):
@@ -81,6 +82,9 @@ class MeanOfGraders(unittest.TestCase):
             self.assertIn(said, outcome.stderr)
             self.assertIn(str(other), outcome.stderr)
         two = self.bundle("two")
+        self.assertEqual(self.mean_of(self.work / "mean", one, two).returncode, 0)
+        self.assertIn("is a mean already", self.mean_of(self.work / "another", self.work / "mean", one).stderr)
+        shutil.rmtree(self.work / "mean")
         self.change(two, temperature=1.5)
         self.assertIn(f"{two} has a temperature", self.mean_of(self.work / "mean", one, two).stderr)
         self.assertEqual(list(self.work.glob("mean*")), [])

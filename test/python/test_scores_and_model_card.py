@@ -139,7 +139,7 @@ class Scores(unittest.TestCase):
             "task": "grading",
             "training": {"data": "made up", "cases": [{"case": "phantom-1-0001", "licence": "Apache-2.0", "attribution": "nobody"}]},
             "preparation": {"bias_correction": "none", "lower_quantile": 0.005, "upper_quantile": 0.995, "standardization": "brain"},
-            "network": {"name": "grading", "width": 2},
+            "network": {"name": "grading", "width": 6, "groups": 3},
             "region": {"of": "tumour", "output_size": 96},
             "spacing": [1, 1, 1],
             "orientation": "LPS",
@@ -171,6 +171,7 @@ class Scores(unittest.TestCase):
             },
         )
         self.assertIn("- Accuracy of p_hgg: 3/6", card)
+        self.assertIn("`grading`, 3 of width 2 beside each other", card)
         self.assertIn("necessary and not enough", card)
 
 

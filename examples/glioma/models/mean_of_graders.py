@@ -6,7 +6,7 @@
   mean_of_graders.py OUTPUT BUNDLE BUNDLE [BUNDLE ...]
 
 The bundles are trainings of one recipe with other seeds. Their channels lie beside each other in one network of the same kind, as many times as
-wide, in which no kernel leads from one to another; so it is graded and explained as every other bundle is. It has the first one's manifest, with
+wide, each in a group of its own (network.groups); so it is graded and explained as every other bundle is. It has the first one's manifest, with
 the training cases of all, its own weights and its own golden pair. OUTPUT must not exist. Needs torch.
 """
 import copy
@@ -29,20 +29,11 @@ def same_recipe(metadata):
     return ours
 
 
-def beside_each_other(name, whole, parts):
+def beside_each_other(name, parts):
     """The parameter or statistic of the whole network, of the parts' ones."""
     if name == "fc3.bias":
         return sum(parts) / len(parts)
-    if name == "fc3.weight":
-        return torch.cat(parts, 1) / len(parts)
-    if whole.dim() < 2 or name == "stem.conv1.weight":
-        return torch.cat(parts)
-    blocks = torch.zeros_like(whole)
-    row = column = 0
-    for part in parts:
-        blocks[row : row + part.shape[0], column : column + part.shape[1]] = part
-        row, column = row + part.shape[0], column + part.shape[1]
-    return blocks
+    return torch.cat(parts, 1) / len(parts) if name == "fc3.weight" else torch.cat(parts)
 
 
 def main():
@@ -56,6 +47,8 @@ def main():
         ours = metadata["gliomagrading"]
         if ours["network"]["name"] != "PereiraGradingNetwork":
             raise SystemExit(f"mean_of_graders.py: {bundle} holds a {ours['network']['name']}, no PereiraGradingNetwork")
+        if ours["network"].get("groups", 1) != 1:
+            raise SystemExit(f"mean_of_graders.py: {bundle} is a mean already: name its parts")
         if "golden" not in ours:
             raise SystemExit(f"mean_of_graders.py: {bundle} has no golden pair: `glioma train` writes one")
         if ours.get("temperature", 1) != 1:
@@ -67,11 +60,12 @@ def main():
     ours = metadata["gliomagrading"]
     network = ours["network"]
     network["width"] *= len(bundles)
-    whole = pn.GradingNetwork(network["width"], network["padded"]).eval()
+    network["groups"] = len(bundles)
+    whole = pn.GradingNetwork(network["width"], network["padded"], groups=len(bundles)).eval()
     state = whole.state_dict()
     for name in state:
         if not name.endswith("num_batches_tracked"):
-            state[name] = beside_each_other(name, state[name], [one[name] for one in states])
+            state[name] = beside_each_other(name, [one[name] for one in states])
     whole.load_state_dict(state)
 
     cases = {}

@@ -63,6 +63,11 @@ def table(text):
     yield ""
 
 
+def width_of(network):
+    groups = network.get("groups", 1)
+    return f"{groups} of width {network['width'] // groups} beside each other" if groups > 1 else f"width {network['width']}"
+
+
 MADE_BY = "`examples/glioma/models/rebuild.sh`, which says every option"
 
 
@@ -81,7 +86,7 @@ def card(bundle, scores, made_by=MADE_BY):
     yield (
         f"- Network: `{network['name']}`, width {network['width']}, {network['levels']} levels, {'padded' if network['padded'] else 'valid'} convolutions (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)."
         if "levels" in network
-        else f"- Network: `{network['name']}`, width {network['width']} (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)."
+        else f"- Network: `{network['name']}`, {width_of(network)} (Pereira et al. 2018, arXiv:1809.09468, as rebuilt in this module)."
     )
     yield f"- Voxels: {' x '.join(format(s, 'g') for s in ours['spacing'])} mm, orientation {ours['orientation']}; sequences T1, T1c, T2, FLAIR; skull-stripped."
     yield (

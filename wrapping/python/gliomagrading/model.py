@@ -31,6 +31,7 @@ class Manifest:
     task: str = ""
     network: str = ""
     width: int = 0
+    groups: int = 1
     levels: int = 0
     padded: bool = False
     channel_names: Sequence[str] = ()
