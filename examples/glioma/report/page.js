@@ -181,7 +181,9 @@
 
     const percent = (value) => value + ' %';
     // Three digits, as the slices have them.
-    const short = (value) => (value !== 0 && Math.abs(value) < 1e-4 ? value.toExponential(2) : String(Number(value.toPrecision(3)))).replaceAll('-', '−');
+    const short = (value) => (value !== 0 && Math.abs(value) < 1e-4
+      ? Number(value.toPrecision(3)).toExponential().replace(/e-(\d)$/, 'e-0$1') // as the slices' scale has it
+      : String(Number(value.toPrecision(3)))).replace(/^-/, '−');
     for (const overlay of overlays) {
       const { kind, name, largest } = overlay.entry;
       const box = element('input', { type: 'checkbox', checked: overlay.isOn });
