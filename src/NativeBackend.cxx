@@ -252,12 +252,7 @@ MakeNativeBackend(const TorchModelManifest & manifest,
 {
   if (manifest.Network == "PereiraSegmentationNetwork")
   {
-    SegmentationNetworkOptions options;
-    options.InputChannels = static_cast<int64_t>(manifest.ChannelNames.size());
-    options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
-    options.Width = manifest.Width;
-    options.Levels = manifest.Levels;
-    options.Padded = manifest.Padded;
+    const SegmentationNetworkOptions options = SegmentationOptionsOf(manifest);
     if (manifest.Groups != 1)
     {
       itkGenericExceptionMacro("The bundle of '" << weightsFile << "' says network.groups " << manifest.Groups
@@ -268,12 +263,7 @@ MakeNativeBackend(const TorchModelManifest & manifest,
   }
   if (manifest.Network == "PereiraGradingNetwork")
   {
-    GradingNetworkOptions options;
-    options.InputChannels = static_cast<int64_t>(manifest.ChannelNames.size());
-    options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
-    options.Width = manifest.Width;
-    options.Groups = manifest.Groups;
-    options.Padded = manifest.Padded;
+    const GradingNetworkOptions options = GradingOptionsOf(manifest);
     CheckWidth<PereiraGradingNetwork>(options, weightsFile, options.Groups);
     return std::make_shared<GradingBackend>(options, weightsFile, device);
   }

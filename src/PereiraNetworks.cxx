@@ -20,6 +20,7 @@
 #include "TrainingOperators.h"
 
 #include "itkMacro.h"
+#include "itkTorchModelManifest.h"
 
 #include <cmath>
 #include <tuple>
@@ -28,6 +29,18 @@ namespace itk
 {
 namespace
 {
+template <typename TOptions>
+TOptions
+OptionsOf(const TorchModelManifest & manifest)
+{
+  TOptions options;
+  options.InputChannels = static_cast<int64_t>(manifest.ChannelNames.size());
+  options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
+  options.Width = manifest.Width;
+  options.Padded = manifest.Padded;
+  return options;
+}
+
 torch::nn::Conv3dOptions
 ConvolutionOptions(int64_t from, int64_t to, int64_t kernel, bool padded, bool bias, int64_t groups = 1)
 {
@@ -194,6 +207,14 @@ PereiraSegmentationNetworkImpl::PereiraSegmentationNetworkImpl(const Segmentatio
   head = register_module("head", torch::nn::Conv3d(torch::nn::Conv3dOptions(options.Width, options.Classes, 1)));
 }
 
+SegmentationNetworkOptions
+SegmentationOptionsOf(const TorchModelManifest & manifest)
+{
+  auto options = OptionsOf<SegmentationNetworkOptions>(manifest);
+  options.Levels = manifest.Levels;
+  return options;
+}
+
 int64_t
 PereiraSegmentationNetworkImpl::Halo() const
 {
@@ -287,6 +308,14 @@ PereiraSegmentationNetworkImpl::forward(torch::Tensor x, const ForwardContext & 
   }
   Between(context);
   return head(InOnePass(context, x, *this) ? NormalizeAndRectify(x, *bn).first : context.ApplyReLU(bn(x)));
+}
+
+GradingNetworkOptions
+GradingOptionsOf(const TorchModelManifest & manifest)
+{
+  auto options = OptionsOf<GradingNetworkOptions>(manifest);
+  options.Groups = manifest.Groups;
+  return options;
 }
 
 PereiraGradingNetworkImpl::PereiraGradingNetworkImpl(const GradingNetworkOptions & options)

@@ -26,6 +26,8 @@
 
 namespace itk
 {
+struct TorchModelManifest;
+
 /** Every ReLU of the module's own networks goes through this rule, so that guided backpropagation belongs to one run
  * and not to a global: the engine hands a guided rule to the forward, everybody else the plain one. */
 using ReLURule = std::function<torch::Tensor(const torch::Tensor &)>;
@@ -96,6 +98,9 @@ struct SegmentationNetworkOptions
   double  SpatialDropout{ 0.05 };
   bool    Padded{ false };
 };
+/** What a manifest says of the network, the rest as above. */
+SegmentationNetworkOptions
+SegmentationOptionsOf(const TorchModelManifest & manifest);
 
 /** Whole-tumour FCN: [N, C, z, y, x] to logits [N, classes, z - 2 halo, ...]. Layers: stem, enc0.., dec..0, head. */
 struct PereiraSegmentationNetworkImpl : torch::nn::Module
@@ -139,6 +144,9 @@ struct GradingNetworkOptions
   double  SpatialDropout{ 0.0 };
   bool    Padded{ false };
 };
+/** What a manifest says of the network, the rest as above. */
+GradingNetworkOptions
+GradingOptionsOf(const TorchModelManifest & manifest);
 
 /** Grading CNN: [N, C, 96, 96, 96] to logits [N, classes]. Layers: stem, res1, res2, res3, res4. */
 struct PereiraGradingNetworkImpl : torch::nn::Module

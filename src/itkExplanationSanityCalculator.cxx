@@ -267,13 +267,7 @@ ExplanationSanityCalculator::Compute()
 
   std::map<std::string, torch::Tensor> state =
     ReadSafetensors(std::string(m_Model->GetPath()) + "/" + manifest.WeightsFile);
-  GradingNetworkOptions options;
-  options.InputChannels = static_cast<int64_t>(manifest.ChannelNames.size());
-  options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
-  options.Width = manifest.Width;
-  options.Groups = manifest.Groups;
-  options.Padded = manifest.Padded;
-  PereiraGradingNetwork random(options);
+  PereiraGradingNetwork random(GradingOptionsOf(manifest));
   InitializeHeNormal(*random, at::make_generator<at::CPUGeneratorImpl>(m_Seed));
   const std::map<std::string, torch::Tensor> untrained = StateOfModule(*random);
 

@@ -184,19 +184,6 @@ private:
   c10::DebugInfoGuard      m_Guard;
 };
 
-/** Options of the module's own segmentation network. */
-SegmentationNetworkOptions
-SegmentationOptionsOf(const TorchModelManifest & manifest)
-{
-  SegmentationNetworkOptions options;
-  options.InputChannels = static_cast<int64_t>(manifest.ChannelNames.size());
-  options.Classes = static_cast<int64_t>(manifest.ClassNames.size());
-  options.Width = manifest.Width;
-  options.Levels = manifest.Levels;
-  options.Padded = manifest.Padded;
-  return options;
-}
-
 /** Everything that a manifest says. */
 void
 PrintManifest(std::ostream & os, Indent indent, const TorchModelManifest & manifest)
@@ -1124,12 +1111,7 @@ TorchModel::WriteSeededBundle(const std::string & path, const TorchModelManifest
   }
   else
   {
-    GradingNetworkOptions options;
-    options.InputChannels = static_cast<int64_t>(complete.ChannelNames.size());
-    options.Classes = static_cast<int64_t>(complete.ClassNames.size());
-    options.Width = complete.Width;
-    options.Groups = complete.Groups;
-    options.Padded = complete.Padded;
+    GradingNetworkOptions options = GradingOptionsOf(complete);
     options.Dropout = 0.0;
     const auto built = std::make_shared<PereiraGradingNetworkImpl>(options);
     forward = [built](const torch::Tensor & x) { built->forward(x); };
