@@ -18,7 +18,7 @@
 #include "CohortCommand.h"
 
 #include "CohortFinder.h"
-#include "GradeCommand.h"
+#include "TerminalText.h"
 
 #include "itkCohortReader.h"
 

@@ -27,6 +27,7 @@
 #include "OptionChecks.h"
 #include "OutputFolder.h"
 #include "ResultDocument.h"
+#include "TerminalText.h"
 
 #include "itkCohortReader.h"
 #include "itkTorchModel.h"

@@ -46,22 +46,6 @@ struct CaseToGrade
 void
 GradeCase(const CaseToGrade & caseToGrade);
 
-/** What went wrong in one line for a terminal, without ITK's class names, addresses and places in the source. */
-std::string
-OneLine(const std::exception & error);
-
-/** The same, but each problem of a list in a line of its own. */
-std::string
-WithItsList(const std::exception & error);
-
-/** Text of a file or a bundle for a terminal: '?' for control characters, and for what is no UTF-8. */
-std::string
-Shown(const std::string & text);
-
-/** Throws where standard output took not all that was printed: a full disk. */
-void
-FlushStandardOutput();
-
 /** Adds `glioma grade`. The command sets exitCode when it ran. */
 void
 AddGradeCommand(CLI::App & application, int & exitCode);

@@ -17,7 +17,7 @@
  *=========================================================================*/
 #include "InspectCommand.h"
 
-#include "GradeCommand.h"
+#include "TerminalText.h"
 
 #include "itkImageFileCheck.h"
 #include "itkImageIOBase.h"

@@ -18,6 +18,7 @@
 #include "RegisteredCase.h"
 
 #include "SideBySide.h"
+#include "TerminalText.h"
 
 #include "itkModelSpaceFilter.h"
 #include "itkRigidRegistrationFilter.h"
@@ -202,11 +203,8 @@ RegisteredCase::RegisteredCase(const std::vector<std::string> &                n
       }
       catch (const itk::ExceptionObject & error)
       {
-        // Without ITK's class name and address.
-        std::string text = error.GetDescription();
-        const auto  end = text.find("): ");
-        text = text.find("(0x") < end && end != std::string::npos ? text.substr(end + 3) : text;
-        throw std::runtime_error("Registering " + names[i] + " to " + names[reference] + " failed: " + text);
+        throw std::runtime_error("Registering " + names[i] + " to " + names[reference] +
+                                 " failed: " + WithoutOrigin(error));
       }
     }
   }

@@ -17,9 +17,9 @@
  *=========================================================================*/
 #include "SynthesizeCommand.h"
 
-#include "GradeCommand.h"
 #include "OptionChecks.h"
 #include "PhantomCohort.h"
+#include "TerminalText.h"
 
 #include <exception>
 #include <iostream>

@@ -17,8 +17,8 @@
  *=========================================================================*/
 #include "TrainCommand.h"
 
-#include "GradeCommand.h"
 #include "OptionChecks.h"
+#include "TerminalText.h"
 #include "TrainingCurve.h"
 
 #include "itkCommand.h"

@@ -22,6 +22,7 @@
 #include "GradeCommand.h"
 #include "InspectCommand.h"
 #include "SynthesizeCommand.h"
+#include "TerminalText.h"
 #include "TrainCommand.h"
 #include "itkVersion.h"
 

@@ -18,6 +18,7 @@
 #include "CaseFilters.h"
 
 #include "ForwardParameter.h"
+#include "TerminalText.h"
 #include "itkExplanationFaithfulnessCalculator.h"
 #include "itkExplanationSanityCalculator.h"
 #include "itkRigidRegistrationFilter.h"
@@ -63,7 +64,7 @@ ComputeInThread(TCalculator * calculator)
     }
     catch (const itk::ExceptionObject & error)
     {
-      throw InputException(DescribeError(error));
+      throw InputException(glioma::WithoutOrigin(error));
     }
   };
   try

@@ -22,6 +22,7 @@
 #include "GridComparison.h"
 #include "RegisteredCase.h"
 #include "ResultDocument.h"
+#include "TerminalText.h"
 #include "itkGliomaGradingFilter.h"
 #include "itkImageDuplicator.h"
 #include "itkMetaDataObject.h"
@@ -145,7 +146,7 @@ CaseGrading::AddInputFile(const std::string & name, const std::string & path, co
     }
     catch (const std::exception & error)
     {
-      throw InputException(DescribeError(error));
+      throw InputException(glioma::WithoutOrigin(error));
     }
   });
 }
@@ -297,7 +298,7 @@ CaseGrading::Run()
     }
     catch (const std::exception & error)
     {
-      throw InputException(DescribeError(error));
+      throw InputException(glioma::WithoutOrigin(error));
     }
     patient.IsRegistering = false;
     patient.Document.SetRegistration(*patient.Registered);

@@ -18,6 +18,7 @@
 #include "FilterRun.h"
 
 #include "PythonErrors.h"
+#include "TerminalText.h"
 #include "itkMultiThreaderBase.h"
 #include "itkOutputWindow.h"
 #include "itkVersion.h"
@@ -297,7 +298,7 @@ FilterRun::RefuseInput(const std::function<void()> & update)
   }
   catch (const itk::ExceptionObject & error)
   {
-    throw InputException(DescribeError(error));
+    throw InputException(glioma::WithoutOrigin(error));
   }
 }
 

@@ -18,6 +18,7 @@
 #include "ModelFilters.h"
 
 #include "ForwardParameter.h"
+#include "TerminalText.h"
 #include "itkGradCAMImageFilter.h"
 #include "itkGradeClassifierFilter.h"
 #include "itkGuidedBackpropagationImageFilter.h"
@@ -43,7 +44,7 @@ AboutModel(const TWork & work)
   }
   catch (const itk::ExceptionObject & error)
   {
-    throw ModelException(DescribeError(error));
+    throw ModelException(glioma::WithoutOrigin(error));
   }
 }
 

@@ -19,6 +19,7 @@
 
 #include <Python.h>
 
+#include "TerminalText.h"
 #include "itkMacro.h"
 
 #include <new>
@@ -48,25 +49,6 @@ Raise(const char * name, const std::string & text)
 }
 } // namespace
 
-std::string
-DescribeError(const std::exception & error)
-{
-  const auto * const itkError = dynamic_cast<const itk::ExceptionObject *>(&error);
-  std::string        text = itkError ? itkError->GetDescription() : error.what();
-  const std::string  prefix = "ITK ERROR: ";
-  if (text.rfind(prefix, 0) == 0)
-  {
-    text = text.substr(prefix.size());
-  }
-  const auto address = text.find("(0x");
-  const auto end = text.find("): ");
-  if (address != std::string::npos && end != std::string::npos && address < end)
-  {
-    text = text.substr(end + 3);
-  }
-  return text;
-}
-
 void
 RaiseInPython()
 {
@@ -90,15 +72,15 @@ RaiseInPython()
   }
   catch (const itk::MemoryAllocationError & error)
   {
-    PyErr_SetString(PyExc_MemoryError, DescribeError(error).c_str());
+    PyErr_SetString(PyExc_MemoryError, glioma::WithoutOrigin(error).c_str());
   }
   catch (const itk::ProcessAborted & error)
   {
-    Raise("Aborted", DescribeError(error));
+    Raise("Aborted", glioma::WithoutOrigin(error));
   }
   catch (const std::exception & error)
   {
-    Raise("Error", DescribeError(error));
+    Raise("Error", glioma::WithoutOrigin(error));
   }
   catch (...)
   {

@@ -42,10 +42,6 @@ public:
 class PythonErrorIsSet : public std::exception
 {};
 
-/** What an exception says, without ITK's class names and addresses. */
-std::string
-DescribeError(const std::exception & error);
-
 /** Called in a catch block: tells Python of the exception. */
 void
 RaiseInPython();

@@ -20,6 +20,7 @@
 #include "CaseReader.h"
 #include "FilterRun.h"
 #include "PythonErrors.h"
+#include "TerminalText.h"
 #include "itkComposeImageFilter.h"
 #include "itkMetaDataObject.h"
 
@@ -104,7 +105,7 @@ ReadInThread(const TRead & read)
     }
     catch (const std::exception & error)
     {
-      throw InputException(DescribeError(error));
+      throw InputException(glioma::WithoutOrigin(error));
     }
   });
 }
@@ -195,7 +196,7 @@ Volume::Compose(const std::vector<Volume> & images, double tolerance)
   }
   catch (const itk::ExceptionObject & error)
   {
-    throw InputException("The images are not on one grid; resample them to one. " + DescribeError(error));
+    throw InputException("The images are not on one grid; resample them to one. " + glioma::WithoutOrigin(error));
   }
   Volume volume(compose->GetOutput());
   volume.m_Dictionary = images.front().m_Dictionary;
@@ -403,7 +404,7 @@ Volume::SetGeometry(const std::vector<double> & spacing,
   }
   catch (const itk::ExceptionObject & error)
   {
-    throw InputException(DescribeError(error));
+    throw InputException(glioma::WithoutOrigin(error));
   }
 }
 
