@@ -570,10 +570,14 @@ CompleteManifest(TorchModelManifest & manifest, const TorchModelManifest & given
     itkGenericExceptionMacro("The bundle '" << path << "' and SetManifest() contradict each other in " << name
                                             << ": leave it out of SetManifest()");
   };
-  // A bundle that names its network does not leave open whether that pads.
+  // A bundle that names its network leaves open neither whether that pads nor how many networks lie beside each other.
   if (given.Padded && !manifest.Padded && !manifest.Network.empty())
   {
     refuse("network.padded");
+  }
+  if (given.Groups != 1 && manifest.Groups == 1 && !manifest.Network.empty())
+  {
+    refuse("network.groups");
   }
   VisitMembers([&](const char * name, const auto member) {
     if (IsSame(given.*member, open.*member))

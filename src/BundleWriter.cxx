@@ -79,6 +79,11 @@ CompleteNativeManifest(TorchModelManifest & manifest)
     const PereiraSegmentationNetwork geometry(options);
     SetOrCheck("a halo of", manifest.Halo, 0, static_cast<unsigned int>(geometry->Halo()));
     SetOrCheck("a tile step of", manifest.TileStep, 1, static_cast<unsigned int>(geometry->Step()));
+    if (manifest.Groups != 1)
+    {
+      itkGenericExceptionMacro("The manifest says network.groups "
+                               << manifest.Groups << ": a segmentation network has none; leave it out");
+    }
     return;
   }
   manifest.Layers.clear();

@@ -42,31 +42,29 @@ CountParameters(const torch::nn::Module & module)
   return count;
 }
 
-/** Refuses a width that the weights' file cannot fill, before memory is taken for it. */
+/** Refuses a width that the weights' file cannot fill, before memory is taken for it: that of one of \a copies networks
+ * beside each other. */
 template <typename TNetwork, typename TOptions>
 void
-CheckWidth(TOptions options, const std::string & weightsFile, int64_t unit = 1)
+CheckWidth(TOptions options, const std::string & weightsFile, int64_t copies = 1)
 {
-  if (unit < 1 || options.Width % unit != 0)
-  {
-    return; // the network says it
-  }
-  // The number of parameters is quadratic in the width, in steps of a unit.
-  const auto            width = static_cast<double>(options.Width / unit);
+  // The number of parameters is quadratic in the width.
+  const auto            width = static_cast<double>(options.Width);
   std::array<double, 3> count;
   for (unsigned int i = 0; i < 3; ++i)
   {
-    options.Width = unit * (1 + i);
+    options.Width = 1 + i;
     count[i] = static_cast<double>(CountParameters(*TNetwork(options)));
   }
-  const double needed = count[0] + (width - 1.0) * (count[1] - count[0]) +
-                        0.5 * (width - 1.0) * (width - 2.0) * (count[2] - 2.0 * count[1] + count[0]);
+  const double needed =
+    static_cast<double>(copies) * (count[0] + (width - 1.0) * (count[1] - count[0]) +
+                                   0.5 * (width - 1.0) * (width - 2.0) * (count[2] - 2.0 * count[1] + count[0]));
   constexpr double small = 16e6; // what is wrong with the weights tells more
   std::error_code  error;
   const auto       bytes = std::filesystem::file_size(weightsFile, error);
   if (!error && needed > small && static_cast<double>(bytes) < needed)
   {
-    itkGenericExceptionMacro("A network of width " << width * static_cast<double>(unit) << " has " << needed
+    itkGenericExceptionMacro("A network of width " << width * static_cast<double>(copies) << " has " << needed
                                                    << " parameters, but the weights '" << weightsFile << "' have "
                                                    << bytes << " bytes: width and weights are not of one network");
   }
@@ -253,18 +251,19 @@ MakeNativeBackend(const TorchModelManifest & manifest,
   if (manifest.Network == "PereiraSegmentationNetwork")
   {
     const SegmentationNetworkOptions options = SegmentationOptionsOf(manifest);
-    if (manifest.Groups != 1)
-    {
-      itkGenericExceptionMacro("The bundle of '" << weightsFile << "' says network.groups " << manifest.Groups
-                                                 << ": a segmentation network has none; leave it out");
-    }
     CheckWidth<PereiraSegmentationNetwork>(options, weightsFile);
     return std::make_shared<SegmentationBackend>(options, weightsFile, device, bfloat16);
   }
   if (manifest.Network == "PereiraGradingNetwork")
   {
     const GradingNetworkOptions options = GradingOptionsOf(manifest);
-    CheckWidth<PereiraGradingNetwork>(options, weightsFile, options.Groups);
+    if (options.Groups > 0 && options.Width % options.Groups == 0) // else the network says it
+    {
+      GradingNetworkOptions one = options;
+      one.Width /= options.Groups;
+      one.Groups = 1;
+      CheckWidth<PereiraGradingNetwork>(one, weightsFile, options.Groups);
+    }
     return std::make_shared<GradingBackend>(options, weightsFile, device);
   }
   itkGenericExceptionMacro("The network '" << manifest.Network

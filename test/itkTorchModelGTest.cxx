@@ -455,6 +455,11 @@ TEST(TorchModel, UntrustedManifestIsChecked)
   const std::string its = dense + "/configs/metadata.json";
   WriteAll(its, Replaced(ReadAll(its), "\"width\": 2", "\"width\": 2, \"groups\": 2"));
   EXPECT_CONTAINS(MessageOfLoading(dense), "a segmentation network has none");
+  itk::TorchModelManifest grouped = TinySegmentationManifest(2, 3, true);
+  grouped.Groups = 2;
+  EXPECT_CONTAINS(MessageOf([&] { itk::TorchModel::WriteSeededBundle(folder / "grouped", grouped, 1); }),
+                  "a segmentation network has none");
+  EXPECT_FALSE(std::filesystem::exists(folder / "grouped"));
   std::string deep;
   for (unsigned int i = 0; i < 100000; ++i)
   {
@@ -731,6 +736,6 @@ TEST(TorchModel, WhatABundleLeavesOpenIsTakenFromTheGivenManifest)
   EXPECT_CONTAINS(messageWith([](auto & m) { m.Layers.resize(1); }), "each other in layers");
   EXPECT_CONTAINS(messageWith([](auto & m) { m.Padded = true; }), "each other in network.padded");
   EXPECT_CONTAINS(messageWith([](auto & m) { m.Name = "another"; }), "each other in name");
-  EXPECT_CONTAINS(messageWith([](auto & m) { m.Groups = 3; }), "cannot be built of 3 groups");
+  EXPECT_CONTAINS(messageWith([](auto & m) { m.Groups = 3; }), "each other in network.groups");
   EXPECT_EQ(messageWith([&](auto & m) { m = TinyGradingManifest(); }), "");
 }
