@@ -32,12 +32,14 @@ class MeanOfGraders(unittest.TestCase):
         self.work = pathlib.Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.work)
 
-    def bundle(self, name, kind="grading", width=2, padded=0, cases=()):
+    def bundle(self, name, kind="grading", width=2, padded=0, cases=(), validation=()):
         path = self.work / name
         subprocess.run([RUN_BUNDLE, "write", kind, str(width), "3", str(padded), str(SIZE[0]), path], check=True)
         golden = pn.read_metadata(path)["gliomagrading"]["golden"]
         pn.replace_weights(path, cwp.randomize(pn.network_of_bundle(path), sum(map(ord, name))))
-        self.change(path, golden=golden, training={"data": "", "cases": [{"case": c, "licence": "", "attribution": name} for c in cases]})
+        lists = {"cases": cases, "validation": validation}
+        named = {key: [{"case": c, "licence": "", "attribution": name} for c in its] for key, its in lists.items() if its}
+        self.change(path, golden=golden, training={"data": "", **named})
         return path
 
     def change(self, bundle, **more):
@@ -45,6 +47,12 @@ class MeanOfGraders(unittest.TestCase):
         ours = {**metadata["gliomagrading"], **more}
         metadata["gliomagrading"] = {key: value for key, value in ours.items() if value is not None}
         (bundle / "configs/metadata.json").write_text(json.dumps(metadata))
+
+    def rename(self, bundle, old, new):
+        path = bundle / "configs/metadata.json"
+        text = path.read_text()
+        self.assertIn(old, text)
+        path.write_text(text.replace(old, new))
 
     def mean_of(self, *paths):
         script = SOURCE / "examples/glioma/models/mean_of_graders.py"
@@ -54,7 +62,8 @@ class MeanOfGraders(unittest.TestCase):
         return cwp.run(RUN_BUNDLE, str(bundle), str(self.work), pn.golden_input(seed, SIZE, 4)).numpy()
 
     def test_its_logits_are_the_mean_of_theirs(self):
-        parts = [self.bundle(name, cases=cases) for name, cases in (("one", "ab"), ("two", "bc"), ("three", "a"))]
+        parts = [self.bundle(name, cases=cases) for name, cases in (("one", "ab"), ("two", "bc"))]
+        parts.append(self.bundle("three", validation="bd"))
         outcome = self.mean_of(self.work / "mean", *parts)
         self.assertEqual(outcome.returncode, 0, outcome.stderr)
         ours = pn.read_metadata(self.work / "mean")["gliomagrading"]
@@ -62,6 +71,7 @@ class MeanOfGraders(unittest.TestCase):
         sizes = [(path / "models/model.safetensors").stat().st_size for path in (self.work / "mean", parts[0])]
         self.assertLess(sizes[0], 1.1 * 3 * sizes[1])
         self.assertEqual([(c["case"], c["attribution"]) for c in ours["training"]["cases"]], [("a", "one"), ("b", "one"), ("c", "two")])
+        self.assertEqual([(c["case"], c["attribution"]) for c in ours["training"]["validation"]], [("b", "three"), ("d", "three")])
         self.assertEqual([path.name for path in self.work.glob("*.partial")], [])
         for seed in (3, ours["golden"]["seed"]):
             with self.subTest(seed=seed):
@@ -82,6 +92,12 @@ class MeanOfGraders(unittest.TestCase):
             self.assertEqual(outcome.returncode, 1)
             self.assertIn(said, outcome.stderr)
             self.assertIn(str(other), outcome.stderr)
+        for name, old, new in (("channels", '"T1c"', '"T1w"'), ("classes", '"LGG"', '"low"')):
+            other = self.bundle(name)
+            self.rename(other, old, new)
+            self.assertIn(f"{other} and {one} differ in more", self.mean_of(self.work / "mean", one, other).stderr)
+        self.assertIn("a network of width 1026; the module takes 1024", self.mean_of(self.work / "mean", *[one] * 513).stderr)
+        self.assertEqual(list(self.work.glob("mean*")), [])
         two = self.bundle("two")
         self.assertEqual(self.mean_of(self.work / "mean", one, two).returncode, 0)
         self.assertIn("is a mean already", self.mean_of(self.work / "another", self.work / "mean", one).stderr)

@@ -150,6 +150,9 @@ class Scores(unittest.TestCase):
         script = SOURCE / "examples/glioma/models/write_model_card.py"
         subprocess.run([sys.executable, script, bundle, f"Of today={scores}", f"Of an earlier day={old}"], check=True)
         card = (bundle / "docs/README.md").read_text()
+        self.assertIn("- Made by `examples/glioma/models/rebuild.sh`, which says every option.\n", card)
+        subprocess.run([sys.executable, script, "--made-by", "three seeds", bundle, f"Of today={scores}"], check=True)
+        self.assertEqual((bundle / "docs/README.md").read_text().count("- Made by three seeds.\n"), 1)
 
         def table(title):
             lines = [line for line in card.split(f"{title}:\n")[1].split("\n- ")[0].splitlines() if line.startswith("|")]

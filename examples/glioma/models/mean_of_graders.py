@@ -7,7 +7,7 @@
 
 The bundles are trainings of one recipe with other seeds. Their channels lie beside each other in one network of the same kind, as many times as
 wide, each in a group of its own (network.groups); so it is graded and explained as every other bundle is. It has the first one's manifest, with
-the training cases of all, its own weights and its own golden pair. OUTPUT must not exist. Needs torch.
+the training and validation cases of all, its own weights and its own golden pair. OUTPUT must not exist. Needs torch.
 """
 import copy
 import json
@@ -21,12 +21,15 @@ import pereira_networks as pn
 import torch
 
 
+WIDEST = 1024  # what the module takes
+
+
 def same_recipe(metadata):
-    """What two trainings of one recipe have in common."""
+    """What two trainings of one recipe have in common, with the names of their channels and classes."""
     ours = copy.deepcopy(metadata["gliomagrading"])
     for key in ("golden", "training", "weights", "temperature"):
         ours.pop(key, None)
-    return ours
+    return ours, metadata["network_data_format"]
 
 
 def beside_each_other(name, parts):
@@ -55,27 +58,36 @@ def main():
             raise SystemExit(f"mean_of_graders.py: {bundle} has a temperature; fit one on the mean instead")
         if same_recipe(metadata) != same_recipe(metadatas[0]):
             raise SystemExit(f"mean_of_graders.py: the manifests of {bundle} and {bundles[0]} differ in more than their trainings")
+    width = metadatas[0]["gliomagrading"]["network"]["width"] * len(bundles)
+    if width > WIDEST:
+        raise SystemExit(f"mean_of_graders.py: {len(bundles)} such graders are a network of width {width}; the module takes {WIDEST}: name fewer")
     states = [pn.network_of_bundle(bundle).state_dict() for bundle in bundles]
     metadata = metadatas[0]
     ours = metadata["gliomagrading"]
     network = ours["network"]
-    network["width"] *= len(bundles)
+    network["width"] = width
     network["groups"] = len(bundles)
-    whole = pn.GradingNetwork(network["width"], network["padded"], groups=len(bundles)).eval()
+    formats = metadata["network_data_format"]
+    channels = formats["inputs"]["image"]["num_channels"]
+    classes = formats["outputs"]["pred"]["num_channels"]
+    whole = pn.GradingNetwork(width, network["padded"], channels=channels, classes=classes, groups=len(bundles)).eval()
     state = whole.state_dict()
     for name in state:
         if not name.endswith("num_batches_tracked"):
             state[name] = beside_each_other(name, [one[name] for one in states])
     whole.load_state_dict(state)
 
-    cases = {}
-    for one in metadatas:
-        for case in one["gliomagrading"]["training"]["cases"]:
-            cases.setdefault(case["case"], case)
-    ours["training"]["cases"] = list(cases.values())
+    trainings = [one["gliomagrading"].get("training", {}) for one in metadatas]
+    for key in ("cases", "validation"):
+        cases = {}
+        for training in trainings:
+            for case in training.get(key, []):
+                cases.setdefault(case["case"], case)
+        if cases:
+            ours.setdefault("training", {})[key] = list(cases.values())
     golden = ours["golden"]
     with torch.no_grad():
-        golden["output"] = whole(pn.golden_input(golden["seed"], golden["size"], 4))[0].tolist()
+        golden["output"] = whole(pn.golden_input(golden["seed"], golden["size"], channels))[0].tolist()
 
     partial = output.with_name(output.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)

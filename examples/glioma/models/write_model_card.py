@@ -5,7 +5,7 @@
 
   write_model_card.py [--made-by TEXT] BUNDLE [TITLE=SCORES.txt ...]
 
-TEXT stands for how it was made, for a bundle of an earlier rebuild.sh. A SCORES.txt is what score_cohort.py printed. Every training case of the manifest is named with its licence and attribution.
+TEXT says how it was made, where `rebuild.sh` is not all of it. A SCORES.txt is what score_cohort.py printed. Every training case of the manifest is named with its licence and attribution.
 """
 import ast
 import itertools
