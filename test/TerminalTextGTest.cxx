@@ -41,6 +41,10 @@ TEST(TerminalText, KeepsTheLinesOfAListAlone)
   const std::runtime_error error("Two problems,\nboth here:\n  a\tb\n  c");
   EXPECT_EQ(glioma::OneLine(error), "Two problems, both here: a b c");
   EXPECT_EQ(glioma::WithItsList(error), "Two problems, both here:\n  a b\n  c");
+  // Where the list quotes another error, the place in the source goes though a line ends in it.
+  EXPECT_EQ(
+    glioma::WithItsList(std::runtime_error("One:\n  a failed: /build/itkB.cxx:345:\nITK ERROR: B(0x7f01): Short.")),
+    "One:\n  a failed: Short.");
 }
 
 TEST(TerminalText, SendsTheTerminalNoCommands)

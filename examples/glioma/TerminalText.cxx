@@ -121,8 +121,7 @@ OneLine(const std::exception & error)
 std::string
 WithItsList(const std::exception & error)
 {
-  const auto * const itkError = dynamic_cast<const itk::ExceptionObject *>(&error);
-  std::istringstream text(itkError ? itkError->GetDescription() : error.what());
+  std::istringstream text(WithoutOrigin(error));
   std::string        all;
   for (std::string line; std::getline(text, line);)
   {
