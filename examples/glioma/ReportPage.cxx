@@ -831,8 +831,11 @@ ReportPage::PackVolumes(itk::SizeValueType voxels) const
     tasks.push_back(task);
   };
   const auto addOverlay = [&](const std::string & name, const char * kind, double largest) {
-    volumes["overlays"].push_back(
-      { { "name", name }, { "kind", kind }, { "largest", largest }, { "data", Json::array() } });
+    volumes["overlays"].push_back({ { "name", name },
+                                    { "kind", kind },
+                                    { "largest", largest },
+                                    { "largest_text", Significant(largest, 3) }, // as the slices' scale has it
+                                    { "data", Json::array() } });
   };
   for (const Sequence & sequence : m_Sequences)
   {

@@ -180,12 +180,9 @@
     choices(byId('view-choice'), 'view', views.map((v) => v[0]), 0, (index) => viewer.setSliceType(views[index][1]));
 
     const percent = (value) => value + ' %';
-    // Three digits, as the slices have them.
-    const short = (value) => (value !== 0 && Math.abs(value) < 1e-4
-      ? Number(value.toPrecision(3)).toExponential().replace(/e-(\d)$/, 'e-0$1') // as the slices' scale has it
-      : String(Number(value.toPrecision(3)))).replace(/^-/, '−');
+    const short = (value) => String(Number(value.toPrecision(3))).replace(/^-/, '−');
     for (const overlay of overlays) {
-      const { kind, name, largest } = overlay.entry;
+      const { kind, name, largest_text: largest } = overlay.entry;
       const box = element('input', { type: 'checkbox', checked: overlay.isOn });
       box.addEventListener('change', () => {
         overlay.isOn = box.checked;
@@ -195,7 +192,7 @@
       const ramp = element('span', { className: 'ramp ' + kind });
       const row = element('div', { className: 'overlay' }, element('label', {}, box, name, ...(isMap ? [] : [ramp])));
       if (isMap) {
-        const range = kind === 'heat' ? '0 to ' + short(largest) : '−' + short(largest) + ' to +' + short(largest);
+        const range = kind === 'heat' ? '0 to ' + largest : '−' + largest + ' to +' + largest;
         row.append(element('p', { className: 'scale' }, ramp, ' ' + range));
       }
       const opacity = slider('Opacity', { min: 0, max: 100, step: 5, value: 100 * overlay.opacity }, percent, (value) => {
@@ -209,8 +206,8 @@
           overlay.threshold = value / 100;
           refresh();
         });
-        above.input.setAttribute('aria-label', 'Show above: ' + name + ', share of ' + short(largest));
-        above.label.title = '100 % is ' + short(largest);
+        above.input.setAttribute('aria-label', 'Show above: ' + name + ', share of ' + largest);
+        above.label.title = '100 % is ' + largest;
         row.append(above.label);
       }
       byId('overlays').append(row);
