@@ -44,11 +44,9 @@ public:
   using MakeBatch = std::function<TBatch(std::uint64_t)>;
 
   BatchLoader(std::uint64_t firstStep, unsigned int threads, MakeBatch make)
-    : m_Make(std::move(make))
-    , m_NextToMake(firstStep)
-    , m_NextToGive(firstStep)
-    , m_Ahead(threads + 1)
+    : BatchLoader(firstStep, std::move(make), threads + 1)
   {
+    // It is whole by now: where a thread cannot start, the destructor ends those that did.
     for (unsigned int i = 0; i < threads; ++i)
     {
       m_Threads.emplace_back([this] { this->Work(); });
@@ -89,6 +87,13 @@ public:
   }
 
 private:
+  BatchLoader(std::uint64_t firstStep, MakeBatch make, unsigned int ahead)
+    : m_Make(std::move(make))
+    , m_NextToMake(firstStep)
+    , m_NextToGive(firstStep)
+    , m_Ahead(ahead)
+  {}
+
   void
   Work()
   {

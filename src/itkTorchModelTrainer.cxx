@@ -887,8 +887,10 @@ TorchModelTrainer::Session::PrepareCases(const CohortPlan & plan)
       endWhereStopped();
       m_Trainer.Report((cache.Holds(c) ? "Reading case " : "Preparing case ") + std::to_string(number) + " of " +
                        std::to_string(total) + ": " + c.Name);
-      preparing.push_back(
-        { &c, list == &plan.Training, std::async(std::launch::async, [&cache, &c] { return cache.Get(c); }) });
+      preparing.push_back({ &c, list == &plan.Training, std::async(std::launch::async, [this, &cache, &c] {
+                             const TorchThreads threads(this->Threads() / this->Helpers());
+                             return cache.Get(c);
+                           }) });
       if (preparing.size() >= this->Helpers())
       {
         takeFirst();

@@ -16,6 +16,7 @@
  *
  *=========================================================================*/
 // The truth of these tests is torch's own operators, one after the other, in the same precision.
+#include "FusedAdam.h"
 #include "PereiraNetworks.h"
 #include "TorchThreads.h"
 #include "TrainingOperators.h"
@@ -279,5 +280,67 @@ TEST(TrainingOperators, BitsDoNotDependOnThreads)
     const Tensor all = torch::cat({ y.detach().flatten(), x.grad().flatten(), bn->weight.grad(), bn->running_var });
     results.push_back(all);
     EXPECT_TRUE(torch::equal(all, results.front())) << threads;
+  }
+}
+
+TEST(FusedAdam, StepsAsTorchsOptimizersDo)
+{
+  for (const bool decoupled : { false, true })
+  {
+    for (const bool kernelsOnly : { false, true })
+    {
+      torch::manual_seed(5);
+      torch::OrderedDict<std::string, Tensor> ours;
+      std::vector<Tensor>                     kernels;
+      std::vector<Tensor>                     others;
+      for (const std::vector<int64_t> & sizes : { std::vector<int64_t>{ 3, 2, 3, 3, 3 }, { 5 }, { 3 } })
+      {
+        const bool   isKernel = sizes.size() == 5;
+        const Tensor value = torch::randn(sizes);
+        (isKernel ? kernels : others).push_back(value.clone().requires_grad_());
+        ours.insert(
+          std::to_string(ours.size()),
+          (isKernel ? value.contiguous(torch::MemoryFormat::ChannelsLast3d) : value.clone()).requires_grad_());
+      }
+      constexpr double decay = 0.3;
+      itk::FusedAdam   fused(ours, decoupled, decay, kernelsOnly);
+
+      const auto optimizer = [&](std::vector<Tensor> parameters,
+                                 double              itsDecay) -> std::unique_ptr<torch::optim::Optimizer> {
+        if (decoupled)
+        {
+          return std::make_unique<torch::optim::AdamW>(parameters,
+                                                       torch::optim::AdamWOptions(1.0).weight_decay(itsDecay));
+        }
+        return std::make_unique<torch::optim::Adam>(parameters, torch::optim::AdamOptions(1.0).weight_decay(itsDecay));
+      };
+      const auto ofKernels = optimizer(kernels, decay);
+      const auto ofOthers = optimizer(others, kernelsOnly ? 0.0 : decay);
+      const auto setRate = [](torch::optim::Optimizer & one, double rate) {
+        one.param_groups()[0].options().set_lr(rate);
+      };
+      std::vector<Tensor> theirs = kernels;
+      theirs.insert(theirs.end(), others.begin(), others.end());
+      for (std::uint64_t step = 1; step <= 5; ++step)
+      {
+        const double rate = 0.1 / static_cast<double>(step);
+        for (std::size_t i = 0; i < theirs.size(); ++i)
+        {
+          const Tensor gradient = torch::randn(theirs[i].sizes());
+          theirs[i].mutable_grad() = gradient;
+          ours[i].value().mutable_grad() = gradient.clone();
+        }
+        setRate(*ofKernels, rate);
+        setRate(*ofOthers, rate);
+        ofKernels->step();
+        ofOthers->step();
+        fused.Step(step, rate);
+        for (std::size_t i = 0; i < theirs.size(); ++i)
+        {
+          EXPECT_LT(LargestDifference(ours[i].value(), theirs[i]), 1e-6)
+            << decoupled << kernelsOnly << i << " step " << step;
+        }
+      }
+    }
   }
 }
