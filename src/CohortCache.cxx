@@ -322,7 +322,9 @@ CohortCache::Get(const CohortCase & cohortCase) const
           { "brain", prepared.Brain },
           { "tumour", prepared.Tumour },
           { "box", box },
-          { "background", torch::tensor(std::vector<float>(prepared.Background.begin(), prepared.Background.end())) },
+          { "background",
+            torch::tensor(std::vector<float>(prepared.Background.begin(), prepared.Background.end()),
+                          torch::kFloat32) },
           { "key", torch::tensor(std::vector<std::uint8_t>(prepared.Key.begin(), prepared.Key.end())) } });
     }
     catch (const std::exception & error)
@@ -395,10 +397,13 @@ CohortCache::Prepare(const CohortCase & cohortCase) const
   const std::vector<std::int64_t> shape{ static_cast<std::int64_t>(size[2]),
                                          static_cast<std::int64_t>(size[1]),
                                          static_cast<std::int64_t>(size[0]) };
-  const torch::Tensor             x = torch::from_blob(model->GetBufferPointer(), { shape[0], shape[1], shape[2], 4 }) -
-                          torch::tensor(std::vector<float>(prepared.Background.begin(), prepared.Background.end()));
+  const torch::Tensor             x =
+    torch::from_blob(model->GetBufferPointer(), { shape[0], shape[1], shape[2], 4 }, torch::kFloat32) -
+    torch::tensor(std::vector<float>(prepared.Background.begin(), prepared.Background.end()), torch::kFloat32);
   const auto toBytes = [&](FloatImage * share) {
-    return (torch::from_blob(share->GetBufferPointer(), shape) * 255.0F + 0.5F).clamp(0, 255).to(torch::kUInt8);
+    return (torch::from_blob(share->GetBufferPointer(), shape, torch::kFloat32) * 255.0F + 0.5F)
+      .clamp(0, 255)
+      .to(torch::kUInt8);
   };
   const torch::Tensor brainBytes = toBytes(brainShare);
   const torch::Tensor tumourBytes = toBytes(tumourShare);

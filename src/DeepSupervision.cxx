@@ -39,6 +39,7 @@ DeepSupervisionImpl::DeepSupervisionImpl(const SegmentationNetworkOptions & opti
     Heads.push_back(
       register_module("head" + name, torch::nn::Conv3d(torch::nn::Conv3dOptions(channels, options.Classes, 1))));
   }
+  ToFloat32(*this);
 }
 
 std::vector<torch::Tensor>

@@ -18,7 +18,6 @@
 #ifndef DeviceStreams_h
 #define DeviceStreams_h
 
-#include <ATen/autocast_mode.h>
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -84,49 +83,6 @@ private:
   const torch::Device              m_Device;
   const std::array<c10::Stream, 2> m_Streams;
   std::atomic<unsigned int>        m_Used{ 0 };
-};
-
-/** \class BFloat16Autocast
- * \brief Lets a device choose bfloat16 where that is safe, for as long as the guard lives.
- * \ingroup GliomaGrading
- */
-class BFloat16Autocast
-{
-public:
-  BFloat16Autocast(const torch::Device & device, bool wanted)
-    : m_Type(device.type())
-    , m_Wanted(wanted)
-  {
-    if (m_Wanted)
-    {
-      m_EnabledBefore = at::autocast::is_autocast_enabled(m_Type);
-      m_TypeBefore = at::autocast::get_autocast_dtype(m_Type);
-      at::autocast::set_autocast_dtype(m_Type, torch::kBFloat16);
-      at::autocast::set_autocast_enabled(m_Type, true);
-      at::autocast::increment_nesting();
-    }
-  }
-  ~BFloat16Autocast()
-  {
-    if (m_Wanted)
-    {
-      if (at::autocast::decrement_nesting() == 0)
-      {
-        at::autocast::clear_cache();
-      }
-      at::autocast::set_autocast_enabled(m_Type, m_EnabledBefore);
-      at::autocast::set_autocast_dtype(m_Type, m_TypeBefore);
-    }
-  }
-  BFloat16Autocast(const BFloat16Autocast &) = delete;
-  BFloat16Autocast &
-  operator=(const BFloat16Autocast &) = delete;
-
-private:
-  const torch::DeviceType m_Type;
-  const bool              m_Wanted;
-  bool                    m_EnabledBefore{ false };
-  torch::ScalarType       m_TypeBefore{ torch::kBFloat16 };
 };
 } // namespace itk
 

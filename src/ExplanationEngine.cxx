@@ -137,7 +137,6 @@ ExplainWithBackend(const ModelBackend &                    backend,
                    const std::vector<TorchLayerGeometry> & geometries,
                    double                                  temperature)
 {
-  const c10::InferenceMode        noInferenceMode(false);
   const torch::AutoGradMode       withGradients(true);
   std::vector<std::string>        layers; // each once
   const auto                      guided = std::make_shared<bool>(false);

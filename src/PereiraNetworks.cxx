@@ -126,7 +126,8 @@ ResidualBlockImpl::forward(torch::Tensor x, const ForwardContext & context)
     if (SpatialDropout > 0.0)
     {
       const torch::NoGradGuard noGradient;
-      noise = torch::empty({ x.size(0), conv1->options.out_channels() }).bernoulli_(1.0 - SpatialDropout);
+      noise =
+        torch::empty({ x.size(0), conv1->options.out_channels() }, torch::kFloat32).bernoulli_(1.0 - SpatialDropout);
       noise.div_(1.0 - SpatialDropout);
     }
     std::vector<int64_t> middle = x.sizes().slice(2).vec();
@@ -205,6 +206,7 @@ PereiraSegmentationNetworkImpl::PereiraSegmentationNetworkImpl(const Segmentatio
   }
   bn = register_module("bn", torch::nn::BatchNorm3d(options.Width));
   head = register_module("head", torch::nn::Conv3d(torch::nn::Conv3dOptions(options.Width, options.Classes, 1)));
+  ToFloat32(*this);
 }
 
 SegmentationNetworkOptions
@@ -343,6 +345,7 @@ PereiraGradingNetworkImpl::PereiraGradingNetworkImpl(const GradingNetworkOptions
   fc1 = register_module("fc1", torch::nn::Conv3d(torch::nn::Conv3dOptions(8 * w, 8 * w, 1).groups(g)));
   fc2 = register_module("fc2", torch::nn::Conv3d(torch::nn::Conv3dOptions(8 * w, 4 * w, 1).groups(g)));
   fc3 = register_module("fc3", torch::nn::Conv3d(torch::nn::Conv3dOptions(4 * w, options.Classes, 1)));
+  ToFloat32(*this);
 }
 
 torch::Tensor
@@ -387,6 +390,25 @@ GradingLayerCells(const std::string & layer, bool padded, double & offset, doubl
   }
   itkGenericExceptionMacro("The grading network has no layer '" << layer
                                                                 << "'; its layers are stem, res1, res2, res3 and res4");
+}
+
+void
+ToFloat32(torch::nn::Module & network)
+{
+  const auto convert = [](torch::Tensor & tensor) {
+    if (tensor.is_floating_point() && tensor.scalar_type() != torch::kFloat32)
+    {
+      tensor.set_data(tensor.to(torch::kFloat32));
+    }
+  };
+  for (torch::Tensor & parameter : network.parameters())
+  {
+    convert(parameter);
+  }
+  for (torch::Tensor & buffer : network.buffers())
+  {
+    convert(buffer);
+  }
 }
 
 void

@@ -168,6 +168,10 @@ TORCH_MODULE(PereiraGradingNetwork);
 void
 GradingLayerCells(const std::string & layer, bool padded, double & offset, double & step);
 
+/** torch makes networks in the process's default type, which the program around may have changed. */
+void
+ToFloat32(torch::nn::Module & network);
+
 /** He-normal convolution weights (fan-in, ReLU), biases 0, batch norm 1 and 0, drawn from \a generator. */
 void
 InitializeHeNormal(torch::nn::Module & network, at::Generator generator);

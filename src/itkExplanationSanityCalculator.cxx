@@ -20,6 +20,7 @@
 #include "ExplanationEngine.h"
 #include "PereiraNetworks.h"
 #include "Safetensors.h"
+#include "TorchModes.h"
 #include "TorchThreads.h"
 
 #include "itkMultiThreaderBase.h"
@@ -202,8 +203,8 @@ ExplanationSanityCalculator::Similarity(std::vector<float> a, std::vector<float>
     }
     return x;
   };
-  const torch::Tensor x = torch::from_blob(a.data(), sizes).to(torch::kDouble);
-  const torch::Tensor y = torch::from_blob(b.data(), sizes).to(torch::kDouble);
+  const torch::Tensor x = torch::from_blob(a.data(), sizes, torch::kFloat32).to(torch::kDouble);
+  const torch::Tensor y = torch::from_blob(b.data(), sizes, torch::kFloat32).to(torch::kDouble);
   const torch::Tensor meanX = mean(x);
   const torch::Tensor meanY = mean(y);
   const torch::Tensor varianceX = mean(x * x) - meanX * meanX;
@@ -265,6 +266,7 @@ ExplanationSanityCalculator::Compute()
   std::vector<std::vector<double>> rankCorrelations(names.size());
   std::vector<std::vector<double>> similarities(names.size());
 
+  const TorchModes                     modes(torch::kCPU);
   std::map<std::string, torch::Tensor> state =
     ReadSafetensors(std::string(m_Model->GetPath()) + "/" + manifest.WeightsFile);
   PereiraGradingNetwork random(GradingOptionsOf(manifest));
@@ -274,9 +276,10 @@ ExplanationSanityCalculator::Compute()
   const TorchThreads  threads(MultiThreaderBase::GetGlobalDefaultNumberOfThreads());
   const auto          extent = [&](unsigned int axis) { return static_cast<int64_t>(view.RegionSize[axis]); };
   const auto          channels = static_cast<int64_t>(view.Components);
-  const torch::Tensor input =
-    torch::from_blob(const_cast<float *>(view.Buffer), { 1, extent(2), extent(1), extent(0), channels })
-      .permute({ 0, 4, 1, 2, 3 });
+  const torch::Tensor input = torch::from_blob(const_cast<float *>(view.Buffer),
+                                               { 1, extent(2), extent(1), extent(0), channels },
+                                               torch::kFloat32)
+                                .permute({ 0, 4, 1, 2, 3 });
   for (const std::string & layer : layers)
   {
     for (const auto & tensor : untrained)

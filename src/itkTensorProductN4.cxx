@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkTensorProductN4.h"
 
+#include "TorchModes.h"
 #include "TorchThreads.h"
 
 #include <torch/torch.h>
@@ -1180,9 +1181,10 @@ TensorProductN4::Fit(const float *         image,
 
   try
   {
+    const torch::Device        device(m_Device);
+    const TorchModes           modes(device);
     const torch::InferenceMode inference;
     const TorchThreads         threads(m_NumberOfThreads);
-    const torch::Device        device(m_Device);
     const auto                 count = static_cast<double>(positive);
 
     std::unique_ptr<FittedVoxels> fitted;

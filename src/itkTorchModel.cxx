@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkTorchModel.h"
 
+#include "BFloat16Autocast.h"
 #include "BundleManifest.h"
 #include "BundleWriter.h"
 #include "DeviceStreams.h"
@@ -25,6 +26,7 @@
 #include "FusedSegmentation.h"
 #include "ModelBackend.h"
 #include "PereiraNetworks.h"
+#include "TorchModes.h"
 #include "TorchThreads.h"
 
 #include "itkMultiThreaderBase.h"
@@ -455,6 +457,7 @@ TorchModel::Load()
   }
   loaded = nullptr; // before the next one takes its memory
   const torch::Device device = DeviceOf(m_Device);
+  const TorchModes    modes(device);
   const bool          bfloat16 = m_Precision == Precision::BFloat16;
   if (bfloat16 && device.is_cpu() && !ProcessorHasBFloat16())
   {
@@ -782,6 +785,7 @@ TorchModel::BeginPatch(const TorchVolumeView &       input,
   try
   {
     const TorchThreads        threads(this->ThreadsFor(maximumThreads));
+    const TorchModes          modes(DeviceOf(m_Device));
     torch::NoGradGuard        noGradient;
     const torch::Device       device = DeviceOf(m_Device);
     const Float32Convolutions float32(device, m_Precision == Precision::Float32);
@@ -864,6 +868,7 @@ TorchModel::EndPatch(const PatchPointer & patch) const
   try
   {
     const TorchThreads threads(patch->Threads);
+    const TorchModes   modes(DeviceOf(m_Device));
     torch::NoGradGuard noGradient;
     if (patch->Done)
     {
@@ -909,6 +914,7 @@ TorchModel::ComputeLogits(const TorchVolumeView &       input,
   try
   {
     const TorchThreads        threads(this->ThreadsFor(maximumThreads));
+    const TorchModes          modes(DeviceOf(m_Device));
     const Float32Convolutions float32(DeviceOf(m_Device), m_Precision == Precision::Float32);
     torch::NoGradGuard        noGradient;
     const torch::Tensor       tensor = TensorOf(input, m_Manifest.AxisOrder == "xyz", DeviceOf(m_Device));
@@ -977,6 +983,7 @@ TorchModel::Explain(const TorchVolumeView &         input,
   try
   {
     const TorchThreads        threads(this->ThreadsFor(maximumThreads));
+    const TorchModes          modes(DeviceOf(m_Device));
     const Float32Convolutions float32(DeviceOf(m_Device), m_Precision == Precision::Float32);
     TorchExplanation          explanation = ExplainWithBackend(
       *m_Backend, TensorOf(input, xyz, DeviceOf(m_Device)), request, geometries, m_Manifest.Temperature);
@@ -1095,6 +1102,7 @@ TorchModel::WriteSeededBundle(const std::string & path, const TorchModelManifest
   {
     complete.TrainingData = "random weights, not trained";
   }
+  const TorchModes                           modes(torch::kCPU);
   const at::Generator                        generator = at::make_generator<at::CPUGeneratorImpl>(seed);
   std::shared_ptr<torch::nn::Module>         network;
   std::function<void(const torch::Tensor &)> forward;

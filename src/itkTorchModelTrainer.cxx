@@ -18,6 +18,7 @@
 #include "itkTorchModelTrainer.h"
 
 #include "AugmentationPipeline.h"
+#include "BFloat16Autocast.h"
 #include "BatchLoader.h"
 #include "BundleManifest.h"
 #include "BundleWriter.h"
@@ -31,13 +32,13 @@
 #include "FusedSegmentation.h"
 #include "PereiraNetworks.h"
 #include "Safetensors.h"
+#include "TorchModes.h"
 #include "TorchThreads.h"
 
 #include "itkMultiThreaderBase.h"
 #include "itkTorchModel.h"
 
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/autocast_mode.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -63,37 +64,6 @@ namespace fs = std::filesystem;
 /** Stream of the random numbers that initialize the network and drive dropout; samples use the step's number. */
 constexpr std::uint64_t initializationStream = ~std::uint64_t{ 0 };
 constexpr std::uint64_t dropoutItem = ~std::uint64_t{ 0 };
-
-// Convolutions in bfloat16 for as long as it lives.
-class AutocastGuard
-{
-public:
-  AutocastGuard(c10::DeviceType device, bool enabled)
-    : m_Device(device)
-    , m_WasEnabled(at::autocast::is_autocast_enabled(device))
-    , m_PreviousType(at::autocast::get_autocast_dtype(device))
-  {
-    at::autocast::set_autocast_enabled(device, enabled);
-    if (enabled)
-    {
-      at::autocast::set_autocast_dtype(device, at::kBFloat16);
-    }
-  }
-  AutocastGuard(const AutocastGuard &) = delete;
-  AutocastGuard &
-  operator=(const AutocastGuard &) = delete;
-  ~AutocastGuard()
-  {
-    at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(m_Device, m_WasEnabled);
-    at::autocast::set_autocast_dtype(m_Device, m_PreviousType);
-  }
-
-private:
-  c10::DeviceType m_Device;
-  bool            m_WasEnabled;
-  at::ScalarType  m_PreviousType;
-};
 
 // torch's global random numbers are the caller's again afterwards.
 class GeneratorGuard
@@ -1508,7 +1478,7 @@ TorchModelTrainer::Session::MakeBatch(std::uint64_t step) const
   TrainingBatch      batch;
   // Its memory serves the thread's next sample.
   thread_local AugmentationPipeline::Patch patch;
-  const auto                               options = torch::TensorOptions().pinned_memory(m_Device.is_cuda());
+  const auto options = torch::TensorOptions().dtype(torch::kFloat32).pinned_memory(m_Device.is_cuda());
   // Convolutions round their input to bfloat16 first: done here, it is half the memory.
   batch.Input =
     EmptyInput(samples,
@@ -1744,7 +1714,7 @@ TorchModelTrainer::Session::TrainStep(const TrainingBatch & batch, double rate)
   torch::Tensor              logits;
   std::vector<torch::Tensor> coarseLogits;
   {
-    const AutocastGuard        autocast(m_Device.type(), m_Trainer.m_Precision == PrecisionEnum::BFloat16);
+    const BFloat16Autocast     autocast(m_Device, m_Trainer.m_Precision == PrecisionEnum::BFloat16);
     std::vector<torch::Tensor> decoded;
     ForwardContext             context;
     context.Decoded = m_DeepSupervision ? &decoded : nullptr;
@@ -1777,9 +1747,9 @@ TorchModelTrainer::Session::TrainStep(const TrainingBatch & batch, double rate)
     options.label_smoothing(m_Trainer.m_LabelSmoothing);
     if (!m_ClassWeights.empty())
     {
-      options.weight(torch::tensor(m_ClassWeights).to(m_Device));
+      options.weight(torch::tensor(m_ClassWeights, torch::kFloat32).to(m_Device));
     }
-    const torch::Tensor high = torch::tensor(batch.HighGrade);
+    const torch::Tensor high = torch::tensor(batch.HighGrade, torch::kFloat32);
     // Probabilities only where there are undecided samples: class weights then do not change what the mean is of.
     loss = torch::nn::functional::cross_entropy(
       logits.to(torch::kFloat32),
@@ -1868,7 +1838,8 @@ TorchModelTrainer::Session::Score()
         padding.push_back(halo + (step - whole % step) % step);
       }
       x = torch::constant_pad_nd(x, padding, 0.0);
-      x = (x + torch::tensor(std::vector<float>(c.Background.begin(), c.Background.end())).view({ 1, 4, 1, 1, 1 }))
+      x = (x + torch::tensor(std::vector<float>(c.Background.begin(), c.Background.end()), torch::kFloat32)
+                 .view({ 1, 4, 1, 1, 1 }))
             .contiguous(torch::MemoryFormat::ChannelsLast3d);
       const torch::Tensor logits = fused ? fused->Forward(x) : this->Forward(x.to(m_Device)).cpu();
       const torch::Tensor p = torch::softmax(logits, 1)[0][1]
@@ -2261,6 +2232,7 @@ TorchModelTrainer::Train()
   }
   Session              session(*this);
   const TorchThreads   threads(session.Threads());
+  const TorchModes     modes{ torch::Device(TorchModel::ResolveDevice(m_Device)) };
   const GeneratorGuard generator;
   try
   {

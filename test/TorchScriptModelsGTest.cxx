@@ -17,13 +17,16 @@
  *=========================================================================*/
 // Models of others in the pipeline: what they may give, and what must be refused without harm. And what torch alone can
 // say of our own: where it computes, and in which layout.
+#include "BundleWriter.h"
 #include "ObliqueImage.h"
 #include "SeededBundles.h"
 
 #include "itkCommand.h"
+#include "itkExplanationSanityCalculator.h"
 #include "itkImageFileWriter.h"
 #include "itkImageRegionIteratorWithIndex.h"
 #include "itkMultiThreaderBase.h"
+#include "itkTensorProductN4.h"
 #include "itkTorchArchive.h"
 #include "itkTorchModelTrainer.h"
 #include "itkTorchSegmentationFilter.h"
@@ -38,6 +41,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -160,6 +164,48 @@ struct ConvolutionObserver
     return nullptr;
   }
 };
+
+/** A training of one step on one made-up case in the folder. */
+itk::TorchModelTrainer::Pointer
+TinyTrainer(const TemporaryFolder & folder, const std::string & output)
+{
+  using ImageType = itk::Image<float, 3>;
+  std::string row;
+  for (const char * const file : { "t1.nrrd", "t1c.nrrd", "t2.nrrd", "flair.nrrd", "seg.nrrd" })
+  {
+    const bool mask = std::string(file) == "seg.nrrd";
+    auto       image = ImageType::New();
+    image->SetRegions(ImageType::SizeType{ { 16, 16, 16 } });
+    const double spacing[3] = { 9.0, 9.0, 9.0 };
+    image->SetSpacing(spacing);
+    image->Allocate(true);
+    // Within a border of nothing a head of 1260 ml, of it a part a tumour.
+    const ImageType::RegionType                  head({ { 2, 2, 2 } }, { { 12, 12, 12 } });
+    itk::ImageRegionIteratorWithIndex<ImageType> it(image, head);
+    for (auto value = static_cast<float>(row.size() + 1); !it.IsAtEnd(); ++it, value += 1.0F)
+    {
+      it.Set(!mask || it.GetIndex()[0] > 9 ? value : 0.0F);
+    }
+    auto writer = itk::ImageFileWriter<ImageType>::New();
+    writer->SetFileName(folder / file);
+    writer->SetInput(image);
+    writer->Update();
+    row += std::string(",") + file;
+  }
+  std::ofstream(folder / "COHORT.csv") << "case,t1,t1c,t2,flair,seg\none" << row << '\n';
+  auto trainer = itk::TorchModelTrainer::New();
+  trainer->AddCohort(folder / "COHORT.csv");
+  trainer->SetOutput(folder / output);
+  trainer->SetSpacing(9.0);
+  trainer->SetBiasCorrection("none");
+  trainer->SetWidth(4);
+  trainer->SetLevels(2);
+  trainer->PaddedOn();
+  trainer->SetPatchSize(8);
+  trainer->SetDevice("cpu");
+  trainer->SetMaximumSteps(1);
+  return trainer;
+}
 
 class TorchScriptModels : public ::testing::Test
 {
@@ -475,6 +521,82 @@ TEST_F(TorchScriptModels, NothingGlobalIsLeftChanged)
   at::set_num_threads(torchBefore);
 }
 
+// Autocast, inference mode and no gradients are of a thread, the default type is of the process.
+TEST_F(TorchScriptModels, ModesOfTheCallerChangeNothing)
+{
+  const std::string path = m_Folder / "grader";
+  itk::TorchModel::WriteSeededBundle(path, TinyGradingManifest(2), 1);
+  const std::string foreign = Save(Network("    return torch.conv3d(x, self.weight, None, [1, 1, 1], [1, 1, 1])\n"));
+  const itk::TorchVolume       volume = itk::GoldenInput(3, { { 72, 72, 72 } }, 4);
+  const itk::TorchVolumeView   view{ volume.Buffer.data(), volume.Components, volume.RegionSize, 0, 0 };
+  itk::TorchExplanationRequest request;
+  request.Layers = { "res3" };
+  request.GuidedBackpropagation = true;
+
+  const auto all = [&](const std::string & mode) {
+    std::vector<std::vector<float>> results;
+    const auto                      grader = itk::TorchModel::New();
+    grader->SetPath(path);
+    grader->Load();
+    const std::vector<double> logits = grader->ComputeLogits(view);
+    results.emplace_back(logits.begin(), logits.end());
+    const itk::TorchExplanation explanation = grader->Explain(view, request);
+    results.push_back(explanation.GradCAM.at(0).Map.Buffer);
+    results.push_back(explanation.Guided.at(0).Map.Buffer);
+    const auto network = Unloaded(foreign);
+    network->Load();
+    const auto filter = Filter(network);
+    filter->Update();
+    const float * const values = filter->GetProbabilities()->GetBufferPointer();
+    results.emplace_back(values, values + 2 * filter->GetProbabilities()->GetBufferedRegion().GetNumberOfPixels());
+    const std::vector<float> some(volume.Buffer.begin(), volume.Buffer.begin() + 512);
+    const std::vector<float> others(volume.Buffer.begin() + 512, volume.Buffer.begin() + 1024);
+    results.push_back(
+      { static_cast<float>(itk::ExplanationSanityCalculator::Similarity(some, others, { { 8, 8, 8 } })) });
+    const std::vector<unsigned char> mask(some.size(), 1);
+    std::vector<float>               image(some.size());
+    std::transform(some.begin(), some.end(), image.begin(), [](float value) { return 10.0F + value; });
+    const auto bias = itk::TensorProductN4::New();
+    bias->UseTorchOperatorsOn();
+    bias->Fit(image.data(), mask.data(), nullptr, { { 8, 8, 8 } });
+    results.emplace_back(bias->GetLattice().begin(), bias->GetLattice().end());
+    itk::TorchModel::WriteSeededBundle(m_Folder / mode + "-seeded", TinyGradingManifest(2), 1);
+    TinyTrainer(m_Folder, mode + "-trained")->Train();
+    for (const char * const made : { "-seeded", "-trained" })
+    {
+      std::ifstream     file(m_Folder / mode + made + "/models/model.safetensors", std::ios::binary);
+      const std::string content{ std::istreambuf_iterator<char>(file), {} };
+      EXPECT_GT(content.size(), 1000u);
+      results.emplace_back(content.begin(), content.end());
+    }
+    return results;
+  };
+  const auto plain = all("plain");
+  const auto check = [&](const std::string & mode) {
+    const auto found = all(mode);
+    for (std::size_t i = 0; i < plain.size(); ++i)
+    {
+      EXPECT_TRUE(found[i] == plain[i]) << mode << ": result " << i;
+    }
+  };
+  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+  at::autocast::set_autocast_enabled(at::kCPU, true);
+  check("autocast");
+  EXPECT_TRUE(at::autocast::is_autocast_enabled(at::kCPU));
+  at::autocast::set_autocast_enabled(at::kCPU, false);
+  {
+    const c10::InferenceMode inference;
+    check("inference");
+  }
+  {
+    const torch::NoGradGuard noGradient;
+    check("no-gradients");
+  }
+  torch::set_default_dtype(caffe2::TypeMeta::Make<double>());
+  check("float64");
+  torch::set_default_dtype(caffe2::TypeMeta::Make<float>());
+}
+
 TEST(TorchModel, AutoIsCudaWhereTorchFindsOne)
 {
   EXPECT_EQ(itk::TorchModel::ResolveDevice("auto"), torch::cuda::is_available() ? "cuda" : "cpu");
@@ -488,42 +610,8 @@ TEST(TorchModel, AutoIsCudaWhereTorchFindsOne)
 TEST(TorchModelTrainer, ConvolvesInChannelsLast)
 {
   const TemporaryFolder folder;
-  using ImageType = itk::Image<float, 3>;
-  std::string row;
-  for (const char * const file : { "t1.nrrd", "t1c.nrrd", "t2.nrrd", "flair.nrrd", "seg.nrrd" })
-  {
-    const bool mask = std::string(file) == "seg.nrrd";
-    auto       image = ImageType::New();
-    image->SetRegions(ImageType::SizeType{ { 16, 16, 16 } });
-    const double spacing[3] = { 9.0, 9.0, 9.0 };
-    image->SetSpacing(spacing);
-    image->Allocate(true);
-    // Within a border of nothing a head of 1260 ml, of it a part a tumour.
-    const ImageType::RegionType                  head({ { 2, 2, 2 } }, { { 12, 12, 12 } });
-    itk::ImageRegionIteratorWithIndex<ImageType> it(image, head);
-    for (auto value = static_cast<float>(row.size() + 1); !it.IsAtEnd(); ++it, value += 1.0F)
-    {
-      it.Set(!mask || it.GetIndex()[0] > 9 ? value : 0.0F);
-    }
-    auto writer = itk::ImageFileWriter<ImageType>::New();
-    writer->SetFileName(folder / file);
-    writer->SetInput(image);
-    writer->Update();
-    row += std::string(",") + file;
-  }
-  std::ofstream(folder / "COHORT.csv") << "case,t1,t1c,t2,flair,seg\none" << row << '\n';
-  auto trainer = itk::TorchModelTrainer::New();
-  trainer->AddCohort(folder / "COHORT.csv");
-  trainer->SetOutput(folder / "bundle");
-  trainer->SetSpacing(9.0);
-  trainer->SetBiasCorrection("none");
-  trainer->SetWidth(4);
-  trainer->SetLevels(2);
-  trainer->PaddedOn();
-  trainer->SetPatchSize(8);
-  trainer->SetDevice("cpu");
-  trainer->SetMaximumSteps(1);
-  const auto handle = at::addThreadLocalCallback(
+  const auto            trainer = TinyTrainer(folder, "bundle");
+  const auto            handle = at::addThreadLocalCallback(
     at::RecordFunctionCallback(&ConvolutionObserver::Observe).needsInputs(true).scopes({ at::RecordScope::FUNCTION }));
   const std::string message = MessageOf([&] { trainer->Train(); });
   at::removeCallback(handle);
