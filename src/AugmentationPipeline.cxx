@@ -22,8 +22,10 @@
 #include "itkMacro.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
+#include <system_error>
 
 namespace itk
 {
@@ -907,10 +909,11 @@ AugmentationPipeline::Add(const std::string & nameAndStrength)
   double strength = found->Strength;
   if (equals != std::string::npos)
   {
-    const std::string text = nameAndStrength.substr(equals + 1);
-    char *            end = nullptr;
-    strength = std::strtod(text.c_str(), &end);
-    if (text.empty() || *end != '\0' || !(strength >= 0.0 && strength <= found->Maximum))
+    const std::string  text = nameAndStrength.substr(equals + 1);
+    const char * const last = text.data() + text.size();
+    // Not by strtod: in a program with another locale it stops at the point.
+    const auto [end, error] = std::from_chars(text.data(), last, strength);
+    if (error != std::errc() || end != last || !(strength >= 0.0 && strength <= found->Maximum))
     {
       itkGenericExceptionMacro("The strength of augmentation '"
                                << name << "' is '" << text << "'; give a number from 0 (off) to " << found->Maximum);

@@ -30,6 +30,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <locale>
 #include <map>
 #include <sstream>
 
@@ -219,6 +220,7 @@ std::string
 CohortCache::ParametersText() const
 {
   std::ostringstream text;
+  text.imbue(std::locale::classic());
   text.precision(17);
   text << "9 " << m_Parameters.Spacing << ' ' << m_Parameters.BiasCorrection << ' ' << m_Parameters.LowerQuantile << ' '
        << m_Parameters.UpperQuantile << ' ' << m_Parameters.Standardization << ' ' << m_Parameters.AroundTumour << ' '
@@ -247,6 +249,7 @@ CohortCache::PathOf(const CohortCase & cohortCase) const
 {
   // Times and sizes: whether a case is there is asked of each file at every start, and must not read it.
   std::ostringstream text;
+  text.imbue(std::locale::classic());
   text << this->ParametersText();
   for (const std::string & file : FilesOf(cohortCase))
   {

@@ -51,6 +51,7 @@
 #include <future>
 #include <iomanip>
 #include <limits>
+#include <locale>
 #include <map>
 #include <set>
 #include <sstream>
@@ -979,6 +980,7 @@ std::string
 TorchModelTrainer::Session::OptionsText() const
 {
   std::ostringstream text;
+  text.imbue(std::locale::classic());
   text.precision(17);
   const TorchModelTrainer & t = m_Trainer;
   text << "task " << t.m_Task << "\nwidth " << t.m_Width << "\nlevels " << t.m_Levels << "\npadded " << t.m_Padded
@@ -1968,6 +1970,7 @@ TorchModelTrainer::Session::Run()
       ++m_Trainer.m_Step;
       m_Trainer.m_Seconds = before + secondsSince(start) - scoring;
       std::ostringstream row;
+      row.imbue(std::locale::classic());
       row << std::setprecision(9) << m_Trainer.m_Step << ',' << std::fixed << std::setprecision(2)
           << m_Trainer.m_Seconds << ',' << std::defaultfloat << std::setprecision(9) << m_Trainer.m_LastLoss << ','
           << rate << ',';

@@ -47,6 +47,7 @@
 #include <functional>
 #include <iterator>
 #include <limits>
+#include <locale>
 #include <map>
 #include <mutex>
 #include <regex>
@@ -1615,6 +1616,62 @@ TEST_F(TorchModelTrainer, ATornRowOfTheLogIsMadeAgain)
     firsts.push_back(line.substr(0, line.find(',')));
   }
   EXPECT_EQ(firsts, (std::vector<std::string>{ "step", "1", "2", "4" }));
+}
+
+TEST_F(TorchModelTrainer, ItsFilesDoNotDependOnTheProgramsLocale)
+{
+  struct Commas : std::numpunct<char>
+  {
+    char
+    do_decimal_point() const override
+    {
+      return ',';
+    }
+    char
+    do_thousands_sep() const override
+    {
+      return '.';
+    }
+    std::string
+    do_grouping() const override
+    {
+      return "\1";
+    }
+  };
+  const std::string cohort = this->WriteCohort(2);
+  const auto        train = [&](unsigned int steps) {
+    auto trainer = this->TinyTrainer(Trainer::TaskEnum::Segmentation, cohort, "bundle");
+    trainer->SetMaximumSteps(steps);
+    trainer->AddAugmentation("zoom=0.25");
+    trainer->SetResume(steps > 11);
+    trainer->Train();
+  };
+  const auto rows = [&] {
+    std::ifstream            file(m_Folder / "bundle.csv");
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(file, line);)
+    {
+      lines.push_back(line);
+      EXPECT_EQ(std::count(line.begin(), line.end(), ','), 4) << line;
+    }
+    return lines.size();
+  };
+  const std::locale before = std::locale::global(std::locale(std::locale::classic(), new Commas));
+  std::string       message;
+  try
+  {
+    train(11);
+  }
+  catch (const itk::ExceptionObject & error)
+  {
+    message = error.GetDescription();
+  }
+  std::locale::global(before);
+  EXPECT_EQ(message, "");
+  EXPECT_EQ(rows(), 12u);
+  train(12); // with the same cases and options
+  EXPECT_EQ(rows(), 13u);
+  EXPECT_EQ(std::distance(fs::directory_iterator(m_Folder / "cohort-cache"), fs::directory_iterator()), 2);
 }
 
 TEST_F(TorchModelTrainer, TakesAwayWhatAKilledTrainingLeft)
