@@ -17,6 +17,7 @@
  *=========================================================================*/
 // The engine and its two backends against independent truths. This test alone sees src/ and LibTorch.
 #include "BundleWriter.h"
+#include "ErrorMessages.h"
 #include "ExplanationEngine.h"
 #include "ExplanationRules.h"
 #include "ModelBackend.h"
@@ -41,22 +42,6 @@
 namespace
 {
 using torch::Tensor;
-
-std::string
-MessageOf(const std::function<void()> & action)
-{
-  try
-  {
-    action();
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    return error.GetDescription();
-  }
-  return {};
-}
-
-#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 double
 RelativeDifference(const Tensor & a, const Tensor & b)

@@ -18,6 +18,7 @@
 // Models of others in the pipeline: what they may give, and what must be refused without harm. And what torch alone can
 // say of our own: where it computes, and in which layout.
 #include "BundleWriter.h"
+#include "ErrorMessages.h"
 #include "ObliqueImage.h"
 #include "SeededBundles.h"
 
@@ -53,22 +54,6 @@ namespace
 using VectorImageType = itk::VectorImage<float, 3>;
 using FilterType = itk::TorchSegmentationFilter<>;
 using torch::Tensor;
-
-#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
-
-std::string
-MessageOf(const std::function<void()> & action)
-{
-  try
-  {
-    action();
-  }
-  catch (const itk::ExceptionObject & e)
-  {
-    return e.GetDescription();
-  }
-  return {};
-}
 
 Tensor
 Kernel(int64_t classes = 2)

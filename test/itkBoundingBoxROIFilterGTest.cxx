@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkBoundingBoxROIFilter.h"
 
+#include "ErrorMessages.h"
 #include "itkFromModelSpaceFilter.h"
 #include "itkImageFileReader.h"
 #include "itkLinearInterpolateImageFunction.h"
@@ -176,19 +177,6 @@ RampError(const ImageType * back, const ImageType * source, const itk::ImageRegi
   return count > 8 ? error / (highest - lowest) : std::numeric_limits<double>::infinity();
 }
 
-std::string
-MessageOf(itk::ProcessObject * filter)
-{
-  try
-  {
-    filter->Update();
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    return error.GetDescription();
-  }
-  return "no exception";
-}
 } // namespace
 
 TEST(BoundingBoxROIFilter, TheCubeHasTheLongestSideAndTheBoxCentre)

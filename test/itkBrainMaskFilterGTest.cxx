@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkBrainMaskFilter.h"
 
+#include "ErrorMessages.h"
 #include "itkComposeImageFilter.h"
 #include "itkImageFileReader.h"
 
@@ -168,19 +169,6 @@ Truth(const std::vector<unsigned char> & set, const std::array<int, 3> & size)
   return brain;
 }
 
-std::string
-MessageOf(itk::ProcessObject * filter)
-{
-  try
-  {
-    filter->Update();
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    return error.GetDescription();
-  }
-  return "no exception";
-}
 } // namespace
 
 TEST(BrainMaskFilter, AnySequenceLargestComponentHolesFilled)

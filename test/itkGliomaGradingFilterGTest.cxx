@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkGliomaGradingFilter.h"
 
+#include "ErrorMessages.h"
 #include "SeededBundles.h"
 #include "SyntheticHead.h"
 #include "itkBinaryThresholdImageFilter.h"
@@ -54,8 +55,6 @@ using ImageType = SyntheticHead::ImageType;
 using MaskType = SyntheticHead::MaskType;
 using FilterType = itk::GliomaGradingFilter<ImageType, MaskType>;
 using Explain = FilterType::ExplainEnum;
-
-#define EXPECT_CONTAINS(text, part) EXPECT_NE(std::string(text).find(part), std::string::npos) << (text)
 
 std::string
 ReadAll(const std::string & path)
@@ -139,20 +138,6 @@ Grading(const SyntheticHead & head, const itk::TorchModel * segmentation, const 
   filter->SetSegmentationModel(segmentation);
   filter->SetGradingModel(grading);
   return filter;
-}
-
-std::string
-MessageOf(FilterType * filter)
-{
-  try
-  {
-    filter->Update();
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    return error.GetDescription();
-  }
-  return "";
 }
 
 void

@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkGradCAMImageFilter.h"
 
+#include "ErrorMessages.h"
 #include "ObliqueImage.h"
 #include "ProceduralImageSource.h"
 #include "SeededBundles.h"
@@ -111,21 +112,6 @@ Largest(const MapType * image)
   return *std::max_element(begin, begin + image->GetBufferedRegion().GetNumberOfPixels());
 }
 
-std::string
-MessageOf(const std::function<void()> & action)
-{
-  try
-  {
-    action();
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    return error.GetDescription();
-  }
-  return {};
-}
-
-#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 } // namespace
 
 TEST(GradCAMImageFilter, MapsLieOnTheirCells)

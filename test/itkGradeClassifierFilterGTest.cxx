@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkGradeClassifierFilter.h"
 
+#include "ErrorMessages.h"
 #include "ObliqueImage.h"
 #include "SeededBundles.h"
 
@@ -38,21 +39,6 @@ Region(unsigned int nx = 72, unsigned int ny = 72, unsigned int nz = 72, unsigne
   return image;
 }
 
-std::string
-MessageOf(FilterType * filter)
-{
-  try
-  {
-    filter->Update();
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    return error.GetDescription();
-  }
-  return {};
-}
-
-#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 } // namespace
 
 TEST(GradeClassifierFilter, GivesTheModelsLogitsAndTheirSoftmax)

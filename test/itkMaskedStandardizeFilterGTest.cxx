@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkMaskedStandardizeFilter.h"
 
+#include "ErrorMessages.h"
 #include "itkPipelineMonitorImageFilter.h"
 #include "itkStreamingImageFilter.h"
 
@@ -90,20 +91,6 @@ MakeFilter(const Case & c)
   filter->SetInput(c.image);
   filter->SetMaskImage(c.mask);
   return filter;
-}
-
-std::string
-MessageOf(itk::ProcessObject * filter)
-{
-  try
-  {
-    filter->Update();
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    return error.GetDescription();
-  }
-  return "no exception";
 }
 
 #define EXPECT_MESSAGE(filter, part) EXPECT_NE(MessageOf(filter).find(part), std::string::npos) << MessageOf(filter)

@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkN4BiasCorrectionChainFilter.h"
 
+#include "ErrorMessages.h"
 #include "ObliqueImage.h"
 #include "RealTestData.h"
 
@@ -233,21 +234,6 @@ Shrink(const TImage * image, unsigned int factor)
   const typename TImage::Pointer output = shrink->GetOutput();
   output->DisconnectPipeline();
   return output;
-}
-
-template <typename TFilter>
-std::string
-MessageOf(TFilter * filter)
-{
-  try
-  {
-    filter->Update();
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    return error.GetDescription();
-  }
-  return "";
 }
 
 double

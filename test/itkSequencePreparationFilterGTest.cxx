@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkSequencePreparationFilter.h"
 
+#include "ErrorMessages.h"
 #include "SyntheticHead.h"
 #include "itkGridDifference.h"
 #include "gtest/gtest.h"
@@ -68,22 +69,6 @@ Preparing(const SyntheticHead & head, BiasCorrection correction = BiasCorrection
   filter->SetBiasCorrection(correction);
   return filter;
 }
-
-std::string
-MessageOf(FilterType * filter)
-{
-  try
-  {
-    filter->Update();
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    return error.GetDescription();
-  }
-  return "";
-}
-
-#define EXPECT_CONTAINS(text, part) EXPECT_NE(std::string(text).find(part), std::string::npos) << (text)
 
 double
 Dice(const MaskType * a, const MaskType * b)

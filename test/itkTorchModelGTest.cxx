@@ -15,6 +15,7 @@
  *  limitations under the License.
  *
  *=========================================================================*/
+#include "ErrorMessages.h"
 #include "SeededBundles.h"
 
 #include <gtest/gtest.h>
@@ -52,21 +53,6 @@ Replaced(std::string text, const std::string & from, const std::string & to)
   return text.replace(found, from.size(), to);
 }
 
-/** What the exception says; empty where none was thrown. */
-std::string
-MessageOf(const std::function<void()> & action)
-{
-  try
-  {
-    action();
-  }
-  catch (const itk::ExceptionObject & e)
-  {
-    return e.GetDescription();
-  }
-  return {};
-}
-
 std::string
 MessageOfLoading(const std::string & path)
 {
@@ -76,8 +62,6 @@ MessageOfLoading(const std::string & path)
     model->Load();
   });
 }
-
-#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 struct Cube
 {

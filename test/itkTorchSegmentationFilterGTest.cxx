@@ -15,6 +15,7 @@
  *  limitations under the License.
  *
  *=========================================================================*/
+#include "ErrorMessages.h"
 #include "ObliqueImage.h"
 #include "ProceduralImageSource.h"
 #include "RealTestData.h"
@@ -154,20 +155,6 @@ Difference(FilterType * filter, const itk::TorchVolume & truth)
   return largest;
 }
 
-std::string
-MessageOf(const std::function<void()> & action)
-{
-  try
-  {
-    action();
-  }
-  catch (const itk::ExceptionObject & e)
-  {
-    return e.GetDescription();
-  }
-  return {};
-}
-
 itk::SmartPointer<VectorImageType>
 StreamProbabilities(const FilterType * like, VectorImageType * image, unsigned int divisions)
 {
@@ -209,8 +196,6 @@ public:
     return 0.0;
   }
 };
-
-#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 class TorchSegmentationFilter : public ::testing::Test
 {

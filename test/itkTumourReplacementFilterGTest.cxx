@@ -17,6 +17,7 @@
  *=========================================================================*/
 #include "itkTumourReplacementFilter.h"
 
+#include "ErrorMessages.h"
 #include "itkMetaDataObject.h"
 #include "itkStreamingImageFilter.h"
 #include "gtest/gtest.h"
@@ -176,19 +177,6 @@ ValuesOf(const ImageType * image)
   return { first, first + image->GetBufferedRegion().GetNumberOfPixels() * components };
 }
 
-std::string
-MessageOf(itk::ProcessObject * filter)
-{
-  try
-  {
-    filter->Update();
-  }
-  catch (const itk::ExceptionObject & error)
-  {
-    return error.GetDescription();
-  }
-  return "";
-}
 } // namespace
 
 TEST(TumourReplacementFilter, TakesTheTissueOpposite)
