@@ -46,8 +46,10 @@ public:
   }
   ~BFloat16Autocast()
   {
-    if (m_Wanted && at::autocast::decrement_nesting() == 0)
+    if (m_Wanted)
     {
+      // Inside the caller's own autocast too: rounded weights that it keeps would outlive the step that changes them.
+      at::autocast::decrement_nesting();
       at::autocast::clear_cache();
     }
     at::autocast::set_autocast_enabled(m_Type, m_EnabledBefore);

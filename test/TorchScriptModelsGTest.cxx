@@ -546,8 +546,16 @@ TEST_F(TorchScriptModels, ModesOfTheCallerChangeNothing)
     bias->Fit(image.data(), mask.data(), nullptr, { { 8, 8, 8 } });
     results.emplace_back(bias->GetLattice().begin(), bias->GetLattice().end());
     itk::TorchModel::WriteSeededBundle(m_Folder / mode + "-seeded", TinyGradingManifest(2), 1);
-    TinyTrainer(m_Folder, mode + "-trained")->Train();
-    for (const char * const made : { "-seeded", "-trained" })
+    for (const char * const made : { "-float32", "-bfloat16" })
+    {
+      const auto trainer = TinyTrainer(m_Folder, mode + made);
+      trainer->SetNumberOfThreads(1);
+      trainer->SetMaximumSteps(3);
+      trainer->SetPrecision(std::string(made) == "-float32" ? itk::TorchModelTrainer::PrecisionEnum::Float32
+                                                            : itk::TorchModelTrainer::PrecisionEnum::BFloat16);
+      trainer->Train();
+    }
+    for (const char * const made : { "-seeded", "-float32", "-bfloat16" })
     {
       std::ifstream     file(m_Folder / mode + made + "/models/model.safetensors", std::ios::binary);
       const std::string content{ std::istreambuf_iterator<char>(file), {} };
@@ -566,8 +574,10 @@ TEST_F(TorchScriptModels, ModesOfTheCallerChangeNothing)
   };
   at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
   at::autocast::set_autocast_enabled(at::kCPU, true);
+  at::autocast::increment_nesting();
   check("autocast");
   EXPECT_TRUE(at::autocast::is_autocast_enabled(at::kCPU));
+  EXPECT_EQ(at::autocast::decrement_nesting(), 0);
   at::autocast::set_autocast_enabled(at::kCPU, false);
   {
     const c10::InferenceMode inference;
