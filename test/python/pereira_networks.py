@@ -136,18 +136,21 @@ def read_metadata(bundle):
         return json.load(file)
 
 
-def network_of_bundle(bundle):
-    """The bundle's network, filled and in evaluation mode."""
-    metadata = read_metadata(bundle)
-    own = metadata["gliomagrading"]
-    network = own["network"]
+def network_of(metadata):
+    """The network that a manifest describes, without its weights."""
+    network = metadata["gliomagrading"]["network"]
     formats = metadata["network_data_format"]
     sizes = {"channels": formats["inputs"]["image"]["num_channels"], "classes": formats["outputs"]["pred"]["num_channels"]}
     if network["name"] == "PereiraSegmentationNetwork":
-        model = SegmentationNetwork(network["width"], network["levels"], network["padded"], **sizes)
-    else:
-        model = GradingNetwork(network["width"], network["padded"], groups=network.get("groups", 1), **sizes)
-    state = read_safetensors(os.path.join(bundle, own["weights"]["file"]))
+        return SegmentationNetwork(network["width"], network["levels"], network["padded"], **sizes)
+    return GradingNetwork(network["width"], network["padded"], groups=network.get("groups", 1), **sizes)
+
+
+def network_of_bundle(bundle):
+    """The bundle's network, filled and in evaluation mode."""
+    metadata = read_metadata(bundle)
+    model = network_of(metadata)
+    state = read_safetensors(os.path.join(bundle, metadata["gliomagrading"]["weights"]["file"]))
     missing, surplus = model.load_state_dict(state, strict=False)
     assert not surplus and all(name.endswith("num_batches_tracked") for name in missing), (missing, surplus)
     return model.eval()

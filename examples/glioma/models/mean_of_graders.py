@@ -67,10 +67,7 @@ def main():
     network = ours["network"]
     network["width"] = width
     network["groups"] = len(bundles)
-    formats = metadata["network_data_format"]
-    channels = formats["inputs"]["image"]["num_channels"]
-    classes = formats["outputs"]["pred"]["num_channels"]
-    whole = pn.GradingNetwork(width, network["padded"], channels=channels, classes=classes, groups=len(bundles)).eval()
+    whole = pn.network_of(metadata).eval()
     state = whole.state_dict()
     for name in state:
         if not name.endswith("num_batches_tracked"):
@@ -86,6 +83,7 @@ def main():
         if cases:
             ours.setdefault("training", {})[key] = list(cases.values())
     golden = ours["golden"]
+    channels = metadata["network_data_format"]["inputs"]["image"]["num_channels"]
     with torch.no_grad():
         golden["output"] = whole(pn.golden_input(golden["seed"], golden["size"], channels))[0].tolist()
 
